@@ -1,0 +1,33 @@
+"""OpenPFN: prior-fitted networks from the prior to the microcontroller."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "TaskBatch": "batch",
+    "TaskPrior": "priors.base",
+    "PriorConfig": "configs.prior",
+    "TabularConfig": "configs.tabular",
+    "TrainingConfig": "configs.training",
+    "PFN": "models",
+    "PFNClassifier": "estimators",
+    "PriorDumpDataLoader": "priors_io.dump",
+    "train": "training",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for: importing openpfn alone loads no torch."""
+    if name in _HOME:
+        return getattr(importlib.import_module(f"openpfn.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'openpfn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

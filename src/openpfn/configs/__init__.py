@@ -1,0 +1,8 @@
+"""Frozen configurations: each is the command line's options, the checkpoint's record and the docs table."""
+
+from openpfn.configs.presets import PRESETS, preset
+from openpfn.configs.prior import PriorConfig
+from openpfn.configs.tabular import TabularConfig
+from openpfn.configs.training import TrainingConfig
+
+__all__ = ["PRESETS", "PriorConfig", "TabularConfig", "TrainingConfig", "preset"]

@@ -1,0 +1,23 @@
+"""Presets: named configurations of the two-way table network."""
+
+from __future__ import annotations
+
+from openpfn.configs.tabular import TabularConfig
+
+PRESETS: dict[str, TabularConfig] = {
+    "micro": TabularConfig(
+        d_model=8, n_heads=2, n_layers=1, d_mlp=8, max_classes=4, attention_type="linear", separate_query_weights=False, n_knots=8
+    ),
+    "tiny": TabularConfig(d_model=16, n_heads=4, n_layers=4, d_mlp=32, attention_type="linear", n_knots=16),
+    "nano": TabularConfig(d_model=96, n_heads=4, n_layers=4, d_mlp=192, n_thinking_rows=8, use_ranks=True, n_knots=32, categorical_flags=True),
+    "small": TabularConfig(d_model=192, n_heads=6, n_layers=6, d_mlp=384, n_thinking_rows=16, use_ranks=True, n_knots=32, categorical_flags=True),
+}
+"""micro ≈ 900 parameters, tiny ≤ 15 k, nano < 1 M, small 2–5 M; micro and tiny keep a state of constant size."""
+
+
+def preset(name: str) -> TabularConfig:
+    """The configuration called `name`. Raises ValueError for an unknown one, listing the choices."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise ValueError(f"unknown preset {name!r}. Choose one of {', '.join(PRESETS)}.") from None

@@ -1,0 +1,75 @@
+"""`TrainingConfig`: how a network is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained. Names and defaults follow the pfn_transformers document where it has them."""
+
+    batch_size: int = 32
+    """Tasks per optimizer step and accumulation slice."""
+    seq_len: int = 64
+    """Rows per task, for priors that leave the number of rows to the caller."""
+    num_steps: int = 10_000
+    """Optimizer steps of the whole run."""
+    learning_rate: float = 1e-4
+    """Peak rate of AdamW; Muon's rate is `muon_learning_rate`."""
+    weight_decay: float = 1e-5
+    """Decoupled weight decay."""
+    use_warmup: bool = True
+    """Raise the rate linearly from 0 over `warmup_steps`."""
+    warmup_steps: int = 500
+    """Length of the warm-up in steps; at most a tenth of `num_steps` is used."""
+    use_grad_clip: bool = True
+    """Clip the gradient's norm at `grad_clip`."""
+    grad_clip: float = 1.0
+    """Largest gradient norm."""
+    log_every: int = 100
+    """Steps between history rows."""
+    save_checkpoint: bool = True
+    """Write checkpoints at all."""
+    save_every: int = 1000
+    """Steps between checkpoints (a checkpoint is also written every `save_minutes`)."""
+    checkpoint_dir: str = "checkpoints"
+    """Folder of this run's checkpoints and history."""
+    eval_every: int | None = None
+    """Steps between evaluations on fixed tasks; None evaluates never."""
+    eval_batches: int = 10
+    """Batches of fixed tasks per evaluation."""
+    device: str = "auto"
+    """auto (cuda, then mps, then cpu) or a torch device."""
+    optimizer: Literal["adamw", "schedulefree", "muon"] = "adamw"
+    """AdamW; schedule-free AdamW (Defazio et al. 2024); Muon on hidden 2-D weights with AdamW on the rest."""
+    muon_learning_rate: float = 0.02
+    """Peak rate of Muon on 2-D weights, before its shape-dependent scale."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The rate after the warm-up; schedule-free AdamW takes constant."""
+    accumulation: int = 1
+    """Batches whose gradients are averaged into one step."""
+    average_decay: float = 0.0
+    """Decay of the exponential average of the weights, which evaluation and export use; 0 keeps no average."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 runs the forward pass under autocast: faster from d_model 64 up, slower below."""
+    compile: bool = False
+    """torch.compile the model: pays after some ten minutes on a CPU."""
+    save_minutes: float = 5.0
+    """Minutes of training between checkpoints, whatever the steps."""
+    max_nan_losses: int = 20
+    """Stop after this many NaN losses in a row; single ones are skipped and counted."""
+    seed: int = 0
+    """Seed of initial weights, tasks and evaluation tasks."""
+    n_workers: int = 1
+    """Processes that draw tasks ahead of the training; 0 draws them in the training process."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "seq_len", "num_steps", "log_every", "save_every", "eval_batches", "accumulation", "max_nan_losses"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay is {self.average_decay}, must lie in [0, 1).")
+        if self.optimizer == "schedulefree" and self.schedule != "constant":
+            raise ValueError("schedule: schedule-free AdamW needs schedule='constant'.")

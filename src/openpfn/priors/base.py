@@ -1,0 +1,23 @@
+"""`TaskPrior`: a distribution over tasks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+
+from openpfn.batch import TaskBatch
+
+
+class TaskPrior(ABC):
+    """A distribution over tasks. A subclass in its own file of this folder is found by the name of the file.
+
+    Instances are picklable (worker processes receive a copy) and hold no random state of their own.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
+        """`n_tasks` tasks, vectorised; all randomness comes from `generator`, on whose device they are made."""
