@@ -1,1 +1,18 @@
+"""Models: `PFN(config)` builds the network that a configuration describes."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from openpfn.models.tabular import TabularPFN, TableState
+
+__all__ = ["PFN", "TableState", "TabularPFN"]
+
+
+def PFN(config: Any) -> TabularPFN:
+    """The network that `config` describes, with fresh weights."""
+    module = getattr(type(config), "model", None)
+    if module is None:
+        raise TypeError(f"got a {type(config).__name__}; expected a model configuration such as TabularConfig.")
+    return importlib.import_module(f"openpfn.models.{module}").build(config)

@@ -1,0 +1,58 @@
+"""A distribution over classes, and the decoder that gives its logits."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from openpfn.heads.base import Head, Predictive
+
+
+class Categorical(Predictive):
+    """Class probabilities per target. `logits` (..., C); classes that a task does not have carry −inf."""
+
+    def __init__(self, logits: Float[Tensor, "... C"]) -> None:
+        self.logits = logits
+
+    @property
+    def probs(self) -> Float[Tensor, "... C"]:
+        return self.logits.softmax(dim=-1)
+
+    @property
+    def mode(self) -> Int[Tensor, "..."]:
+        """The most probable class."""
+        return self.logits.argmax(dim=-1)
+
+    def log_prob(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return self.logits.log_softmax(dim=-1).gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
+
+    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
+        flat = self.probs.flatten(0, -2)                                    # (targets, C)
+        return torch.multinomial(flat, 1, generator=generator).view(self.logits.shape[:-1]).to(self.logits.dtype)
+
+    def entropy(self) -> Float[Tensor, "..."]:
+        return torch.special.entr(self.probs).sum(dim=-1)
+
+
+class CategoricalHead(Head):
+    """Two-layer decoder from the embedding of a query row's target to the logits of `max_classes` classes."""
+
+    def __init__(self, d_model: int, d_hidden: int, max_classes: int) -> None:
+        super().__init__()
+        self.max_classes = max_classes
+        self.hidden = nn.Linear(d_model, d_hidden)
+        self.out = nn.Linear(d_hidden, max_classes)
+        nn.init.zeros_(self.out.weight)     # an untrained network says that every class is equally likely
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, rows: Float[Tensor, "B Q E"], n_classes: Int[Tensor, " B"] | None = None) -> Float[Tensor, "B Q C"]:
+        logits = self.out(F.gelu(self.hidden(rows))).float()                # (B, Q, C)
+        if n_classes is None:
+            return logits
+        absent = torch.arange(self.max_classes, device=logits.device) >= n_classes[:, None]     # (B, C)
+        return logits.masked_fill(absent[:, None, :], -torch.inf)
+
+    def predictive(self, logits: Float[Tensor, "B Q C"]) -> Categorical:
+        return Categorical(logits)

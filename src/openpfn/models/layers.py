@@ -1,0 +1,112 @@
+"""One layer of the two-way table network: columns attend, rows attend, an MLP."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from openpfn import registry
+from openpfn.attention.base import RowAttention, State
+from openpfn.configs.tabular import TabularConfig
+
+
+class TwoWayLayer(nn.Module):
+    """Pre-norm residual layer on cells (B, C, N, E): tasks, columns with the target last, rows, width."""
+
+    def __init__(self, config: TabularConfig) -> None:
+        super().__init__()
+        attention = registry.find("attention", config.attention_type, RowAttention)
+        self.column_norm = make_norm(config)
+        self.column_attention = ColumnAttention(config.d_model, config.n_heads)
+        self.row_norm = make_norm(config)
+        self.row_attention = attention(config.d_model, config.n_heads, separate_query_weights=config.separate_query_weights)
+        self.mlp_norm = make_norm(config)
+        self.mlp = MLP(config.d_model, config.d_mlp)
+
+    def forward(
+        self, cells: Float[Tensor, "B C N E"], columns: Bool[Tensor, "B C"] | None, n_context: int
+    ) -> tuple[Float[Tensor, "B C N E"], State]:
+        """Context (the first `n_context` rows) and query rows together; also the state that the context leaves."""
+        cells = cells + self.column_attention(self.column_norm(cells), columns)
+        mixed, state = self.row_attention(self.row_norm(cells).flatten(0, 1), n_context)    # (B·C, N, E)
+        cells = cells + mixed.view_as(cells)
+        return cells + self.mlp(self.mlp_norm(cells)), state
+
+    def read(
+        self, cells: Float[Tensor, "B C Q E"], columns: Bool[Tensor, "B C"] | None, state: State
+    ) -> Float[Tensor, "B C Q E"]:
+        """Query rows alone, given the state of the context."""
+        cells = cells + self.column_attention(self.column_norm(cells), columns)
+        read = self.row_attention.read(self.row_norm(cells).flatten(0, 1), state)           # (B·C, Q, E)
+        cells = cells + read.view_as(cells)
+        return cells + self.mlp(self.mlp_norm(cells))
+
+    def last(
+        self, cells: Float[Tensor, "B C N E"], columns: Bool[Tensor, "B C"] | None, n_context: int
+    ) -> tuple[Float[Tensor, "B Q E"], State]:
+        """What `forward` gives for the query rows' targets, without computing the cells that nobody reads."""
+        targets = self.targets(cells, columns)                                              # (B, N, E)
+        normed = self.row_norm(targets)
+        state = self.row_attention.finalize(self.row_attention.summarize(normed[:, :n_context]))
+        return self.finish(targets[:, n_context:], normed[:, n_context:], state), state
+
+    def last_read(self, cells: Float[Tensor, "B C Q E"], columns: Bool[Tensor, "B C"] | None, state: State) -> Float[Tensor, "B Q E"]:
+        """`read`, for the targets only."""
+        targets = self.targets(cells, columns)                                              # (B, Q, E)
+        return self.finish(targets, self.row_norm(targets), state)
+
+    def targets(self, cells: Float[Tensor, "B C N E"], columns: Bool[Tensor, "B C"] | None) -> Float[Tensor, "B N E"]:
+        attended = self.column_attention(self.column_norm(cells), columns, last_column_only=True)
+        return cells[:, -1] + attended.squeeze(1)
+
+    def finish(self, targets: Float[Tensor, "B Q E"], normed: Float[Tensor, "B Q E"], state: State) -> Float[Tensor, "B Q E"]:
+        targets = targets + self.row_attention.read(normed, state)
+        return targets + self.mlp(self.mlp_norm(targets))
+
+
+class ColumnAttention(nn.Module):
+    """Softmax attention between the columns of each row; padded columns are never read."""
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads, self.d_head = n_heads, d_model // n_heads
+        self.to_query = nn.Linear(d_model, d_model, bias=False)
+        self.to_key_value = nn.Linear(d_model, 2 * d_model, bias=False)
+        self.to_out = nn.Linear(d_model, d_model, bias=False)
+        nn.init.zeros_(self.to_out.weight)
+
+    def forward(
+        self, cells: Float[Tensor, "B C N E"], columns: Bool[Tensor, "B C"] | None, last_column_only: bool = False
+    ) -> Float[Tensor, "B A N E"]:
+        asking = cells[:, -1:] if last_column_only else cells                               # (B, A, N, E)
+        q = self.split_heads(self.to_query(asking)) * self.d_head**-0.5                     # (B, N, H, A, K)
+        key, value = self.to_key_value(cells).chunk(2, dim=-1)
+        scores = q @ self.split_heads(key).transpose(-1, -2)                                # (B, N, H, A, C)
+        if columns is not None:
+            scores = scores.masked_fill(~columns[:, None, None, None, :], -torch.inf)
+        heads = scores.softmax(dim=-1).to(value.dtype) @ self.split_heads(value)            # (B, N, H, A, K)
+        return self.to_out(heads.permute(0, 3, 1, 2, 4).flatten(3))                         # (B, A, N, E)
+
+    def split_heads(self, cells: Float[Tensor, "B C N E"]) -> Float[Tensor, "B N H C K"]:
+        return cells.unflatten(-1, (self.n_heads, self.d_head)).permute(0, 2, 3, 1, 4)
+
+
+class MLP(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, d_model: int, d_mlp: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(d_model, d_mlp)
+        self.out = nn.Linear(d_mlp, d_model)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, cells: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
+        return self.out(F.gelu(self.hidden(cells)))
+
+
+def make_norm(config: TabularConfig) -> nn.Module:
+    """The normalisation that `config.norm` names."""
+    return nn.RMSNorm(config.d_model, eps=1e-6) if config.norm == "rms" else nn.LayerNorm(config.d_model)

@@ -1,0 +1,148 @@
+"""`TabularPFN`: a table's context rows and query rows in, class logits of the query rows out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from openpfn.attention.base import State
+from openpfn.batch import TaskBatch
+from openpfn.configs.tabular import TabularConfig
+from openpfn.heads.categorical import Categorical, CategoricalHead
+from openpfn.models.encoders import CellEncoder, ColumnStatistics, TargetEncoder
+from openpfn.models.layers import TwoWayLayer, make_norm
+
+
+class TableState(NamedTuple):
+    """What the network keeps of the context rows: enough to predict any query row."""
+
+    statistics: ColumnStatistics
+    layers: list[State]
+    columns: Bool[Tensor, "B C"] | None
+    n_context: int
+    n_classes: Int[Tensor, " B"] | None
+
+
+class TabularPFN(nn.Module):
+    """The two-way table network (after Hollmann et al. 2025): each cell is a token; columns attend, rows attend.
+
+    Query rows read the context and never each other. Any number of columns and rows; at most `config.max_classes` classes.
+
+    >>> model = TabularPFN(TabularConfig(d_model=16, n_layers=2, d_mlp=32))
+    >>> batch = TaskBatch(x=torch.randn(1, 6, 3), y=torch.tensor([[0., 1, 0, 1, 0, 0]]), n_train=4)
+    >>> model(batch).shape
+    torch.Size([1, 2, 10])
+    """
+
+    def __init__(self, config: TabularConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.cell_encoder = CellEncoder(config)
+        self.target_encoder = TargetEncoder(config)
+        if config.target_aware:
+            self.hint_encoder = TargetEncoder(config)
+        if config.n_thinking_rows:
+            self.thinking_cells = nn.Parameter(torch.randn(config.n_thinking_rows, config.d_model))
+            self.thinking_targets = nn.Parameter(torch.randn(config.n_thinking_rows, config.d_model))
+        self.layers = nn.ModuleList(TwoWayLayer(config) for _ in range(config.n_layers))
+        self.final_norm = make_norm(config)
+        self.head = CategoricalHead(config.d_model, config.d_mlp, config.max_classes)
+
+    def forward(self, batch: TaskBatch) -> Float[Tensor, "B Q classes"]:
+        """Logits of the query rows' classes; −inf for classes that a task does not have."""
+        x = self.check(batch)
+        statistics = self.cell_encoder.fit(x[:, : batch.n_train], batch.n_features, batch.categorical)
+        columns = present_columns(batch)
+        cells = self.embed(x, batch.y_context, statistics)                          # (B, C, T + N, E)
+        n_context = batch.n_train + self.config.n_thinking_rows
+        for layer in self.layers[:-1]:
+            cells, _ = layer(cells, columns, n_context)
+        targets, _ = self.layers[-1].last(cells, columns, n_context)                # (B, Q, E)
+        return self.head(self.final_norm(targets), batch.n_classes)
+
+    def predictive(self, batch: TaskBatch) -> Categorical:
+        """The distribution of each query row's class."""
+        return self.head.predictive(self(batch))
+
+    def loss(self, batch: TaskBatch) -> Float[Tensor, ""]:
+        """Mean −log probability of the query rows' true classes, in nats."""
+        return F.cross_entropy(self(batch).flatten(0, 1), batch.y_query.flatten().long())
+
+    def summarize(self, batch: TaskBatch) -> TableState:
+        """The state that the context rows of `batch` leave; query rows, if any, are ignored."""
+        x = self.check(batch)[:, : batch.n_train]
+        statistics = self.cell_encoder.fit(x, batch.n_features, batch.categorical)
+        columns = present_columns(batch)
+        cells = self.embed(x, batch.y_context, statistics)                          # (B, C, T + n, E)
+        states = []
+        for layer in self.layers[:-1]:
+            cells, state = layer(cells, columns, cells.shape[2])
+            states.append(state)
+        _, state = self.layers[-1].last(cells, columns, cells.shape[2])
+        return TableState(statistics, [*states, state], columns, batch.n_train, batch.n_classes)
+
+    def read(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q classes"]:
+        """Logits of the query rows `x`, whose cost does not include the context's."""
+        cells = self.embed_queries(x, state.statistics, state.n_context)            # (B, C, Q, E)
+        for layer, layer_state in zip(self.layers[:-1], state.layers, strict=False):
+            cells = layer.read(cells, state.columns, layer_state)
+        targets = self.layers[-1].last_read(cells, state.columns, state.layers[-1])
+        return self.head(self.final_norm(targets), state.n_classes)
+
+    def embed(
+        self, x: Float[Tensor, "B N D"], y_context: Float[Tensor, "B n"], statistics: ColumnStatistics
+    ) -> Float[Tensor, "B C R E"]:
+        """Cells of thinking rows, context rows and query rows; the target is the last column."""
+        n_context = y_context.shape[1]
+        context = self.join(
+            self.cell_encoder(x[:, :n_context], statistics),
+            self.target_encoder.context(y_context),
+            self.hint_encoder.context(y_context) if self.config.target_aware else None,
+        )
+        parts = [context]
+        if self.config.n_thinking_rows:
+            parts.insert(0, self.thinking_rows(context))
+        if x.shape[1] > n_context:
+            parts.append(self.embed_queries(x[:, n_context:], statistics, n_context))
+        return torch.cat(parts, dim=2)
+
+    def embed_queries(self, x: Float[Tensor, "B Q D"], statistics: ColumnStatistics, n_context: int) -> Float[Tensor, "B C Q E"]:
+        cells = self.cell_encoder(x, statistics)                                    # (B, D, Q, E)
+        hint = self.hint_encoder.query(n_context) if self.config.target_aware else None
+        return self.join(cells, self.target_encoder.query(n_context).expand_as(cells[:, 0]), hint)
+
+    def join(
+        self, cells: Float[Tensor, "B D n E"], targets: Float[Tensor, "B n E"], hints: Tensor | None
+    ) -> Float[Tensor, "B C n E"]:
+        if hints is not None:
+            cells = cells + (hints if hints.dim() == 1 else hints[:, None])
+        return torch.cat([cells, targets[:, None].to(cells.dtype)], dim=1)
+
+    def thinking_rows(self, context: Float[Tensor, "B C n E"]) -> Float[Tensor, "B C T E"]:
+        n_tasks, n_columns = context.shape[:2]
+        cells = self.thinking_cells.expand(n_tasks, n_columns - 1, -1, -1)
+        return torch.cat([cells, self.thinking_targets.expand(n_tasks, 1, -1, -1)], dim=1).to(context.dtype)
+
+    def check(self, batch: TaskBatch) -> Float[Tensor, "B N D"]:
+        if batch.x is None or batch.n_columns == 0:
+            raise ValueError("the batch has no columns: a table network needs x with at least one column.")
+        if batch.n_train < 1:
+            raise ValueError(f"n_train is {batch.n_train}: a table network needs at least one context row.")
+        return batch.x
+
+
+def present_columns(batch: TaskBatch) -> Bool[Tensor, "B C"] | None:
+    """Which columns are not padding, the target's included; None when all are."""
+    if batch.n_features is None or bool((batch.n_features == batch.n_columns).all()):
+        return None
+    within = torch.arange(batch.n_columns, device=batch.y.device) < batch.n_features[:, None]   # (B, D)
+    return F.pad(within, (0, 1), value=True)                                                    # (B, C)
+
+
+def build(config: TabularConfig) -> TabularPFN:
+    """The network of `config`, for `openpfn.models.PFN`."""
+    return TabularPFN(config)
