@@ -17,13 +17,15 @@ from openpfn.configs.tabular import TabularConfig
 class TwoWayLayer(nn.Module):
     """Pre-norm residual layer on cells (B, C, N, E): tasks, columns with the target last, rows, width."""
 
-    def __init__(self, config: TabularConfig) -> None:
+    def __init__(self, config: TabularConfig, is_last: bool = False) -> None:
         super().__init__()
         attention = registry.find("attention", config.attention_type, RowAttention)
         self.column_norm = make_norm(config)
         self.column_attention = ColumnAttention(config.d_model, config.n_heads)
         self.row_norm = make_norm(config)
-        self.row_attention = attention(config.d_model, config.n_heads, separate_query_weights=config.separate_query_weights)
+        # in the last layer only query rows ask: weights for context rows would never be used
+        separate = config.separate_query_weights and not is_last
+        self.row_attention = attention(config.d_model, config.n_heads, separate_query_weights=separate)
         self.mlp_norm = make_norm(config)
         self.mlp = MLP(config.d_model, config.d_mlp)
 
