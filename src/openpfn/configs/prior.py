@@ -1,13 +1,14 @@
-"""`PriorConfig`: the shapes and column types of the tasks that a tabular prior draws."""
+"""`PriorConfig`: the shapes, column types and learnability of the tasks that a tabular prior draws."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """Shapes and column types of tabular classification tasks. Names and defaults follow TinyPFN's document."""
+    """What tabular classification tasks look like. The first six names and defaults follow TinyPFN's document."""
 
     min_features: int = 1
     """Fewest columns."""
@@ -25,13 +26,64 @@ class PriorConfig:
     """Smallest share of rows that is context."""
     max_context_share: float = 0.9
     """Largest share of rows that is context."""
+    features_law: Literal["log_uniform", "uniform"] = "log_uniform"
+    """Law of the number of columns between the fewest and the most."""
+    feature_band: float = 1.5
+    """Within one batch the widest task has at most about this many times the columns of the narrowest."""
+    rows_law: Literal["log_uniform", "uniform"] = "log_uniform"
+    """Law of the number of rows between the fewest and the most; all tasks of a batch have the same number."""
+    binary_share: float = 0.45
+    """Share of tasks with two classes, where that is allowed; the others lean to few classes."""
+    categorical_share: float = 0.4
+    """Share of tasks that have categorical columns."""
+    missing_share: float = 0.2
+    """Share of tasks that have missing values."""
+    blemish_share: float = 0.35
+    """Share of tasks for each other blemish: irrelevant, duplicated, warped or rounded columns, outliers, odd scales."""
+    label_noise_share: float = 0.2
+    """Share of tasks in which some labels are wrong."""
+    learnable: bool = True
+    """Keep a candidate task only if its target can be predicted from its columns; see `openpfn.priors_io.learnability`."""
+    min_gain: float = 0.1
+    """Gain over the majority class, as a share of what is possible, that every learnable task has."""
+    gain_spread: float = 0.4
+    """The demanded gain varies per task between `min_gain` and `min_gain + gain_spread`."""
+    unlearnable_share: float = 0.08
+    """Probability of keeping a candidate that fails the demanded gain."""
+    parts: tuple[str, ...] = ("scm_mlp", "scm_tree")
+    """Priors that `mixture` draws from, by name."""
+    part_weights: tuple[float, ...] = (0.7, 0.3)
+    """Share of the tasks that comes from each of the `parts`."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_features <= self.max_features:
             raise ValueError(f"min_features {self.min_features} and max_features {self.max_features} must satisfy 1 ≤ min ≤ max.")
         if not 2 <= self.min_classes <= self.max_classes:
             raise ValueError(f"min_classes {self.min_classes} and max_classes {self.max_classes} must satisfy 2 ≤ min ≤ max.")
-        if self.max_seq_len < 4 or not 4 <= (self.min_seq_len or self.max_seq_len) <= self.max_seq_len:
+        lowest = self.max_seq_len if self.min_seq_len is None else self.min_seq_len
+        if not 4 <= lowest <= self.max_seq_len:
             raise ValueError(f"min_seq_len {self.min_seq_len} and max_seq_len {self.max_seq_len} must satisfy 4 ≤ min ≤ max.")
+        if lowest <= self.min_classes:
+            raise ValueError(f"min_classes {self.min_classes} needs more than {lowest} rows: raise min_seq_len or lower min_classes.")
         if not 0 < self.min_context_share <= self.max_context_share < 1:
-            raise ValueError(f"min_context_share {self.min_context_share} and max_context_share {self.max_context_share} must satisfy 0 < min ≤ max < 1.")
+            raise ValueError(
+                f"min_context_share {self.min_context_share} and max_context_share {self.max_context_share} must satisfy 0 < min ≤ max < 1."
+            )
+        self._check_laws()
+
+    def _check_laws(self) -> None:
+        for field in ("features_law", "rows_law"):
+            if getattr(self, field) not in ("log_uniform", "uniform"):
+                raise ValueError(f"{field} is {getattr(self, field)!r}. Choose 'log_uniform' or 'uniform'.")
+        if self.feature_band < 1:
+            raise ValueError(f"feature_band is {self.feature_band}; it must be at least 1, which gives batches of one width.")
+        for field in (
+            "binary_share", "categorical_share", "missing_share", "blemish_share", "label_noise_share", "min_gain", "gain_spread",
+            "unlearnable_share",
+        ):  # fmt: skip
+            if not 0 <= getattr(self, field) <= 1:
+                raise ValueError(f"{field} is {getattr(self, field)}; it must lie between 0 and 1.")
+        if not self.parts or len(self.parts) != len(self.part_weights):
+            raise ValueError(f"got {len(self.parts)} parts and {len(self.part_weights)} part_weights; give one weight for each part.")
+        if min(self.part_weights) < 0 or sum(self.part_weights) <= 0:
+            raise ValueError(f"part_weights {self.part_weights} must not be negative, and one must be positive.")

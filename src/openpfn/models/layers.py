@@ -87,10 +87,11 @@ class ColumnAttention(nn.Module):
         asking = cells[:, -1:] if last_column_only else cells                               # (B, A, N, E)
         q = self.split_heads(self.to_query(asking)) * self.d_head**-0.5                     # (B, N, H, A, K)
         key, value = self.to_key_value(cells).chunk(2, dim=-1)
-        scores = q @ self.split_heads(key).transpose(-1, -2)                                # (B, N, H, A, C)
-        if columns is not None:
-            scores = scores.masked_fill(~columns[:, None, None, None, :], -torch.inf)
-        heads = scores.softmax(dim=-1).to(value.dtype) @ self.split_heads(value)            # (B, N, H, A, K)
+        with torch.autocast(q.device.type, enabled=False):      # autocast would widen the softmax to float32
+            scores = q @ self.split_heads(key).transpose(-1, -2)                            # (B, N, H, A, C)
+            if columns is not None:
+                scores = scores.masked_fill(~columns[:, None, None, None, :], -torch.inf)
+            heads = scores.softmax(dim=-1) @ self.split_heads(value)                        # (B, N, H, A, K)
         return self.to_out(heads.permute(0, 3, 1, 2, 4).flatten(3))                         # (B, A, N, E)
 
     def split_heads(self, cells: Float[Tensor, "B C N E"]) -> Float[Tensor, "B N H C K"]:
