@@ -1,0 +1,5 @@
+"""scikit-learn estimators: prior-fitted networks that predict on real tables."""
+
+from openpfn.estimators.classifier import PFNClassifier
+
+__all__ = ["PFNClassifier"]
