@@ -1,0 +1,263 @@
+"""`TaskStream`: an endless, reproducible stream of task batches, drawn ahead by worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from types import MappingProxyType, TracebackType
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openpfn.batch import TaskBatch
+
+PREFETCH = 4
+"""Batches that wait per worker, beside the one it is drawing."""
+
+
+class SamplesTasks(Protocol):
+    """What a stream needs of a prior."""
+
+    def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch: ...
+
+
+class TaskStream:
+    """Batch 0, 1, 2, … of a prior, where batch i depends only on the prior, `batch_size`, `seed` and i.
+
+    `n_workers` processes of one torch thread draw ahead; 0 draws in this process. The order and content of
+    the batches are the same whatever `n_workers`, and `start=i` continues where another stream stopped.
+    Workers need no `if __name__ == "__main__"` in the calling script and accept priors defined in it.
+    A worker that dies or whose prior fails raises RuntimeError here.
+
+    >>> with TaskStream(prior, 32, seed=0) as stream:    # doctest: +SKIP
+    ...     batch = next(stream)
+    """
+
+    def __init__(
+        self,
+        prior: SamplesTasks,
+        batch_size: int,
+        *,
+        seed: int,
+        n_workers: int = 1,
+        start: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if batch_size < 1 or n_workers < 0 or start < 0:
+            raise ValueError(f"got batch_size={batch_size}, n_workers={n_workers}, start={start}; wanted at least 1, 0 and 0.")
+        self.prior, self.batch_size, self.seed, self.n_workers, self.device = prior, batch_size, seed, n_workers, torch.device(device)
+        self._position = start
+        self._waited = 0.0
+        self._workers: list[_Worker] = []
+
+    @property
+    def position(self) -> int:
+        """Index of the next batch. Setting it moves the stream there."""
+        return self._position
+
+    @position.setter
+    def position(self, index: int) -> None:
+        if index < 0:
+            raise ValueError(f"position is {index}, must be at least 0.")
+        if index != self._position:
+            self.close()
+            self._position = index
+
+    @property
+    def wait_seconds(self) -> float:
+        """Time that the consumer has waited for batches."""
+        return self._waited
+
+    def __iter__(self) -> Iterator[TaskBatch]:
+        return self
+
+    def __next__(self) -> TaskBatch:
+        began = time.perf_counter()
+        batch = self._from_worker() if self.n_workers else self._draw(self._position)
+        self._position += 1
+        batch = batch if self.device.type == "cpu" else batch.to(self.device)
+        self._waited += time.perf_counter() - began
+        return batch
+
+    def close(self) -> None:
+        """Stop the workers. The stream can be read on: it starts new ones."""
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
+
+    def __enter__(self) -> TaskStream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _draw(self, index: int) -> TaskBatch:
+        return self.prior.sample(self.batch_size, task_generator(self.seed, index))
+
+    def _from_worker(self) -> TaskBatch:
+        if not self._workers:
+            pin = self.device.type == "cuda"
+            jobs = [(self.prior, self.batch_size, self.seed, self._position + k, self.n_workers) for k in range(self.n_workers)]
+            self._first = self._position
+            self._workers = [_Worker(job, pin) for job in jobs]
+        worker = self._workers[(self._position - self._first) % self.n_workers]
+        try:
+            return worker.take()
+        except BaseException:
+            self.close()
+            raise
+
+
+def task_generator(seed: int, index: int) -> torch.Generator:
+    """The source of randomness of batch `index` under `seed`: independent streams for different pairs."""
+    state = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state))
+
+
+class _Worker:
+    """A process that draws every n-th batch, and a thread here that unpacks what it sends."""
+
+    def __init__(self, job: tuple[Any, ...], pin: bool) -> None:
+        self.ready: queue.Queue[TaskBatch | Exception] = queue.Queue(maxsize=PREFETCH)
+        self.pin = pin
+        self.stopping = False
+        self.job = _dumps_by_value(job)
+        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
+        # a session of its own: Ctrl-C in the terminal reaches the training alone, which then stops its workers
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+        assert self.process.stdin is not None and self.process.stdout is not None    # noqa: PT018
+        self.thread = threading.Thread(target=self._receive, args=(self.process.stdin, self.process.stdout), daemon=True)
+        self.thread.start()
+
+    def take(self) -> TaskBatch:
+        item = self.ready.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def stop(self) -> None:
+        self.stopping = True
+        self.process.kill()
+        while self.thread.is_alive():    # the thread may stand before a full queue
+            with contextlib.suppress(queue.Empty):
+                self.ready.get_nowait()
+            self.thread.join(timeout=0.01)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def _receive(self, to_worker: BinaryIO, from_worker: BinaryIO) -> None:
+        try:
+            _send(to_worker, self.job)
+            while not self.stopping:
+                message = _receive_bytes(from_worker)
+                kind, content = pickle.loads(message)
+                if kind == "error":
+                    raise RuntimeError(f"the prior failed in a worker process:\n{content}")
+                self.ready.put(content.map(Tensor.pin_memory) if self.pin else content)
+        except (EOFError, OSError):
+            if not self.stopping:
+                code = self.process.wait()
+                reason = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+                self.ready.put(
+                    RuntimeError(
+                        f"a worker process that draws tasks {reason} (out of memory, or an import that fails; see its messages above). "
+                        "Draw tasks in this process with n_workers=0 to find out, or use fewer workers or smaller tasks."
+                    )
+                )
+        except Exception as error:
+            self.ready.put(error)
+
+
+def serve() -> None:
+    """Run a worker: read a job from standard input and send its batches to standard output until nobody reads them."""
+    for number in (signal.SIGINT, signal.SIGTERM):    # the training decides when its workers end: it may still have to save
+        signal.signal(number, signal.SIG_IGN)
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)    # what a prior prints must not mix with the batches
+    torch.set_num_threads(1)
+    try:
+        prior, batch_size, seed, index, stride = pickle.loads(_receive_bytes(sys.stdin.buffer))
+        while True:
+            batch = prior.sample(batch_size, task_generator(seed, index))
+            _send(replies, _dumps(("batch", batch)))
+            index += stride
+    except (BrokenPipeError, EOFError):    # the training has ended
+        os._exit(0)
+    except Exception:
+        with contextlib.suppress(BrokenPipeError):
+            _send(replies, _dumps(("error", traceback.format_exc())))
+        os._exit(1)
+
+
+class _BatchPickler(pickle.Pickler):
+    """Sends tensors as plain arrays: fast, and without shared memory that a small /dev/shm could not hold."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Tensor):
+            return torch.from_numpy, (obj.detach().cpu().numpy(),)
+        if isinstance(obj, MappingProxyType):
+            return _read_only, (dict(obj),)
+        return NotImplemented
+
+
+def _read_only(content: dict[str, Any]) -> MappingProxyType[str, Any]:
+    return MappingProxyType(content)
+
+
+def _dumps(content: Any) -> bytes:
+    buffer = io.BytesIO()
+    _BatchPickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(content)
+    return buffer.getvalue()
+
+
+def _dumps_by_value(job: tuple[Any, ...]) -> bytes:
+    """Pickled so that classes of the calling script or notebook, which a worker cannot import, travel along."""
+    from joblib import wrap_non_picklable_objects
+
+    try:
+        return pickle.dumps(wrap_non_picklable_objects(job, keep_wrapper=False))
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise ValueError(
+            f"the prior, a {type(job[0]).__name__}, cannot be sent to a worker process ({error}). "
+            "Keep open files and generators out of its attributes, or draw in this process with n_workers=0."
+        ) from error
+
+
+def _send(pipe: BinaryIO, message: bytes) -> None:
+    pipe.write(struct.pack("<Q", len(message)))
+    pipe.write(message)
+    pipe.flush()
+
+
+def _receive_bytes(pipe: BinaryIO) -> bytes:
+    (length,) = struct.unpack("<Q", _exactly(pipe, 8))
+    return _exactly(pipe, length)
+
+
+def _exactly(pipe: BinaryIO, n_bytes: int) -> bytes:
+    message = pipe.read(n_bytes)
+    if len(message) < n_bytes:
+        raise EOFError
+    return message
