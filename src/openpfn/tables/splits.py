@@ -1,0 +1,52 @@
+"""Split the rows of a table into context and query rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+
+def stratified_split(
+    y: Any, n_context: int, *, n_query: int | None = None, seed: int = 0
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " q"]]:
+    """Row numbers of `n_context` context rows, in which every class has its share, and of `n_query` (None: all) other rows.
+
+    Every class has a context row where `n_context` allows, the most frequent first.
+    Raises ValueError when there are not enough rows.
+    """
+    y = np.asarray(y)
+    wanted = n_context + (1 if n_query is None else n_query)
+    if n_context < 1 or (n_query is not None and n_query < 1) or wanted > len(y):
+        raise ValueError(f"cannot take {n_context} context rows and {n_query or 'some'} query rows from {len(y)} rows. Ask for fewer.")
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(len(y))
+    _, labels = np.unique(y, return_inverse=True)
+    shares = _shares(np.bincount(labels), n_context)
+    # place of each row among the shuffled rows of its class: the first `share` of them are context
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    starts = np.concatenate([[0], np.bincount(labels).cumsum()[:-1]])
+    place = np.empty(len(y), dtype=int)
+    place[by_class] = np.arange(len(y)) - starts[labels[by_class]]
+    is_context = (place < shares[labels])[shuffled]
+    return shuffled[is_context], shuffled[~is_context][:n_query]
+
+
+def context_size(n_rows: int, most: int = 150) -> int:
+    """Half the rows, but at most `most`: how many rows are context when tables of all sizes are compared."""
+    return min(most, n_rows // 2)
+
+
+def _shares(counts: Int[np.ndarray, " k"], n: int) -> Int[np.ndarray, " k"]:
+    """Whole numbers near n·counts/Σcounts that sum to n: first one for each class, then largest remainders."""
+    ideal = counts * (n / counts.sum())
+    shares = np.floor(ideal).astype(int)
+    by_size = np.argsort(-counts, kind="stable")
+    for c in by_size:
+        if shares[c] == 0 and shares.sum() < n:
+            shares[c] = 1
+    while shares.sum() < n:
+        room = np.where(shares < counts, ideal - shares, -np.inf)
+        shares[room.argmax()] += 1
+    return shares
