@@ -48,6 +48,8 @@ class TrainingConfig:
     """Peak rate of Muon on 2-D weights, before its shape-dependent scale."""
     schedule: Literal["constant", "cosine"] = "constant"
     """The rate after the warm-up; schedule-free AdamW takes constant."""
+    final_learning_rate: float = 0.0
+    """Where the cosine ends, as a share of the peak rate."""
     accumulation: int = 1
     """Batches whose gradients are averaged into one step."""
     average_decay: float = 0.0
@@ -64,12 +66,33 @@ class TrainingConfig:
     """Seed of initial weights, tasks and evaluation tasks."""
     n_workers: int = 1
     """Processes that draw tasks ahead of the training; 0 draws them in the training process."""
+    n_threads: int | None = None
+    """Torch threads of the training process; None leaves them as they are."""
+    matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    """Precision of float32 matrix products: high allows TF32 on CUDA, medium bfloat16 products."""
+    init_from: str | None = None
+    """Start from the weights of this checkpoint (a path or a shipped name) instead of random ones."""
+    overwrite: bool = False
+    """Start afresh even if `checkpoint_dir` already holds a run, whose files are then replaced."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "seq_len", "num_steps", "log_every", "save_every", "eval_batches", "accumulation", "max_nan_losses"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
+        for name in ("eval_every", "n_threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1 or None.")
+        for name in ("warmup_steps", "n_workers", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must not be negative.")
+        for name in ("learning_rate", "muon_learning_rate", "grad_clip", "save_minutes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be positive.")
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay is {self.average_decay}, must lie in [0, 1).")
+        if not 0 <= self.final_learning_rate <= 1:
+            raise ValueError(f"final_learning_rate is {self.final_learning_rate}, a share of the peak rate: must lie in [0, 1].")
         if self.optimizer == "schedulefree" and self.schedule != "constant":
             raise ValueError("schedule: schedule-free AdamW needs schedule='constant'.")
+        if self.optimizer == "schedulefree" and self.average_decay:
+            raise ValueError("average_decay: schedule-free AdamW averages the weights itself. Set average_decay=0.")

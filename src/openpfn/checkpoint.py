@@ -1,0 +1,257 @@
+"""Checkpoints: one safetensors file with the weights, the configurations and where they come from; no pickle.
+
+The tensors carry the names of the model's `state_dict`. The metadata key `openpfn` is a JSON object with
+`format`, `model` (the name of the configuration's module), `model_config`, `training_config` and `provenance`.
+A training checkpoint also holds `training` (counters) and tensors whose names begin with `@training/`:
+everything that a run needs to continue. Its plain tensors are the usable (averaged) weights.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from openpfn.configs.training import TrainingConfig
+from openpfn.models import PFN
+
+FORMAT = 1
+TRAINING = "@training/"
+SHIPPED = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with its weights, and the record of how they were made."""
+
+    model: Any
+    """The network, on the CPU, in evaluation mode."""
+    model_config: Any
+    """The configuration that the network was built from."""
+    training_config: TrainingConfig | None
+    """How it was trained; None if the checkpoint does not say."""
+    provenance: dict[str, Any]
+    """Versions, seeds, tasks seen, wall time, data: whatever the writer recorded."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a run needs beside the usable weights to continue exactly."""
+
+    tensors: Mapping[str, Tensor]
+    """Raw weights, optimizer state and random states, by name."""
+    values: Mapping[str, Any]
+    """Counters and other plain values, JSON."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says about itself, read without its weights."""
+
+    path: Path
+    model: str
+    model_config: dict[str, Any]
+    training_config: dict[str, Any] | None
+    provenance: dict[str, Any]
+    training: dict[str, Any] | None
+    """Counters of a training checkpoint; None where the run cannot be continued from this file."""
+    shapes: dict[str, tuple[int, ...]]
+    """Shape of each weight."""
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration as an object."""
+        return _model_config(self)
+
+
+def save(
+    path: str | Path,
+    model: nn.Module,
+    *,
+    training_config: TrainingConfig | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    training_state: TrainingState | None = None,
+    keep_previous: bool = False,
+) -> Path:
+    """Write `model` (with its `.config`) to `path`, atomically: a reader finds the old file or the new one, whole.
+
+    `keep_previous` keeps what was at `path` beside it as `NAME.previous.safetensors`.
+    """
+    path = Path(path)
+    config: Any = model.config
+    record = {
+        "format": FORMAT,
+        "model": getattr(type(config), "model", None) or f"{type(config).__module__}:{type(config).__qualname__}",
+        "model_config": asdict(config),
+        "training_config": None if training_config is None else asdict(training_config),
+        "provenance": dict(provenance or {}),
+        "training": None if training_state is None else dict(training_state.values),
+    }
+    tensors = {name: _portable(tensor) for name, tensor in model.state_dict().items()}
+    if training_state is not None:
+        tensors |= {TRAINING + name: _portable(tensor) for name, tensor in training_state.tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(to_bytes(tensors, metadata={"openpfn": json.dumps(record, default=plain)}))
+        _flush_to_disk(temporary)
+        if keep_previous and path.exists():
+            _keep(path)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_to_disk(path.parent)
+    return path
+
+
+def load(source: str | Path, *, model: nn.Module | None = None) -> Checkpoint:
+    """The model in the checkpoint `source`: a path, a run's folder, or a shipped name ("tiny", "nano").
+
+    `model` receives the weights in place of a new network; a model class of your own needs it.
+    Raises FileNotFoundError when there is no such file or name, ValueError when it is not a whole checkpoint
+    or of a newer format.
+    """
+    path = locate(source)
+    header = read_header(path)
+    network: Any = PFN(header.config) if model is None else model
+    with _opened(path) as file:
+        weights = {name: file.get_tensor(name) for name in header.shapes}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit a {type(network).__name__} with {network.config}: {error}") from error
+    known = {f.name for f in fields(TrainingConfig)}
+    recorded = header.training_config
+    training_config = None if recorded is None else TrainingConfig(**{k: v for k, v in recorded.items() if k in known})
+    return Checkpoint(network.eval(), network.config, training_config, header.provenance)
+
+
+def read_header(source: str | Path) -> Header:
+    """What the checkpoint `source` says about itself. Raises as `load` does."""
+    path = locate(source)
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get("openpfn")
+        if text is None:
+            raise ValueError(f"{path} is a safetensors file without OpenPFN's record. Give a file written by openpfn.checkpoint.save.")
+        record = json.loads(text)
+        if record["format"] > FORMAT:
+            raise ValueError(f"{path} has checkpoint format {record['format']}; this version reads up to {FORMAT}. Update openpfn.")
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys() if not name.startswith(TRAINING)}    # noqa: SIM118
+    return Header(
+        path, record["model"], record["model_config"], record["training_config"], record["provenance"], record["training"], shapes
+    )
+
+
+def load_training_state(source: str | Path) -> TrainingState:
+    """What `training.train` continues from. Raises ValueError if the file holds weights only."""
+    path = locate(source)
+    header = read_header(path)
+    if header.training is None:
+        raise ValueError(
+            f"{path} holds weights only, no training state. Continue from the run's latest.safetensors, "
+            f"or start a new run from these weights with init_from={str(source)!r}."
+        )
+    with _opened(path) as file:
+        tensors = {name.removeprefix(TRAINING): file.get_tensor(name) for name in file.keys() if name.startswith(TRAINING)}    # noqa: SIM118
+    return TrainingState(tensors, header.training)
+
+
+def locate(source: str | Path) -> Path:
+    """The file that `source` stands for: itself, `latest.safetensors` in a run's folder, or a shipped checkpoint."""
+    path = Path(source)
+    if path.is_dir():
+        path = path / "latest.safetensors"
+    if path.is_file():
+        return path
+    shipped = SHIPPED / f"{source}.safetensors"
+    if Path(source).name == str(source) and shipped.is_file():
+        return shipped
+    names = ", ".join(shipped_names()) or "none"
+    raise FileNotFoundError(f"no checkpoint at {path}. Give a file, a run's folder, or a shipped name ({names}).")
+
+
+def shipped_names() -> list[str]:
+    """Names of the checkpoints inside the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def _model_config(header: Header) -> Any:
+    if not header.model.isidentifier():
+        raise ValueError(f"{header.path} holds a model of your own, {header.model}: build it and pass it as model=.")
+    try:
+        module = importlib.import_module(f"openpfn.configs.{header.model}")
+    except ModuleNotFoundError:
+        raise ValueError(f"{header.path} holds a {header.model!r} model, which this version does not know. Update openpfn.") from None
+    found = [c for c in vars(module).values() if is_dataclass(c) and getattr(c, "model", None) == header.model]
+    assert len(found) == 1, f"{module.__name__} must define one configuration with model = {header.model!r}"
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in header.model_config.items()}
+    unknown = sorted(values.keys() - {f.name for f in fields(found[0])})
+    if unknown:
+        raise ValueError(f"{header.path} sets {', '.join(unknown)}, which this version does not know. Update openpfn.")
+    return found[0](**values)  # pyright: ignore[reportCallIssue]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        previous = _previous(path)
+        hint = f" An older one is kept in {previous}." if previous.is_file() else ""
+        raise ValueError(f"{path} is not a whole safetensors file ({error}).{hint}") from error
+
+
+def _portable(tensor: Tensor) -> Tensor:
+    # a copy on the CPU of its own: tied weights may not share memory in the file
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def as_json(config: Any) -> dict[str, Any]:
+    """A configuration as a checkpoint records it."""
+    return json.loads(json.dumps(asdict(config), default=plain))
+
+
+def plain(value: Any) -> Any:
+    """What JSON writes for a value that it does not know."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "item"):
+        return value.item()
+    return str(value)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_suffix(".previous.safetensors")
+
+
+def _keep(path: Path) -> None:
+    """Give the file at `path` a second name, so that `path` itself never goes missing."""
+    link = path.with_name(f".{path.name}.{os.getpid()}.link")
+    try:
+        os.link(path, link)
+    except OSError:    # a file system without hard links
+        return
+    os.replace(link, _previous(path))
+
+
+def _flush_to_disk(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
