@@ -98,5 +98,5 @@ def _complain(message: str) -> int:
     return 2
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: str | None = None) -> None:
+def _show_warning(message: Warning | str, *_where: object) -> None:
     print(f"warning: {message}", file=sys.stderr)

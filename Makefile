@@ -1,0 +1,58 @@
+# make demo | test | check | docs | wheel: each creates .venv and installs what it needs, the first time it is called.
+PYTHON  ?= python3
+WORKERS ?= 2
+VENV    := .venv
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+RUN     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m
+
+.PHONY: help demo test lint check docs wheel clean
+
+help:
+	@echo "make demo    predict on real tables with the shipped weights"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff, pyright and the import rules"
+	@echo "make docs    build the documentation into site/"
+	@echo "make wheel   build the wheel and run the demo from it in a clean environment"
+	@echo "make check   lint, test and docs"
+
+demo: $(VENV)/.installed
+	$(BIN)/openpfn demo
+
+test: $(VENV)/.installed-dev
+	$(RUN) pytest -n $(WORKERS)
+	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not slow and not gpu"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+check: lint test docs
+
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheel: $(VENV)/.installed-dev
+	rm -rf dist build/wheel
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/openpfn-*.whl
+	mkdir -p build/wheel/elsewhere
+	cd build/wheel/elsewhere && ../bin/openpfn --version && ../bin/openpfn demo
+
+clean:
+	rm -rf build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "OpenPFN needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) --editable '.[dev]'
+	@touch $@
