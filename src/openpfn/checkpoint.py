@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
@@ -130,10 +129,7 @@ def load(source: str | Path, *, model: nn.Module | None = None) -> Checkpoint:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit a {type(network).__name__} with {network.config}: {error}") from error
-    known = {f.name for f in fields(TrainingConfig)}
-    recorded = header.training_config
-    training_config = None if recorded is None else TrainingConfig(**{k: v for k, v in recorded.items() if k in known})
-    return Checkpoint(network.eval(), network.config, training_config, header.provenance)
+    return Checkpoint(network.eval(), network.config, training_config_of(header), header.provenance)
 
 
 def read_header(source: str | Path) -> Header:
@@ -150,6 +146,14 @@ def read_header(source: str | Path) -> Header:
     return Header(
         path, record["model"], record["model_config"], record["training_config"], record["provenance"], record["training"], shapes
     )
+
+
+def training_config_of(header: Header) -> TrainingConfig | None:
+    """The recorded training configuration; fields that this version does not have are left out."""
+    if header.training_config is None:
+        return None
+    known = {f.name for f in fields(TrainingConfig)}
+    return TrainingConfig(**{name: value for name, value in header.training_config.items() if name in known})
 
 
 def load_training_state(source: str | Path) -> TrainingState:
@@ -228,9 +232,8 @@ def plain(value: Any) -> Any:
         return asdict(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if hasattr(value, "item"):
-        return value.item()
-    return str(value)
+    item = getattr(value, "item", None)    # a number of NumPy's or torch's
+    return str(value) if item is None else item()
 
 
 def _previous(path: Path) -> Path:

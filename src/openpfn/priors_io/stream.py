@@ -34,13 +34,17 @@ class SamplesTasks(Protocol):
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch: ...
 
 
+class WorkerError(RuntimeError):
+    """A process that draws tasks died, or the prior failed in it."""
+
+
 class TaskStream:
     """Batch 0, 1, 2, … of a prior, where batch i depends only on the prior, `batch_size`, `seed` and i.
 
     `n_workers` processes of one torch thread draw ahead; 0 draws in this process. The order and content of
     the batches are the same whatever `n_workers`, and `start=i` continues where another stream stopped.
     Workers need no `if __name__ == "__main__"` in the calling script and accept priors defined in it.
-    A worker that dies or whose prior fails raises RuntimeError here.
+    A worker that dies or whose prior fails raises WorkerError here.
 
     >>> with TaskStream(prior, 32, seed=0) as stream:    # doctest: +SKIP
     ...     batch = next(stream)
@@ -174,14 +178,14 @@ class _Worker:
                 message = _receive_bytes(from_worker)
                 kind, content = pickle.loads(message)
                 if kind == "error":
-                    raise RuntimeError(f"the prior failed in a worker process:\n{content}")
+                    raise WorkerError(f"the prior failed in a worker process:\n{content}")
                 self.ready.put(content.map(Tensor.pin_memory) if self.pin else content)
         except (EOFError, OSError):
             if not self.stopping:
                 code = self.process.wait()
                 reason = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
                 self.ready.put(
-                    RuntimeError(
+                    WorkerError(
                         f"a worker process that draws tasks {reason} (out of memory, or an import that fails; see its messages above). "
                         "Draw tasks in this process with n_workers=0 to find out, or use fewer workers or smaller tasks."
                     )

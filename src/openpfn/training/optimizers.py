@@ -26,7 +26,7 @@ class Optimizers:
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
-        self.names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self.parameters = list(self.names)
         self.kind = config.optimizer
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -96,7 +96,7 @@ class Optimizers:
         """Take up what `state` gave. Raises ValueError if it is another optimizer's."""
         if set(groups) != set(self.optimizers):
             raise ValueError(f"the run used {' and '.join(groups)}, not {' and '.join(self.optimizers)}. Resume with the same optimizer.")
-        by_name = {name: parameter for parameter, name in self.names.items()}
+        by_name: dict[str, Any] = {name: parameter for parameter, name in self.names.items()}
         for name, optimizer in self.optimizers.items():
             for group, values in zip(optimizer.param_groups, groups[name], strict=True):
                 group.update(values)
@@ -163,11 +163,12 @@ class Muon(torch.optim.Optimizer):
     def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         updates = []
         for parameter in parameters:
-            state = self.state[parameter]
+            state, gradient = self.state[parameter], parameter.grad
+            assert gradient is not None
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
-            buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
-            updates.append(torch.lerp(parameter.grad, buffer, group["momentum"]))    # Nesterov
+            buffer = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
+            updates.append(torch.lerp(gradient, buffer, group["momentum"]))    # Nesterov
         orthogonal = orthogonalize(torch.stack(updates), group["iterations"])
         rate = group["lr"] * 0.2 * math.sqrt(max(parameters[0].shape))
         for parameter, update in zip(parameters, orthogonal.to(parameters[0].dtype), strict=True):

@@ -1,0 +1,106 @@
+"""Train a network on tasks from a prior or a dump, and continue a run that stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from openpfn.configs import PRESETS, PriorConfig, TabularConfig, TrainingConfig, preset
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a table network. The run's folder gets latest.safetensors, best.safetensors and history.csv.
+
+    Ctrl-C saves; --resume continues as if the run had never stopped, with its recorded options except those given anew.
+    """
+
+    out: Path | None = None
+    """Folder of the run; runs/PRESET by default."""
+    preset: str = "nano"
+    """Size of the network: micro, tiny, nano or small. Options --model.… change single fields."""
+    prior: str = "mixture"
+    """Where tasks come from: a file name in `openpfn.priors`, an alias, or "module:Class"."""
+    dump: Path | None = None
+    """Read the tasks from this HDF5 prior dump instead."""
+    resume: bool = False
+    """Continue the run in the folder."""
+    attention_type: str | None = None
+    """Attention between rows: softmax, linear, …; short for --model.attention-type."""
+    training: Annotated[TrainingConfig, tyro.conf.arg(name="")] = field(default_factory=TrainingConfig)
+    model: TabularConfig = field(default_factory=TabularConfig)
+    tasks: PriorConfig = field(default_factory=PriorConfig)
+
+
+def main(argv: list[str]) -> int:
+    """Parse the options, train, and say where the weights are."""
+    options = parse(argv)
+    from openpfn.priors_io.stream import WorkerError
+    from openpfn.training import TrainingStopped
+
+    try:
+        model = run(options)
+    except TrainingStopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 130
+    except (FloatingPointError, WorkerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    last = model.history.iloc[-1]
+    print(f"trained {last['step']:.0f} steps on {last['tasks']:.0f} tasks; weights in {options.training.checkpoint_dir}/latest.safetensors")
+    return 0
+
+
+def parse(argv: list[str]) -> TrainOptions:
+    """The options of `argv`: what is given, else the run's recorded ones (--resume), else the preset's and the defaults."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--out", "--checkpoint-dir", "--checkpoint_dir", dest="out")
+    early.add_argument("--preset", default="nano")
+    early.add_argument("--resume", action="store_true")
+    known, _ = early.parse_known_args(argv)
+    folder = Path(known.out or f"runs/{known.preset}")
+    default = recorded(folder) if known.resume else TrainOptions(preset=known.preset, model=preset(known.preset))
+    options = tyro.cli(TrainOptions, args=argv, default=default, prog="openpfn train")
+    if options.preset not in PRESETS:
+        preset(options.preset)
+    if options.attention_type is not None:
+        options = replace(options, model=replace(options.model, attention_type=options.attention_type))
+    return replace(options, training=replace(options.training, checkpoint_dir=str(folder)))
+
+
+def recorded(folder: Path) -> TrainOptions:
+    """The options that the run in `folder` was started with."""
+    from openpfn import checkpoint
+
+    header = checkpoint.read_header(folder)
+    data = header.provenance.get("data") or {}
+    training = checkpoint.training_config_of(header) or TrainingConfig()
+    options = TrainOptions(training=training, model=header.config, resume=True)
+    if "dump" in data:
+        return replace(options, dump=Path(data["dump"]))
+    tasks = {name: tuple(value) if isinstance(value, list) else value for name, value in data.get("config", {}).items()}
+    return replace(options, prior=data.get("prior", options.prior), tasks=PriorConfig(**tasks))
+
+
+def run(options: TrainOptions) -> Any:
+    """Train as the options say; gives the network."""
+    from dataclasses import asdict
+
+    from openpfn import registry
+    from openpfn.priors import TaskPrior
+    from openpfn.priors_io.dump import PriorDumpDataLoader
+    from openpfn.training import train
+
+    config = options.training
+    if options.dump is not None:
+        tasks: Any = PriorDumpDataLoader(options.dump, None, config.batch_size, shuffle=True, seed=config.seed)
+        data: dict[str, Any] = {"dump": str(options.dump)}
+    else:
+        tasks = registry.find("priors", options.prior, TaskPrior)(options.tasks)
+        data = {"prior": options.prior, "config": asdict(options.tasks)}
+    return train(tasks, options.model, config, resume_from=config.checkpoint_dir if options.resume else None, data_config=data)
