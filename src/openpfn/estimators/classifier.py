@@ -1,44 +1,70 @@
-"""`PFNClassifier`: a scikit-learn classifier whose network was fitted before it saw any data."""
+"""`PFNClassifier`: a scikit-learn classifier whose network was trained before it saw any of your data."""
 
 from __future__ import annotations
 
-from typing import Any
+import numbers
+import warnings
+from pathlib import Path
+from typing import Any, no_type_check
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+import pandas as pd
+from jaxtyping import Float, Int
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from openpfn.batch import TaskBatch
-from openpfn.estimators.ensemble import View, draw_members
-
-QUERY_MULTIPLE = 8
-"""Query rows are read in multiples of this: matrix kernels then treat every row alike, so that a row alone gets the bits it gets in a batch."""
-CELLS_PER_READ = 8192
-"""Cells of query rows read at once on a CPU: more fall out of its caches and are slower."""
+from openpfn.estimators.canonical import canonical_order
+from openpfn.estimators.context import Context
+from openpfn.estimators.ensemble import draw_members
+from openpfn.estimators.network import Network, find_network
+from openpfn.tables.encode import TableEncoder
 
 
 class PFNClassifier(ClassifierMixin, BaseEstimator):
-    """Predicts classes by in-context learning: `fit` shows the network the rows, nothing is trained.
+    """Predicts classes in context: `fit` shows the rows to a network, nothing is trained.
+
+    Takes arrays and DataFrames with numbers, categories, truth values, dates, words and missing values, and labels
+    of any type. A prediction depends neither on the other query rows nor on the names of the classes.
 
     Parameters
     ----------
-    checkpoint: "auto" (the shipped nano), a shipped name, or the path of a checkpoint.
-    model: a network in memory, used instead of a checkpoint.
-    n_estimators: views of the table whose log-probabilities are averaged; 1 shows it as it is.
-    softmax_temperature: divides the averaged log-probabilities; below 1 sharpens.
-    device: "auto" (cuda, then mps, then cpu) or a torch device.
-    random_state: decides column orders and class shifts of the views.
-    memory_limit: bytes that one pass through the network may take; None for no limit.
+    checkpoint : str or Path
+        "auto" (the shipped "nano"), a shipped name, or the path of a checkpoint.
+    model : network in memory, optional
+        Used in place of a checkpoint; clones share it.
+    n_estimators : int
+        Views of the table (orders of columns, shifts of classes, transformed columns) whose logits are averaged.
+        The first is the table as it is.
+    softmax_temperature : float
+        Divides the averaged logits; below 1 sharpens the probabilities.
+    device : str
+        "auto" (cuda, then mps, then cpu; a model in memory stays where it is) or a torch device.
+    random_state : int, RandomState or None
+        Decides the views. None draws other ones at each fit.
+    memory_limit : int or None
+        Bytes that working memory and, apart from it, the kept context may take; None for no limit.
+
+    Attributes
+    ----------
+    classes_ : the labels, sorted.
+    n_features_in_, feature_names_in_ : columns of the context.
+    encoder_ : the `TableEncoder`; `encoder_.describe()` tells how each column is read.
+    context_ : the `Context`; None where all rows have one class.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> PFNClassifier().fit(X[::2], y[::2]).predict_proba(X[1::2]).shape
+    (75, 3)
     """
 
+    @no_type_check    # scikit-learn's contract: the constructor takes anything, `fit` complains
     def __init__(
         self,
-        checkpoint: Any = "auto",
+        checkpoint: str | Path = "auto",
+        *,
         model: Any = None,
         n_estimators: int = 4,
         softmax_temperature: float = 1.0,
@@ -55,67 +81,144 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         self.memory_limit = memory_limit
 
     def fit(self, X: Any, y: Any) -> PFNClassifier:
-        """Show the network the context: rows `X` (n, D) and their labels `y` (n,)."""
-        X, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan")
-        check_classification_targets(y)
-        self.classes_, y = np.unique(y, return_inverse=True)
-        self._context = X
-        self._y = y
-        seed = int(check_random_state(self.random_state).randint(2**31))
-        network = self._network()
+        """Show the network the context: rows `X` (n, D) and their labels `y` (n,).
+
+        Raises ValueError for infinite values, missing labels, and more classes than the network can tell apart.
+        """
+        self._check_parameters()
+        table = self._table(X, reset=True)
+        labels = self._labels(y, table)
+        self.encoder_ = TableEncoder().fit(table)
+        rows = self.encoder_.transform(table)
+        self.columns_ = _columns_that_vary(rows)
         n_classes = len(self.classes_)
-        if n_classes > network.config.max_classes:
-            raise ValueError(f"y has {n_classes} classes, but this network tells at most {network.config.max_classes} apart.")
-        varies = np.array([len(np.unique(c[~np.isnan(c)])) > 1 or 0 < np.isnan(c).sum() < len(c) for c in X.T])
-        self._columns = np.flatnonzero(varies) if varies.any() else np.array([0])
-        context = X[:, self._columns]
-        members = draw_members(self.n_estimators, n_classes, seed)
-        views = [View(m, context, np.zeros(context.shape[1], dtype=bool)) for m in members]
-        self._states = [(view, self._summarize(network, view, context, y, n_classes)) for view in views]
+        self.order_, self.tied_ = canonical_order(rows, labels, n_classes)
+        self.context_ = None
+        if n_classes > 1:
+            network = find_network(self.checkpoint, self.model, self.device)
+            self._compare_with_training(network, *rows.shape)
+            place = np.argsort(self.order_)                         # canonical index of each class
+            self.context_ = Context(
+                network,
+                draw_members(self.n_estimators, n_classes, check_random_state(self.random_state).randint(2**31 - 1)),
+                self._select(rows),
+                place[labels],
+                self.encoder_.categorical[self.columns_] if len(self.columns_) else np.zeros(1, dtype=bool),
+                n_classes,
+                self.device,
+                self.memory_limit,
+            ).read()
         return self
 
-    def _summarize(self, network: Any, view: View, context: np.ndarray, y: np.ndarray, n_classes: int) -> Any:
-        batch = TaskBatch(
-            x=torch.from_numpy(view(context))[None],
-            y=torch.from_numpy(view.show_classes(y, n_classes)).float()[None],
-            n_train=len(y),
-            n_classes=torch.tensor([n_classes]),
-            categorical=torch.from_numpy(view.categorical)[None],
-        )
-        with torch.inference_mode():
-            return network.summarize(batch)
-
-    def _network(self) -> Any:
-        if self.model is not None:
-            return self.model.eval()
-        from openpfn import checkpoint
-
-        return checkpoint.load("nano" if self.checkpoint == "auto" else self.checkpoint).model.eval()
-
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "Q classes"]:
-        """Probability of each of `classes_` for each row."""
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "Q k"]:
+        """Probability of each of `classes_` for each row of `X` (Q, D)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
-        network = self._network()
-        n_classes = len(self.classes_)
-        rows = X[:, self._columns]
-        total = np.zeros((len(X), n_classes))
-        for view, state in self._states:
-            x = torch.from_numpy(view(rows))
-            tile = max(QUERY_MULTIPLE, CELLS_PER_READ // (x.shape[1] + 1) // QUERY_MULTIPLE * QUERY_MULTIPLE)
-            for start in range(0, len(x), tile):
-                part = x[start : start + tile]
-                padded = torch.cat([part, part[-1:].expand(-len(part) % QUERY_MULTIPLE, -1)])
-                with torch.inference_mode():
-                    logits = network.read(padded[None], state)[0, : len(part), :n_classes]
-                total[start : start + tile] += log_softmax(logits.double().numpy(), axis=1)[:, view.class_order(n_classes)]
-        return softmax(total / len(self._states) / self.softmax_temperature, axis=1)
+        table = self._table(X, reset=False)
+        if self.context_ is None:
+            return np.ones((len(table), 1))
+        mean_log_probs = self.context_.mean_log_probs(self._select(self.encoder_.transform(table)))
+        canonical = softmax(mean_log_probs / self.softmax_temperature, axis=1)
+        for places in self.tied_:
+            canonical[:, places] = canonical[:, places].mean(axis=1, keepdims=True)
+        probabilities = np.empty_like(canonical)
+        probabilities[:, self.order_] = canonical
+        return probabilities
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        """The most probable class of each row of `X` (Q, D)."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def save(self, path: str | Path, *, embed_weights: bool | None = None) -> Path:
+        """Write the fitted classifier to one safetensors file, without pickle.
+
+        Weights of a shipped checkpoint are recorded by name and hash, others are embedded; `embed_weights` decides otherwise.
+        """
+        from openpfn.estimators.saving import save
+
+        check_is_fitted(self)
+        return save(self, path, embed_weights=embed_weights)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> PFNClassifier:
+        """The classifier that `save` wrote to `path`."""
+        from openpfn.estimators.saving import load
+
+        return load(cls, path, device=device)
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.n_estimators, numbers.Integral) or self.n_estimators < 1:
+            raise ValueError(f"n_estimators is {self.n_estimators!r}, must be a whole number of at least 1.")
+        if not self.softmax_temperature > 0:
+            raise ValueError(f"softmax_temperature is {self.softmax_temperature!r}, must be above 0.")
+        if self.memory_limit is not None and not self.memory_limit > 0:
+            raise ValueError(f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or None.")
+
+    def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        """`X` as a DataFrame, its shape and column names checked."""
+        if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
+            X = X.to_pandas()
+        if not isinstance(X, pd.DataFrame):
+            return pd.DataFrame(validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan"))
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        if 0 in X.shape:
+            what = "sample" if len(X) == 0 else "feature"
+            raise ValueError(f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required by {type(self).__name__}.")
+        return X
+
+    def _labels(self, y: Any, table: pd.DataFrame) -> Int[np.ndarray, " n"]:
+        """Set `classes_` and return the index of each row's class."""
+        if y is None:
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
+        y = column_or_1d(y, warn=True)
+        if y.dtype == object:
+            y = pd.Series(y).infer_objects().to_numpy()
+        if y.dtype.kind == "f":
+            assert_all_finite(y, input_name="y")
+        elif pd.isna(y).any():
+            raise ValueError(f"Input y contains NaN: {int(pd.isna(y).sum())} labels are missing. Leave those rows out.")
+        check_consistent_length(table, y)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        return labels
+
+    def _select(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
+        """The columns that vary; a column of zeros where none does."""
+        return rows[:, self.columns_] if len(self.columns_) else np.zeros((len(rows), 1))
+
+    def _compare_with_training(self, network: Network, n_rows: int, n_columns: int) -> None:
+        if len(self.classes_) > network.max_classes:
+            raise ValueError(
+                f"y has {len(self.classes_)} classes, but this network can tell at most {network.max_classes} apart. "
+                "Merge rare classes, or use a checkpoint with more."
+            )
+        for n, limit, what in ((n_rows, network.max_rows, "rows"), (n_columns, network.max_columns, "columns")):
+            if limit is not None and n > limit:
+                warnings.warn(
+                    f"X has {n} {what}, but this checkpoint was trained on at most {limit}: predictions may be worse than they could be.",
+                    stacklevel=3,
+                )
+
+    def __sklearn_clone__(self) -> PFNClassifier:
+        """A model in memory is shared between clones: it is read, never changed."""
+        parameters = {name: value if name == "model" else clone(value, safe=False) for name, value in self.get_params(deep=False).items()}
+        copy = type(self)(**parameters)
+        if hasattr(self, "_metadata_request"):
+            copy._metadata_request = clone(self._metadata_request, safe=False)
+        return copy
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
         return tags
+
+
+def _columns_that_vary(rows: Float[np.ndarray, "n D"]) -> Int[np.ndarray, " S"]:
+    """Columns with at least two different values, a missing one counting as a value."""
+    missing = np.isnan(rows)
+    filled = np.where(missing, np.inf, rows)
+    highest = np.where(missing, -np.inf, rows).max(axis=0, initial=-np.inf)
+    lowest = filled.min(axis=0, initial=np.inf)
+    return np.flatnonzero((highest > lowest) | (missing.any(axis=0) & ~missing.all(axis=0)))

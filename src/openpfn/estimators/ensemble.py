@@ -61,7 +61,13 @@ class View:
         self.order = np.arange(n_columns) if member.seed is None else np.random.default_rng(member.seed).permutation(n_columns)
         self.categorical = self.categorical[self.order]
 
+    @property
+    def width(self) -> int:
+        """How many columns the network sees."""
+        return len(self.order)
+
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
+        """`rows` as the network sees them."""
         return self._apply(rows)[:, self.order].astype(np.float32)
 
     def _apply(self, rows: np.ndarray) -> np.ndarray:
@@ -102,7 +108,7 @@ class NormalScores:
     """Standard normal quantiles of the mid-ranks among the context; category codes become ranks of their frequency."""
 
     def __init__(self, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> None:
-        self.columns = [_NormalScore(values, is_code) for values, is_code in zip(context.T, categorical, strict=True)]
+        self.columns = [_NormalScore(values, bool(flag)) for values, flag in zip(context.T, categorical, strict=True)]
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
         return np.stack([column(values) for column, values in zip(self.columns, rows.T, strict=True)], axis=1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,16 +19,20 @@ N_GRAM_BUCKETS = 1024
 """Buckets into which the letter groups of a text are hashed."""
 
 
-class ColumnEncoder(Protocol):
+class ColumnEncoder(ABC):
     """Turns one column into `n_out` columns of numbers."""
 
-    kind: ClassVar[str]
-    is_categorical: ClassVar[bool]
+    kind: ClassVar[Kind]
+    is_categorical: ClassVar[bool] = False
 
     @property
-    def n_out(self) -> int: ...
+    def n_out(self) -> int:
+        """How many columns of numbers it gives."""
+        return 1
 
-    def __call__(self, values: pd.Series) -> np.ndarray: ...
+    @abstractmethod
+    def __call__(self, values: pd.Series) -> Float[np.ndarray, "N P"]:
+        """The numbers, NaN where a value is missing."""
 
 
 class TableEncoder:
@@ -106,36 +111,35 @@ def fit_column(column: Column, values: pd.Series) -> ColumnEncoder:
 
 
 @dataclass
-class Numbers:
+class Numbers(ColumnEncoder):
     """A number stays what it is."""
 
-    kind: ClassVar[str] = "numeric"
-    is_categorical: ClassVar[bool] = False
-    n_out: ClassVar[int] = 1
+    kind: ClassVar[Kind] = "numeric"
 
     def __call__(self, values: pd.Series) -> Float[np.ndarray, "N 1"]:
         return to_numbers(values)[:, None]
 
 
 @dataclass
-class Nothing:
+class Nothing(ColumnEncoder):
     """A column without values says nothing."""
 
-    kind: ClassVar[str] = "empty"
-    is_categorical: ClassVar[bool] = False
-    n_out: ClassVar[int] = 0
+    kind: ClassVar[Kind] = "empty"
+
+    @property
+    def n_out(self) -> int:
+        return 0
 
     def __call__(self, values: pd.Series) -> Float[np.ndarray, "N 0"]:
         return np.empty((len(values), 0))
 
 
 @dataclass
-class Truth:
+class Truth(ColumnEncoder):
     """False is 0, true is 1."""
 
-    kind: ClassVar[str] = "boolean"
+    kind: ClassVar[Kind] = "boolean"
     is_categorical: ClassVar[bool] = True
-    n_out: ClassVar[int] = 1
 
     def __call__(self, values: pd.Series) -> Float[np.ndarray, "N 1"]:
         codes = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
@@ -143,12 +147,11 @@ class Truth:
 
 
 @dataclass
-class Codes:
+class Codes(ColumnEncoder):
     """A category is its place in `categories`."""
 
-    kind: ClassVar[str] = "categorical"
+    kind: ClassVar[Kind] = "categorical"
     is_categorical: ClassVar[bool] = True
-    n_out: ClassVar[int] = 1
 
     categories: list[str]
     """Known categories, in the order of their dtype or else of the alphabet (numbers by size)."""
@@ -159,11 +162,10 @@ class Codes:
 
 
 @dataclass
-class Dates:
+class Dates(ColumnEncoder):
     """A date becomes days since 1970, and its month, weekday and hour where these vary."""
 
-    kind: ClassVar[str] = "date"
-    is_categorical: ClassVar[bool] = False
+    kind: ClassVar[Kind] = "date"
 
     format: str | None = None
     """How dates written as words are spelled."""
@@ -195,11 +197,10 @@ class Dates:
 
 
 @dataclass
-class Text:
+class Text(ColumnEncoder):
     """A text becomes the principal components of its letter groups, weighted by how rare each is (tf-idf)."""
 
-    kind: ClassVar[str] = "text"
-    is_categorical: ClassVar[bool] = False
+    kind: ClassVar[Kind] = "text"
 
     rarity: Float[np.ndarray, " buckets"]
     """Inverse document frequency of each bucket."""

@@ -1,0 +1,33 @@
+"""An order of the classes that comes from their rows, so that neither their names nor the order of rows matter."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def canonical_order(
+    context: Float[np.ndarray, "n D"], labels: Int[np.ndarray, " n"], n_classes: int
+) -> tuple[Int[np.ndarray, " k"], list[list[int]]]:
+    """The classes in canonical order, and the groups of places whose classes have exactly the same rows.
+
+    Frequent classes come first; among equally frequent ones, those with the smaller mean in the first column where
+    the means differ; then those whose sorted rows come first. What still ties has identical rows: nothing but a name
+    tells such classes apart, so they deserve equal probabilities.
+    """
+    keys = [_key(context[labels == c]) for c in range(n_classes)]
+    order = sorted(range(n_classes), key=keys.__getitem__)
+    groups = [list(group) for _, group in groupby(range(n_classes), key=lambda place: keys[order[place]])]
+    return np.array(order), [group for group in groups if len(group) > 1]
+
+
+def _key(rows: Float[np.ndarray, "n D"]) -> tuple[int, tuple[float, ...], bytes]:
+    rows = rows + 0.0                                               # −0 and 0 are one number
+    present = ~np.isnan(rows)
+    # summed in the order of size, so that the order of the rows does not touch the last bits
+    totals = np.sort(np.where(present, rows, 0.0), axis=0).sum(axis=0)
+    means = np.where(present.any(axis=0), totals / np.maximum(present.sum(axis=0), 1), np.inf)
+    filled = np.where(present, rows, np.inf)
+    return -len(rows), tuple(means.tolist()), filled[np.lexsort(filled.T[::-1])].tobytes()

@@ -1,0 +1,108 @@
+"""The network behind an estimator: where it comes from, on which device it runs, what it was trained for."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+DEFAULT_CHECKPOINT = "nano"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to predict."""
+
+    model: Any
+    """Has `config`, `summarize(batch)` and `read(x, state)`."""
+    device: torch.device
+    """Where its weights lie."""
+    source: str | None
+    """The checkpoint's name or path; None for a model in memory."""
+    fingerprint: str | None
+    """Hash of the weights of a checkpoint; None for a model in memory, whose weights may still change."""
+    max_columns: int | None
+    """Most columns of its training tasks; None if unknown."""
+    max_rows: int | None
+    """Most rows of its training tasks, context and query together; None if unknown."""
+
+    @property
+    def max_classes(self) -> int:
+        return self.model.config.max_classes
+
+    def bytes_per_cell(self, n_columns: int, n_context: int) -> int:
+        """About how much memory one cell of the table takes while it passes through a layer."""
+        config = self.model.config
+        width, n_heads = getattr(config, "d_model", 64), getattr(config, "n_heads", 1)
+        # embeddings before and after a sublayer, its projections, the MLP or the scores of both attentions
+        widest = max(2 * getattr(config, "d_mlp", width), 2 * n_heads * (n_columns + 1), 2 * n_heads * min(n_context, 512))
+        return 4 * (6 * width + widest)
+
+
+def find_network(checkpoint: Any, model: Any, device: str) -> Network:
+    """The network of `model` if given, else of `checkpoint` ("auto", a shipped name or a path)."""
+    if model is not None:
+        return _in_memory(model, device)
+    from openpfn.checkpoint import locate
+
+    name = DEFAULT_CHECKPOINT if checkpoint == "auto" else str(checkpoint)
+    path = locate(name).resolve()
+    status = path.stat()
+    return _from_file(name, path, (status.st_mtime_ns, status.st_size), str(find_device(device)))
+
+
+def find_device(device: str) -> torch.device:
+    """The device called `device`; "auto" is cuda, else mps, else cpu."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def nested_bytes(state: Any) -> int:
+    """Bytes of all tensors inside `state`."""
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, Mapping):
+        return sum(nested_bytes(value) for value in state.values())
+    if isinstance(state, (list, tuple)):
+        return sum(nested_bytes(value) for value in state)
+    return sum(nested_bytes(value) for value in vars(state).values()) if hasattr(state, "__dict__") else 0
+
+
+@lru_cache(maxsize=8)
+def _from_file(name: str, path: Path, version: tuple[int, int], device: str) -> Network:
+    """Loaded once per file version and device: estimators share the weights, which nobody changes."""
+    from openpfn import checkpoint
+
+    loaded = checkpoint.load(path)
+    prior = loaded.provenance.get("prior")
+    limits = prior if isinstance(prior, Mapping) else {}
+    fingerprint = fingerprint_of(loaded.model)
+    model = loaded.model.to(device).eval().requires_grad_(False)
+    return Network(model, torch.device(device), name, fingerprint, limits.get("max_features"), limits.get("max_seq_len"))
+
+
+def _in_memory(model: Any, device: str) -> Network:
+    here = next((p.device for p in model.parameters()), torch.device("cpu")) if isinstance(model, nn.Module) else torch.device("cpu")
+    wanted = here if device == "auto" else find_device(device)
+    if wanted.type != here.type or (wanted.index is not None and wanted.index != here.index):
+        model, here = copy.deepcopy(model).to(wanted), wanted       # the caller's model stays where it is
+    return Network(model, here, None, None, None, None)
+
+
+def fingerprint_of(model: nn.Module) -> str:
+    """Hash of the weights of `model`."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

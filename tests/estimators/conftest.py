@@ -1,0 +1,66 @@
+"""Networks for the estimator tests: one that predicts well without training, and random ones of the real architecture."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from openpfn.batch import TaskBatch
+from openpfn.configs import preset
+from openpfn.models import PFN
+
+
+class KernelNetwork(nn.Module):
+    """Votes of the context rows, weighted by a Gaussian kernel; prefers late columns and early classes, as no network should."""
+
+    def __init__(self, max_classes: int = 10) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(max_classes=max_classes)
+        self.n_read: list[tuple[int, ...]] = []
+
+    def summarize(self, batch: TaskBatch) -> Any:
+        x = batch.x
+        assert x is not None
+        assert batch.n_classes is not None
+        mean = x.nanmean(dim=1, keepdim=True)
+        std = (x - mean).square().nanmean(dim=1, keepdim=True).sqrt()
+        state = {"mean": mean.nan_to_num(), "std": torch.where(std > 0, std, 1.0).nan_to_num(1.0)}
+        return state | {"rows": self.scale(x, state), "y": batch.y.long(), "n_classes": int(batch.n_classes[0])}
+
+    def scale(self, x: Tensor, state: Any) -> Tensor:
+        z = ((x - state["mean"]) / state["std"]).nan_to_num()
+        return z * torch.linspace(0.8, 1.2, z.shape[2])
+
+    def read(self, x: Tensor, state: Any) -> Tensor:
+        self.n_read.append(tuple(x.shape))
+        distance = (self.scale(x, state)[:, :, None] - state["rows"][:, None]).square().mean(dim=-1)      # (B, Q, n)
+        weight = torch.exp(-distance / 0.1) + 1e-6
+        votes = torch.zeros(*x.shape[:2], self.config.max_classes)
+        votes.scatter_add_(2, state["y"][:, None].expand(weight.shape), weight)
+        logits = votes.log() - 0.05 * torch.arange(self.config.max_classes)
+        return logits.masked_fill(torch.arange(self.config.max_classes) >= state["n_classes"], -torch.inf)
+
+
+def random_network(name: str, seed: int = 0) -> nn.Module:
+    """A network of a preset's architecture whose every matrix is random, so that all of the context reaches the answer."""
+    generator = torch.Generator().manual_seed(seed)
+    model = PFN(preset(name)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
+    return model
+
+
+@pytest.fixture(scope="session")
+def kernel() -> KernelNetwork:
+    return KernelNetwork()
+
+
+@pytest.fixture(scope="session", params=["nano", "tiny"])
+def network(request: pytest.FixtureRequest) -> nn.Module:
+    return random_network(request.param)
