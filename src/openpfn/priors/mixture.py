@@ -1,0 +1,39 @@
+"""`MixturePrior`: tasks of several priors side by side in every batch."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+
+from openpfn import registry
+from openpfn.batch import TaskBatch
+from openpfn.configs.prior import PriorConfig
+from openpfn.priors.base import TaskPrior
+from openpfn.priors_io.noise import Noise
+from openpfn.priors_io.tasks import draw_shape, joined, narrowed
+
+
+class MixturePrior(TaskPrior):
+    """Draws each task from one of `config.parts`, in proportion to `config.part_weights`; all tasks of a batch share rows and context.
+
+    The parts are found by name, or given as "module:Class"; each is made as `Class(PriorConfig(...))`.
+
+    >>> batch = MixturePrior(PriorConfig(max_features=5, max_seq_len=60)).sample(4, torch.Generator().manual_seed(0))
+    >>> batch.n_tasks
+    4
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("mix_scm", "mix")
+
+    def __init__(self, config: PriorConfig | None = None) -> None:
+        self.config = config or PriorConfig()
+        self.parts = [registry.find("priors", name, TaskPrior) for name in self.config.parts]
+
+    def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
+        noise = Noise(generator)
+        config = narrowed(self.config, draw_shape(self.config, noise))
+        part_of_task = noise.choice(list(self.config.part_weights), n_tasks)
+        counts = torch.bincount(part_of_task, minlength=len(self.parts)).tolist()
+        batches = [part(config).sample(count, generator) for part, count in zip(self.parts, counts, strict=True) if count]
+        return joined(batches).tasks(torch.randperm(n_tasks, generator=generator, device=generator.device))
