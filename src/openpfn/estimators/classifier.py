@@ -160,7 +160,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
             X = X.to_pandas()
         if not isinstance(X, pd.DataFrame):
             return pd.DataFrame(validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan"))
-        validate_data(self, X, reset=reset, skip_check_array=True)
+        validate_data(self, X=X, reset=reset, skip_check_array=True)    # pyright: ignore[reportArgumentType]
         if 0 in X.shape:
             what = "sample" if len(X) == 0 else "feature"
             raise ValueError(f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required by {type(self).__name__}.")
@@ -203,8 +203,9 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         """A model in memory is shared between clones: it is read, never changed."""
         parameters = {name: value if name == "model" else clone(value, safe=False) for name, value in self.get_params(deep=False).items()}
         copy = type(self)(**parameters)
-        if hasattr(self, "_metadata_request"):
-            copy._metadata_request = clone(self._metadata_request, safe=False)
+        routing = getattr(self, "_metadata_request", None)
+        if routing is not None:
+            setattr(copy, "_metadata_request", clone(routing, safe=False))    # noqa: B010
         return copy
 
     def __sklearn_tags__(self) -> Any:

@@ -82,9 +82,9 @@ def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
     )
     estimator.context_ = None
     if record["context"] is not None:
-        estimator.context_ = _context(estimator, record["context"], arrays)
+        estimator.context_ = context = _context(estimator, record["context"], arrays)
         if record["context"]["source"] is None:
-            estimator.model = estimator.context_.network.model
+            estimator.model = context.ready_network().model
     return estimator
 
 

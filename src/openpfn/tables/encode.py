@@ -251,7 +251,8 @@ def _letter_groups(values: pd.Series) -> Any:
     """Counts (N, buckets) of the groups of 2 to 4 letters in each text."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=N_GRAM_BUCKETS, norm=None, alternate_sign=False)
+    hashing: Any = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=N_GRAM_BUCKETS, alternate_sign=False)
+    hashing.set_params(norm=None)
     return hashing.transform(["" if missing else str(v) for v, missing in zip(values, values.isna(), strict=True)])
 
 

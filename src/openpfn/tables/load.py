@@ -122,15 +122,18 @@ def _split(
     name: str, words: pd.DataFrame, target: str, kinds: Mapping[Hashable, Kind] | None = None, task: str = "classification"
 ) -> Table:
     require_columns(words, [target], name)
-    words = words[words[target].notna()].reset_index(drop=True)
+    words = words.loc[words[target].notna().to_numpy()].reset_index(drop=True)
     if words.empty:
         raise ValueError(f"column {target!r} of {name} holds no values. Choose another target.")
     kinds = dict(kinds or {})
-    X = words.drop(columns=target)
-    numeric = [c for c in X.columns if (kinds.get(c) or read_column(X[c]).kind) == "numeric"]
-    X = X.assign(**{c: to_numbers(X[c]) for c in numeric})
-    y = words[target] if task == "classification" else pd.Series(to_numbers(words[target]), name=target)
-    return Table(name, X, y, kinds, task)
+    X = pd.DataFrame({column: _typed(words[column], kinds.get(column)) for column in words.columns if column != target})
+    y = pd.Series(words[target])
+    return Table(name, X, y if task == "classification" else pd.Series(to_numbers(y), name=target), kinds, task)
+
+
+def _typed(values: Any, kind: Kind | None) -> Any:
+    """Numbers where all of a column's words are numbers."""
+    return to_numbers(values) if (kind or read_column(values).kind) == "numeric" else values
 
 
 def _entry(path: Path) -> Mapping[str, Any] | None:
@@ -189,8 +192,8 @@ def _from_sklearn(loader: str) -> Callable[[], tuple[pd.DataFrame, pd.Series]]:
 
 def _digits_3_8_9() -> tuple[pd.DataFrame, pd.Series]:
     X, y = _from_sklearn("load_digits")()
-    chosen = y.isin([3, 8, 9])
-    return X[chosen].reset_index(drop=True), y[chosen].reset_index(drop=True)
+    chosen = y.isin([3, 8, 9]).to_numpy()
+    return X.loc[chosen].reset_index(drop=True), y.loc[chosen].reset_index(drop=True)
 
 
 BUNDLED: dict[str, Callable[[], tuple[pd.DataFrame, pd.Series]]] = {

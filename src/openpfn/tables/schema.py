@@ -79,9 +79,9 @@ def read_column(values: pd.Series, kind: Kind | None = None) -> Column:
 
 def present(values: pd.Series) -> pd.Series:
     """The values that are not missing; a word of nothing but blanks is missing."""
-    values = values[values.notna()]
+    values = values.loc[values.notna().to_numpy()]
     if _holds_words(values):
-        values = values[values.map(lambda v: not (isinstance(v, str) and not v.strip()))]
+        values = values.loc[[not (isinstance(v, str) and not v.strip()) for v in values]]
     return values
 
 
