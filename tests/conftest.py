@@ -11,7 +11,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 if os.environ.get("JAXTYPING_DISABLE") != "1":    # torch.compile cannot trace the checks: those tests run in a second pass without them
     from jaxtyping import install_import_hook
 
-    install_import_hook("openpfn", "beartype.beartype")
+    install_import_hook("openpfn", "checked_types.check")
 
 import random
 
