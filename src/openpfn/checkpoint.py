@@ -198,11 +198,7 @@ def _model_config(header: Header) -> Any:
         raise ValueError(f"{header.path} holds a {header.model!r} model, which this version does not know. Update openpfn.") from None
     found = [c for c in vars(module).values() if is_dataclass(c) and getattr(c, "model", None) == header.model]
     assert len(found) == 1, f"{module.__name__} must define one configuration with model = {header.model!r}"
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in header.model_config.items()}
-    unknown = sorted(values.keys() - {f.name for f in fields(found[0])})
-    if unknown:
-        raise ValueError(f"{header.path} sets {', '.join(unknown)}, which this version does not know. Update openpfn.")
-    return found[0](**values)  # pyright: ignore[reportCallIssue]
+    return from_json(found[0], header.model_config, header.path)
 
 
 @contextmanager
@@ -224,6 +220,18 @@ def _portable(tensor: Tensor) -> Tensor:
 def as_json(config: Any) -> dict[str, Any]:
     """A configuration as a checkpoint records it."""
     return json.loads(json.dumps(asdict(config), default=plain))
+
+
+def from_json(kind: Any, values: Mapping[str, Any], path: Path) -> Any:
+    """The configuration of class `kind` that `path` records as `values`; fields that it does not set keep their defaults.
+
+    Raises ValueError if it sets a field that this version does not have.
+    """
+    unknown = sorted(values.keys() - {f.name for f in fields(kind)})
+    if unknown:
+        names = ", ".join(unknown)
+        raise ValueError(f"{path} sets {names} of {kind.__name__}, unknown to this version. Use the version that wrote it.")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,14 +83,12 @@ def recorded(folder: Path) -> TrainOptions:
     options = TrainOptions(training=training, model=header.config, resume=True)
     if "dump" in data:
         return replace(options, dump=Path(data["dump"]))
-    tasks = {name: tuple(value) if isinstance(value, list) else value for name, value in data.get("config", {}).items()}
-    return replace(options, prior=data.get("prior", options.prior), tasks=PriorConfig(**tasks))
+    tasks = checkpoint.from_json(PriorConfig, data.get("config", {}), header.path)
+    return replace(options, prior=data.get("prior", options.prior), tasks=tasks)
 
 
 def run(options: TrainOptions) -> Any:
     """Train as the options say; gives the network."""
-    from dataclasses import asdict
-
     from openpfn import registry
     from openpfn.priors import TaskPrior
     from openpfn.priors_io.dump import PriorDumpDataLoader

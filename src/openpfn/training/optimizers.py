@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from openpfn.configs.training import TrainingConfig
+from openpfn.training.muon import Muon, hidden_matrices
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic iteration (Jordan et al. 2024), steepest at zero."""
+COUNTERS = ("k", "lr_max", "weight_sum", "scheduled_lr")
+"""What schedule-free AdamW counts in its parameter groups; their other values come from the configuration."""
 
 
 class Optimizers:
@@ -29,90 +29,94 @@ class Optimizers:
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self.parameters = list(self.names)
         self.kind = config.optimizer
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.average = WeightAverage(self.parameters, config.average_decay) if config.average_decay else None
+        hidden = set(hidden_matrices(model)) if config.optimizer == "muon" else set()
+        others = _decay_groups([p for p in self.parameters if p not in hidden], config.weight_decay)
+        self.by_name: dict[str, torch.optim.Optimizer] = {}
         self.peak: dict[str, float] = {}
-        hidden: set[Tensor] = set()
         if config.optimizer == "muon":
-            hidden = set(hidden_matrices(model))
-            self.optimizers["muon"] = Muon([p for p in self.parameters if p in hidden], config.muon_learning_rate, config.weight_decay)
+            self.by_name["muon"] = Muon([p for p in self.parameters if p in hidden], config.muon_learning_rate, config.weight_decay)
             self.peak["muon"] = config.muon_learning_rate
-        groups = _decay_groups([p for p in self.parameters if p not in hidden], config.weight_decay)
         if config.optimizer == "schedulefree":
             from schedulefree import AdamWScheduleFree
 
-            self.optimizers["schedulefree"] = AdamWScheduleFree(groups, lr=config.learning_rate)
+            self.by_name["schedulefree"] = AdamWScheduleFree(others, lr=config.learning_rate)
             self.peak["schedulefree"] = config.learning_rate
-        else:
-            self.optimizers["adamw"] = torch.optim.AdamW(groups, lr=config.learning_rate)
+        elif others:
+            self.by_name["adamw"] = torch.optim.AdamW(others, lr=config.learning_rate)
             self.peak["adamw"] = config.learning_rate
         self._schedule_free("train")
 
-    def set_rate(self, factor: float) -> None:
-        """Set every learning rate to `factor` of its peak."""
-        for name, optimizer in self.optimizers.items():
+    def step(self, rate_factor: float) -> None:
+        """One step of each, at `rate_factor` of its peak rate, with the gradients that the parameters hold."""
+        for name, optimizer in self.by_name.items():
             for group in optimizer.param_groups:
-                group["lr"] = factor * self.peak[name]
-
-    def step(self) -> None:
-        for optimizer in self.optimizers.values():
+                group["lr"] = rate_factor * self.peak[name]
             optimizer.step()
+        if self.average is not None:
+            self.average.update(self.parameters)
 
     def zero_grad(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
 
+    @property
+    def exports_other_weights(self) -> bool:
+        """Whether the weights to use are not those in training."""
+        return self.average is not None or self.kind == "schedulefree"
+
     @contextmanager
-    def exported(self, average: WeightAverage | None) -> Iterator[None]:
-        """The weights to use while inside (averaged ones, if there are); those in training, bit for bit, after."""
-        if average is None and self.kind != "schedulefree":
+    def exported(self) -> Iterator[None]:
+        """The weights to use while inside (averages, if there are); those in training, bit for bit, after."""
+        if not self.exports_other_weights:
             yield
             return
+        # schedule-free's own way back to the training weights rounds: an evaluation would change the run
         raw = [parameter.detach().clone() for parameter in self.parameters]
-        if average is None:
-            self._schedule_free("eval")
-        else:
-            average.copy_to(self.parameters)
+        self.export()
         try:
             yield
         finally:
             self._schedule_free("train")
             copy(raw, self.parameters)
 
+    def export(self) -> None:
+        """Put the weights to use into the network, for good."""
+        if self.average is not None:
+            copy(self.average.values, self.parameters)
+        self._schedule_free("eval")
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors by `optimizer/entry/parameter`, and the plain values of each parameter group."""
+        """Tensors by `optimizer/entry/parameter`, and the counters of each parameter group."""
         tensors = {
             f"{name}/{entry}/{self.names[parameter]}": value
-            for name, optimizer in self.optimizers.items()
+            for name, optimizer in self.by_name.items()
             for parameter, entries in optimizer.state.items()
             for entry, value in entries.items()
         }
         groups = {
-            name: [{key: group[key] for key in _COUNTERS if key in group} for group in optimizer.param_groups]
-            for name, optimizer in self.optimizers.items()
+            name: [{key: group[key] for key in COUNTERS if key in group} for group in optimizer.param_groups]
+            for name, optimizer in self.by_name.items()
         }
         return tensors, groups
 
     def load_state(self, tensors: Mapping[str, Tensor], groups: Mapping[str, Any]) -> None:
         """Take up what `state` gave. Raises ValueError if it is another optimizer's."""
-        if set(groups) != set(self.optimizers):
-            raise ValueError(f"the run used {' and '.join(groups)}, not {' and '.join(self.optimizers)}. Resume with the same optimizer.")
-        by_name: dict[str, Any] = {name: parameter for parameter, name in self.names.items()}
-        for name, optimizer in self.optimizers.items():
+        if set(groups) != set(self.by_name):
+            raise ValueError(f"the run used {' and '.join(groups)}, not {' and '.join(self.by_name)}. Resume with the same optimizer.")
+        parameters: dict[str, Any] = {name: parameter for parameter, name in self.names.items()}
+        for name, optimizer in self.by_name.items():
             for group, values in zip(optimizer.param_groups, groups[name], strict=True):
                 group.update(values)
         for key, value in tensors.items():
             name, entry, parameter_name = key.split("/", 2)
-            parameter = by_name[parameter_name]
-            place = "cpu" if entry == "step" else parameter.device
-            self.optimizers[name].state[parameter][entry] = value.to(place, copy=True)
+            parameter = parameters[parameter_name]
+            place = "cpu" if entry == "step" else parameter.device    # AdamW counts its steps on the CPU
+            self.by_name[name].state[parameter][entry] = value.to(place, copy=True)
 
     def _schedule_free(self, mode: str) -> None:
         if self.kind == "schedulefree":
-            getattr(self.optimizers["schedulefree"], mode)()
-
-
-_COUNTERS = ("k", "lr_max", "weight_sum", "scheduled_lr")
-"""Plain values that schedule-free AdamW counts in its groups; the other values of a group come from the configuration."""
+            getattr(self.by_name["schedulefree"], mode)()
 
 
 class WeightAverage:
@@ -133,82 +137,24 @@ class WeightAverage:
         for value, parameter in zip(self.values, parameters, strict=True):
             value.lerp_(parameter, weight)
 
-    def copy_to(self, parameters: Sequence[Tensor]) -> None:
-        copy(self.values, parameters)
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum whose update is made orthogonal by Newton–Schulz iterations (Jordan et al. 2024), for matrices.
-
-    As `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`: an update of a matrix A × B is scaled by
-    0.2·√max(A, B), which makes AdamW's learning rates fit. Matrices of the same shape are iterated together.
-    """
-
-    def __init__(self, parameters: Sequence[Tensor], lr: float, weight_decay: float, momentum: float = 0.95, iterations: int = 5) -> None:
-        wrong = [tuple(p.shape) for p in parameters if p.ndim != 2]
-        if wrong:
-            raise ValueError(f"Muon takes matrices, got shapes {wrong}.")
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "iterations": iterations})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        for group in self.param_groups:
-            by_shape: dict[torch.Size, list[Tensor]] = {}
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    by_shape.setdefault(parameter.shape, []).append(parameter)
-            for parameters in by_shape.values():
-                self._step(parameters, group)
-
-    def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        updates = []
-        for parameter in parameters:
-            state, gradient = self.state[parameter], parameter.grad
-            assert gradient is not None
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
-            buffer = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-            updates.append(torch.lerp(gradient, buffer, group["momentum"]))    # Nesterov
-        orthogonal = orthogonalize(torch.stack(updates), group["iterations"])
-        rate = group["lr"] * 0.2 * math.sqrt(max(parameters[0].shape))
-        for parameter, update in zip(parameters, orthogonal.to(parameters[0].dtype), strict=True):
-            parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=rate)
-
-
-def orthogonalize(matrices: Float[Tensor, "m A B"], iterations: int = 5) -> Float[Tensor, "m A B"]:
-    """Each matrix with its singular values brought near 1 (between about 0.7 and 1.2), in bfloat16."""
-    a, b, c = NEWTON_SCHULZ
-    tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()                                          # (m, A, B), A ≤ B
-    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
-    for _ in range(iterations):
-        gram = x @ x.mT                                                                         # (m, A, A)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
-
-
-def hidden_matrices(model: nn.Module) -> list[Tensor]:
-    """The weights of `nn.Linear` modules inside an `nn.ModuleList`, the stack of layers. Raises ValueError if there are none."""
-    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    linear = [module for stack in stacks for module in stack.modules() if isinstance(module, nn.Linear)]
-    found = list(dict.fromkeys(module.weight for module in linear if module.weight.requires_grad))
-    if not found:
-        raise ValueError(f"{type(model).__name__} has no nn.Linear inside an nn.ModuleList for Muon. Choose optimizer='adamw'.")
-    return found
+    def restart(self, parameters: Sequence[Tensor], updates: int) -> None:
+        """Go on from an average in `parameters` that holds `updates` updates."""
+        copy([parameter.detach() for parameter in parameters], self.values)
+        self.updates = updates
 
 
 def rate_factor(step: int, config: TrainingConfig) -> float:
     """Share of the peak learning rate at `step`, counted from 0.
 
-    A linear warm-up, (step + 1) / warm-up, then 1 or a half cosine from 1 to `final_learning_rate`.
+    A linear warm-up, (step + 1) / warm-up, then 1 or a half cosine from 1 towards `final_learning_rate`.
     """
     warmup = min(config.warmup_steps, config.num_steps // 10) if config.use_warmup else 0
     if step < warmup:
         return (step + 1) / warmup
     if config.schedule == "constant":
         return 1.0
-    progress = (step - warmup) / max(1, config.num_steps - warmup)
-    return config.final_learning_rate + (1 - config.final_learning_rate) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    progress = min(1.0, (step - warmup) / max(1, config.num_steps - warmup))
+    return config.final_learning_rate + (1 - config.final_learning_rate) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @torch.no_grad()

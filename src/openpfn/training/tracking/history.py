@@ -79,7 +79,7 @@ def read_rows(path: Path, last_step: float = math.inf) -> list[dict[str, float]]
         lines = csv.reader(line for line in file if line.endswith("\n"))
         header = next(lines, [])
         if "step" not in header:
-            raise ValueError(f"{path} is not a training history: its first line is {','.join(header)!r}, wanted the columns {','.join(COLUMNS)}.")
+            raise ValueError(f"{path} is no training history: it begins with {','.join(header)[:80]!r}, wanted {','.join(COLUMNS)}.")
         rows = [dict(zip(header, map(_number, line), strict=True)) for line in lines if len(line) == len(header)]
     return [row for row in rows if row["step"] <= last_step]
 

@@ -1,0 +1,136 @@
+"""The files of a run: its training state, taken and taken up again, and its best weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from openpfn import checkpoint
+from openpfn.configs.training import TrainingConfig
+from openpfn.training.optimizers import Optimizers
+
+
+@dataclass
+class SinceRow:
+    """Sums since the last row of the history."""
+
+    steps: int = 0
+    """Steps with a finite loss."""
+    tasks: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    """Seconds spent waiting for tasks."""
+    loss: float = 0.0
+    grad_norm: float = 0.0
+
+
+@dataclass
+class Counters:
+    """How far a run is. A checkpoint holds it as JSON."""
+
+    step: int = 0
+    """Steps done, those without a finite loss included."""
+    position: int | None = 0
+    """Index of the next batch of tasks; None where the source does not tell."""
+    tasks: int = 0
+    """Tasks seen."""
+    seconds: float = 0.0
+    """Training time, without evaluations and checkpoints."""
+    nan_losses: int = 0
+    """Steps skipped because the loss or the gradient was not finite."""
+    nan_in_a_row: int = 0
+    best_eval_loss: float | None = None
+    average_updates: int = 0
+    """Steps in the average of the weights; 0 keeps none."""
+    since_row: SinceRow = field(default_factory=SinceRow)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Counters:
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        best = known.get("best_eval_loss")
+        return cls(**known | {"since_row": SinceRow(**known["since_row"]), "best_eval_loss": best if best != math.inf else None})
+
+
+def training_state(counters: Counters, optimizers: Optimizers, device: torch.device) -> checkpoint.TrainingState:
+    """Everything beside the exported weights that the rest of the run depends on."""
+    tensors, groups = optimizers.state()
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if device.type == "cuda":
+        tensors["rng/cuda"] = torch.cuda.get_rng_state(device)
+    if optimizers.exports_other_weights:
+        tensors |= {f"raw/{name}": parameter.detach().clone() for parameter, name in optimizers.names.items()}
+    counters.average_updates = optimizers.average.updates if optimizers.average else 0
+    return checkpoint.TrainingState(tensors, {**asdict(counters), "optimizers": groups, "averaged": optimizers.average is not None})
+
+
+def restore(path: Path, model: Any, optimizers: Optimizers, device: torch.device) -> Counters:
+    """Put the run in `path` into `model`, `optimizers` and torch's random state; gives how far it is.
+
+    Raises ValueError if `path` holds no run, or one of another network or optimizer.
+    """
+    state = checkpoint.load_training_state(path)
+    _check_same_network(path, checkpoint.read_header(path).model_config, checkpoint.as_json(model.config))
+    checkpoint.load(path, model=model)
+    counters = Counters.from_json(state.values)
+    if optimizers.average is not None:
+        optimizers.average.restart(optimizers.parameters, counters.average_updates)
+    parts: dict[str, dict[str, Tensor]] = {"raw": {}, "rng": {}}
+    for key, value in state.tensors.items():
+        part, _, name = key.partition("/")
+        parts.setdefault(part, {})[name] = value
+    model.load_state_dict(parts.pop("raw"), strict=False)
+    rng = parts.pop("rng")
+    entries = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+    optimizers.load_state(entries, state.values["optimizers"])
+    torch.set_rng_state(rng["cpu"])
+    if device.type == "cuda" and "cuda" in rng:
+        torch.cuda.set_rng_state(rng["cuda"], device)
+    return counters
+
+
+class RunFolder:
+    """A run's files: `latest.safetensors`, `best.safetensors` and `history.csv`. No folder, no files.
+
+    Raises FileExistsError where a run stands already that is not the one to be resumed, unless `overwrite` is set.
+    """
+
+    def __init__(self, config: TrainingConfig, resumed: Path | None) -> None:
+        self.config = config
+        self.path = Path(config.checkpoint_dir) if config.save_checkpoint else None
+        if self.path is None or (resumed is not None and resumed.resolve().parent == self.path.resolve()):
+            return
+        if (self.path / "latest.safetensors").exists() and not config.overwrite:
+            raise FileExistsError(
+                f"{self.path} already holds a run. Continue it with resume_from={str(self.path)!r} (--resume), "
+                "choose another checkpoint_dir (--out), or set overwrite=True (--overwrite) to start afresh."
+            )
+        for name in ("latest.safetensors", "latest.previous.safetensors", "best.safetensors", "history.csv"):
+            (self.path / name).unlink(missing_ok=True)
+
+    @property
+    def history(self) -> Path | None:
+        return None if self.path is None else self.path / "history.csv"
+
+    def has_best(self) -> bool:
+        return self.path is not None and (self.path / "best.safetensors").exists()
+
+    def save(self, name: str, model: Any, provenance: Mapping[str, Any], state: checkpoint.TrainingState | None = None) -> Path | None:
+        """Write `model` as it is to the file `name`; a file with a training state keeps its predecessor."""
+        if self.path is None:
+            return None
+        keep = state is not None
+        record = {"training_config": self.config, "provenance": provenance}
+        return checkpoint.save(self.path / name, model, **record, training_state=state, keep_previous=keep)
+
+
+def _check_same_network(path: Path, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    different = sorted(name for name in wanted.keys() | recorded.keys() if wanted.get(name) != recorded.get(name))
+    if different:
+        changes = ", ".join(f"{name} {recorded.get(name)} → {wanted.get(name)}" for name in different)
+        raise ValueError(f"{path} was trained with another network: {changes}. Resume with the same model_config, or start with init_from.")
