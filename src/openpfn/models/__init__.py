@@ -10,7 +10,7 @@ from openpfn.models.tabular import TabularPFN, TableState
 __all__ = ["PFN", "TableState", "TabularPFN"]
 
 
-def PFN(config: Any) -> TabularPFN:
+def PFN(config: Any) -> Any:
     """The network that `config` describes, with fresh weights."""
     module = getattr(type(config), "model", None)
     if module is None:
