@@ -1,0 +1,1 @@
+"""Know where we stand: quality on real tables beside peers, and speed."""

@@ -1,0 +1,75 @@
+"""What `openpfn benchmark` can be told: the options of a run over tables, and of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+HALF = "half"
+"""A context of half the table's rows."""
+
+
+@dataclass(frozen=True)
+class TablesConfig:
+    """Which tables, which methods, and the protocol that all of them share."""
+
+    suite: str = "bundled"
+    """bundled (inside scikit-learn), a folder with an index.json, openml:99 (a suite), openml:data/31,61 or openml:task/3,12."""
+    methods: tuple[str, ...] = ("default",)
+    """default (shipped checkpoints and every installed peer), names of peers, nano or pfn:PATH, tabicl[:PATH], tabpfn:PATH, module:Class."""
+    context_sizes: tuple[str, ...] = ("150",)
+    """How many rows are context: numbers, or half (of the rows, at most max_half)."""
+    splits: int = 3
+    """How often each table is split anew."""
+    tables: tuple[str, ...] = ()
+    """Only the tables of these names."""
+    only: tuple[str, ...] = ()
+    """Only tables with all these tags: the keys that are true in their entry of the index, such as small_pfn, and the words of its tags."""
+    task: Literal["all", "classification", "regression"] = "all"
+    """Only tables of this task."""
+    half: Literal["all", "A", "B"] = "all"
+    """A for making choices, B for reporting figures: tables are assigned by a hash of their family."""
+    tuned: float = 0.0
+    """Seconds of random search, scored by cross-validation on the context rows, that each method gets before it is fitted; 0 for none."""
+    max_query: int = 2000
+    """Query rows at most: a larger rest is sampled."""
+    max_half: int = 1000
+    """Context rows at most where the context is half the table."""
+    seed: int = 0
+    """Decides the splits and every method's own randomness."""
+    out: Path = Path("benchmark")
+    """Folder of results.csv and report.html. A run with the same folder goes on where the last one stopped."""
+    jobs: int = 1
+    """Processes, each of one thread."""
+    device: str = "cpu"
+    """Where our networks run."""
+    retry_failed: bool = False
+    """Try again what failed in an earlier run."""
+    baseline: Path | None = None
+    """An earlier results.csv: the report shows what changed since."""
+
+    def __post_init__(self) -> None:
+        for size in self.context_sizes:
+            if size != HALF and not (size.isdigit() and int(size) >= 2):
+                raise ValueError(f"context_sizes holds {size!r}. Give numbers from 2 on, or {HALF}.")
+        for name, least in (("splits", 1), ("jobs", 1), ("max_query", 10), ("max_half", 2), ("tuned", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}.")
+        for name in ("methods", "context_sizes"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty. Name at least one.")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Which results to show."""
+
+    results: Path = Path("benchmark")
+    """A results.csv, or the folder that holds it."""
+    out: Path | None = None
+    """Where to write the page; beside the results as report.html if absent."""
+    baseline: Path | None = None
+    """An earlier results.csv (or its folder): the report shows what changed since."""
+    context: str | None = None
+    """The context size of the main tables; the most complete one if absent."""

@@ -1,0 +1,123 @@
+"""Tables of OpenML: suites, tasks and data sets by number, kept on disk after the first download."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from openpfn.tables.load import Table
+
+API = "https://www.openml.org/api/v1/json"
+SYNTAX = "openml:99 or openml:suite/99 (a suite), openml:task/3,12 (tasks), openml:data/31,61 (data sets)"
+_TASKS = {"Supervised Classification": "classification", "Supervised Regression": "regression"}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set of OpenML and the column that is to be predicted."""
+
+    data_id: int
+    """Its number."""
+    name: str
+    """Its name."""
+    target: str
+    """The column to predict."""
+    task: str
+    """classification or regression."""
+
+
+def cache_folder() -> Path:
+    """Where answers are kept: $OPENPFN_CACHE/openml, or ~/.cache/openpfn/openml."""
+    return Path(os.environ.get("OPENPFN_CACHE", Path.home() / ".cache" / "openpfn")) / "openml"
+
+
+@lru_cache(maxsize=8)
+def listing(source: str) -> tuple[DataSet, ...]:
+    """The data sets that `source` (see `SYNTAX`) names. Raises ValueError for another syntax or an unknown number."""
+    kind, numbers = _parse(source)
+    if kind == "suite":
+        found = [_of_task(t) for n in numbers for t in answer(f"study/{n}")["study"]["tasks"]["task_id"]]
+    elif kind == "task":
+        found = [_of_task(n) for n in numbers]
+    else:
+        found = [_of_data(n) for n in numbers]
+    unique = {d.data_id: d for d in found if d is not None}
+    if not unique:
+        raise ValueError(f"{source} holds no classification or regression task. Give another suite.")
+    return tuple(unique.values())
+
+
+def fetch(source: str, name: str) -> Table:
+    """The table of `source` called `name` (NAME-NUMBER), from the cache if it is there."""
+    from sklearn.datasets import fetch_openml
+
+    data = next(d for d in listing(source) if f"{d.name}-{d.data_id}" == name)
+    found: Any = fetch_openml(
+        data_id=data.data_id, target_column=data.target, as_frame=True, parser="auto", data_home=str(cache_folder()), cache=True
+    )
+    X = found.data.reset_index(drop=True)
+    kinds = {c: "categorical" if isinstance(X[c].dtype, pd.CategoricalDtype) else "numeric" for c in X.columns if _settled(X[c])}
+    y = found.target.reset_index(drop=True)
+    y = y.astype(object).rename("target") if data.task == "classification" else y.astype(float)
+    return Table(name, X, y, kinds, data.task)    # type: ignore[arg-type]
+
+
+def answer(path: str) -> dict[str, Any]:
+    """OpenML's answer to GET `path`, from the cache if it is there.
+
+    Raises ValueError when OpenML does not know it, ConnectionError when OpenML cannot be reached.
+    """
+    kept = cache_folder() / f"{path.replace('/', '-')}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    try:
+        with urllib.request.urlopen(f"{API}/{path}", timeout=60) as reply:
+            text = reply.read().decode()
+    except urllib.error.HTTPError as error:
+        raise ValueError(f"OpenML does not know {path} ({error.code}: {error.reason}). Look the number up at openml.org.") from error
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise ConnectionError(f"OpenML cannot be reached for {path} ({error}), and {kept} is not there. Connect once to fill the cache.") from error
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    temporary = kept.with_suffix(f".{os.getpid()}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, kept)
+    return json.loads(text)
+
+
+def _parse(source: str) -> tuple[str, list[int]]:
+    kind, _, numbers = source.removeprefix("openml:").rpartition("/")
+    words = numbers.split(",")
+    if kind not in ("", "suite", "task", "data") or not all(word.isdigit() for word in words):
+        raise ValueError(f"cannot read {source!r}. Write {SYNTAX}.")
+    return kind or "suite", [int(word) for word in words]
+
+
+def _of_task(number: int | str) -> DataSet | None:
+    task = answer(f"task/{number}")["task"]
+    if task["task_type"] not in _TASKS:
+        return None
+    source = next(i["data_set"] for i in task["input"] if i["name"] == "source_data")
+    described = answer(f"data/{source['data_set_id']}")["data_set_description"]
+    return DataSet(int(source["data_set_id"]), described["name"], source["target_feature"], _TASKS[task["task_type"]])
+
+
+def _of_data(number: int) -> DataSet:
+    described = answer(f"data/{number}")["data_set_description"]
+    target = described.get("default_target_attribute")
+    if not target or "," in target:
+        raise ValueError(f"OpenML's data set {number} has no single target ({target!r}). Choose a task with one: openml:task/ID.")
+    features = answer(f"data/features/{number}")["data_features"]["feature"]
+    numeric = next(f["data_type"] == "numeric" for f in features if f["name"] == target)
+    return DataSet(number, described["name"], target, "regression" if numeric else "classification")
+
+
+def _settled(values: pd.Series) -> bool:
+    return isinstance(values.dtype, pd.CategoricalDtype) or pd.api.types.is_numeric_dtype(values.dtype)

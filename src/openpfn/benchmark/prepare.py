@@ -1,0 +1,94 @@
+"""Estimators that learn from context rows alone how to read a table of any columns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from openpfn.tables.encode import TableEncoder
+from openpfn.tables.schema import Kind
+
+Reading = Literal["frame", "codes", "filled", "scaled", "native"]
+"""How an estimator wants its columns: the data frame itself; numbers with category codes and NaN; the same without NaN;
+one-hot categories, medians with missing indicators, unit variance; codes as integers that the estimator is told are categories."""
+
+
+class Reader:
+    """`estimator` behind the reading it needs; everything is learnt in `fit`, from the rows given there."""
+
+    def __init__(self, estimator: Any, reading: Reading, kinds: Mapping[Hashable, Kind]) -> None:
+        self.estimator = estimator
+        self.reading = reading
+        self.kinds = kinds
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Reader:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")    # of convergence and of constant columns: results speak for themselves
+            if self.reading == "frame":
+                self.estimator.fit(X, y)
+                return self
+            self.encoder = TableEncoder().fit(X, dict(self.kinds))
+            columns = self.encoder.transform(X)
+            if columns.shape[1] == 0:
+                columns = np.zeros((len(X), 1))
+            self.transform = _preparation(self.reading, self._categorical(columns))
+            columns = self.transform.fit_transform(columns)
+            if self.reading == "native":
+                self.estimator.fit(columns, y, cat_features=list(np.flatnonzero(self._categorical(columns))))
+            else:
+                self.estimator.fit(columns, y)
+        return self
+
+    def read(self, X: pd.DataFrame) -> Any:
+        """`X` as the estimator wants it."""
+        if self.reading == "frame":
+            return X
+        columns = self.encoder.transform(X)
+        return self.transform.transform(columns if columns.shape[1] else np.zeros((len(X), 1)))
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(self.estimator.predict_proba(self.read(X)))
+
+    def predict(self, X: pd.DataFrame, **options: Any) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(self.estimator.predict(self.read(X), **options))
+
+    @property
+    def classes_(self) -> np.ndarray:
+        return np.asarray(self.estimator.classes_)
+
+    def _categorical(self, columns: Any) -> np.ndarray:
+        known = self.encoder.categorical
+        return known if len(known) else np.zeros(columns.shape[1], dtype=bool)
+
+
+def _preparation(reading: Reading, categorical: np.ndarray) -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+    if reading == "codes":
+        return FunctionTransformer()
+    if reading == "native":
+        return FunctionTransformer(_with_words, kw_args={"categorical": categorical})
+    if reading == "filled":
+        return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler())
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    return ColumnTransformer([("numbers", numbers, np.flatnonzero(~categorical)), ("categories", one_hot, np.flatnonzero(categorical))])
+
+
+def _with_words(columns: np.ndarray, categorical: np.ndarray) -> pd.DataFrame:
+    """Category codes as words: what CatBoost takes for categories."""
+    frame = pd.DataFrame(columns)
+    for i in np.flatnonzero(categorical):
+        frame[i] = [("missing" if np.isnan(v) else str(int(v))) for v in columns[:, i]]
+    return frame
