@@ -48,6 +48,7 @@ class KernelNetwork(nn.Module):
 def random_network(name: str, seed: int = 0) -> nn.Module:
     """A network of a preset's architecture whose every matrix is random, so that all of the context reaches the answer."""
     generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
     model = PFN(preset(name)).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -84,11 +84,17 @@ def _from_file(name: str, path: Path, version: tuple[int, int], device: str) -> 
     from openpfn import checkpoint
 
     loaded = checkpoint.load(path)
-    prior = loaded.provenance.get("prior")
-    limits = prior if isinstance(prior, Mapping) else {}
+    limits = _training_limits(loaded.provenance)
     fingerprint = fingerprint_of(loaded.model)
     model = loaded.model.to(device).eval().requires_grad_(False)
     return Network(model, torch.device(device), name, fingerprint, limits.get("max_features"), limits.get("max_seq_len"))
+
+
+def _training_limits(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of the prior that a checkpoint was trained on, as far as it says."""
+    data = provenance.get("data")
+    found = data.get("config") if isinstance(data, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _in_memory(model: Any, device: str) -> Network:

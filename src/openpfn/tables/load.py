@@ -71,7 +71,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} is none of {', '.join(SUFFIXES)}. Convert it, or name one of the bundled tables: {', '.join(BUNDLED)}.")
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}{_close_files(path)}.")
+        raise FileNotFoundError(f"there is no file {path}.{_close_files(path)}")
     table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else _read_words(path)
     if table.empty:
         raise ValueError(f"{path} holds no rows.")
@@ -171,9 +171,9 @@ def _close_files(path: Path) -> str:
     known = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     close = difflib.get_close_matches(path.name, known, n=1)
     if close:
-        return f". Did you mean {folder / close[0]}?"
+        return f" Did you mean {folder / close[0]}?"
     bundled = difflib.get_close_matches(path.stem, BUNDLED, n=1)
-    return f". Did you mean the bundled table {bundled[0]}?" if bundled else ""
+    return f" Did you mean the bundled table {bundled[0]}?" if bundled else ""
 
 
 def _shortened(names: list[str], most: int = 30) -> str:
