@@ -24,7 +24,8 @@ EXAMPLES = [path for path in sorted((SOURCE / "openpfn").rglob("*.py")) if ">>> 
 def blocks(page: Path, *languages: str) -> list[str]:
     """The fenced code blocks of a page in these languages, indented ones included."""
     fence = re.compile(rf"^(?P<indent> *)```(?:{'|'.join(languages)})[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
-    return [re.sub(f"^{found['indent']}", "", found["code"], flags=re.MULTILINE) for found in fence.finditer(page.read_text(encoding="utf-8"))]
+    found = fence.finditer(page.read_text(encoding="utf-8"))
+    return [re.sub(f"^{block['indent']}", "", block["code"], flags=re.MULTILINE) for block in found]
 
 
 def shell_commands(page: Path) -> list[list[str]]:
@@ -68,7 +69,7 @@ def test_every_command_that_is_shown_exists_with_its_options(words):
         capture_output=True, text=True, env={"COLUMNS": "200", "PATH": ""}, check=True,
     ).stdout    # fmt: skip
     for option in (word.partition("=")[0] for word in arguments if word.startswith("--")):
-        assert re.search(rf"{re.escape(option.replace('_', '-'))}\b", shown), f"openpfn {name} {' '.join(subcommand)} has no option {option}"
+        assert re.search(rf"{re.escape(option.replace('_', '-'))}\b", shown), f"openpfn {name} has no option {option}"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(SOURCE)))

@@ -19,7 +19,7 @@ _HOME = {
     "train": "training",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME]    # pyright: ignore[reportUnsupportedDunderAll] (the types stand in __init__.pyi)
 
 
 def __getattr__(name: str) -> Any:
