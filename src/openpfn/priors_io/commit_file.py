@@ -151,9 +151,10 @@ def _lock(journal_path: Path) -> BinaryIO:
     if fcntl is not None:
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except BlockingIOError as error:
             journal.close()
-            raise
+            written = journal_path.name.removesuffix(".journal")
+            raise BlockingIOError(f"{written} is being written by another process: wait until it is done, or stop it.") from error
     return journal
 
 

@@ -85,6 +85,8 @@ class DumpWriter:
         path = Path(path)
         if path.exists() and not replace:
             raise FileExistsError(f"{path} exists already. Choose another path, continue it with --resume, or replace it with --force.")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into. Create it first.")
         recover(path)    # refuses if a process is writing it, and leaves no journal that belongs to the file replaced
         unfinished = path.with_name(path.name + ".new")
         try:

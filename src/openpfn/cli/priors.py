@@ -1,0 +1,325 @@
+"""Draw tasks from a prior into a file (generate), picture them (show), or profile them (info)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from openpfn.configs.prior import PriorConfig
+
+if TYPE_CHECKING:
+    import torch
+    from rich.table import Table
+
+    from openpfn.batch import TaskBatch
+    from openpfn.plots.prior import DrawnTask
+    from openpfn.priors.base import TaskPrior
+    from openpfn.priors_io.dump import DumpHeader, DumpWriter
+
+USAGE = """usage: openpfn priors {generate,show,info} [OPTIONS]
+
+  generate  draw tasks into an HDF5 file, which training and other toolkits read (the default when options come first)
+  show      draw a figure of a few tasks
+  info      profile a prior or a file of tasks: how predictable, how large, which columns
+
+openpfn priors generate --help tells the options of generate."""
+
+PROFILE_LINES = (    # (what, key of the profile, format, the same on small real tables); no key: a rule
+    ("random forest: gain over the majority class", "forest_gain", ".3f", "0.27"),
+    ("random forest: gain below .05", "forest_flat", ".0%", "22%"),
+    ("random forest: accuracy above .95", "forest_above_95", ".0%", ""),
+    ("logistic regression: gain", "logistic_gain", ".3f", ""),
+    ("logistic regression: gain below .05", "logistic_flat", ".0%", ""),
+    ("logistic regression ≥ random forest", "logistic_at_least_forest", ".0%", ""),
+    ("accuracy of the majority class", "majority_accuracy", ".3f", ""),
+    ("", "", "", ""),
+    ("rows", "rows", ".0f", ""),
+    ("rows that are context", "context_share", ".0%", ""),
+    ("columns", "columns", ".1f", ""),
+    ("columns that are categorical", "categorical_columns", ".0%", ""),
+    ("columns of whole numbers", "whole_number_columns", ".0%", ""),
+    ("constant columns", "constant_columns", ".0%", ""),
+    ("columns with missing values", "columns_with_missing", ".0%", ""),
+    ("missing cells", "missing_cells", ".1%", ""),
+    ("", "", "", ""),
+    ("hidden width behind a task", "hidden_width", ".1f", ""),
+    ("layers behind a task", "depth", ".1f", ""),
+    ("classes", "classes", ".2f", ""),
+)
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Draw tasks from a prior into an HDF5 file. The same arguments give the same tasks, whatever the number of jobs."""
+
+    save_path: Path | None = None
+    """The file; prior_<num_batches>x<batch_size>_<max_seq_len>x<max_features>.h5 if not given."""
+    num_batches: int = 100
+    """Number of batches."""
+    batch_size: int = 8
+    """Tasks per batch; within a batch the rows and the split into context and query are the same for all tasks."""
+    prior: str = "mixture"
+    """Name of a prior, or module:Class."""
+    seed: int = 0
+    """Seed of all tasks."""
+    jobs: int = 1
+    """Processes that draw tasks."""
+    device: str = "cpu"
+    """cpu or cuda: where the tasks are drawn. Another kind of device draws other tasks from the same seed."""
+    fill_missing: bool = False
+    """Store the mean of a column's context rows in place of a missing value, for readers that know no NaN."""
+    resume: bool = False
+    """Continue a file that was interrupted, or lengthen a finished one; begins it if it does not exist."""
+    force: bool = False
+    """Replace the file if it exists."""
+    config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=PriorConfig)
+    """What the tasks look like."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_batches", "batch_size", "jobs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
+        if self.resume and self.force:
+            raise ValueError("--resume continues a file and --force replaces it: give one of them.")
+
+    @property
+    def path(self) -> Path:
+        config = self.config
+        automatic = f"prior_{self.num_batches}x{self.batch_size}_{config.max_seq_len}x{config.max_features}.h5"
+        return Path(automatic) if self.save_path is None else self.save_path
+
+
+@dataclass(frozen=True)
+class Show:
+    """Draw a figure of a few tasks of a prior, or of a file of tasks."""
+
+    dump: Annotated[Path | None, tyro.conf.Positional] = None
+    """A file of tasks, in place of a prior."""
+    out: Path = Path("prior.png")
+    """The figure; its ending tells the format (png, pdf, svg)."""
+    n_tasks: int = 5
+    """How many tasks."""
+    prior: str = "mixture"
+    """Name of a prior, or module:Class."""
+    seed: int = 0
+    """Seed of the tasks."""
+    config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=lambda: PriorConfig(max_features=12, max_seq_len=300))
+    """What the tasks look like."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """Profile a prior, or a file of tasks: how predictable the tasks are, how large, and which columns they have."""
+
+    dump: Annotated[Path | None, tyro.conf.Positional] = None
+    """A file of tasks, in place of a prior."""
+    n_tasks: int = 256
+    """How many tasks are looked at."""
+    prior: str = "mixture"
+    """Name of a prior, or module:Class."""
+    seed: int = 0
+    """Seed of the tasks."""
+    config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=lambda: PriorConfig(max_features=12, max_seq_len=150))
+    """What the tasks look like."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `generate`, `show` or `info`; options without one of these words mean `generate`."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    word, rest = ("generate", argv) if argv[0].startswith("-") else (argv[0], argv[1:])
+    actions: dict[str, tuple[type, Any]] = {"generate": (Generate, generate), "show": (Show, show), "info": (Info, info)}
+    if word not in actions:
+        raise ValueError(f"unknown word {word!r} after `openpfn priors`. Choose one of {', '.join(actions)}.")
+    options, action = actions[word]
+    action(tyro.cli(options, args=rest, prog=f"openpfn priors {word}"))
+    return 0
+
+
+def generate(options: Generate) -> None:
+    """Write the tasks, or those still missing, into `options.path`."""
+    from openpfn.priors_io.dump import DumpWriter
+    from openpfn.priors_io.stream import TaskStream
+
+    prior = _OnDevice(build(options.prior, options.config), options.device)
+    path, header = options.path, _header(options, prior)
+    writer = DumpWriter.resume(path, header) if options.resume else DumpWriter.create(path, header, replace=options.force)
+    n_workers = 0 if options.jobs == 1 else options.jobs
+    with writer as dump, TaskStream(prior, options.batch_size, seed=options.seed, n_workers=n_workers, start=dump.n_batches) as stream:
+        try:
+            _write(dump, stream, options)
+        except KeyboardInterrupt:
+            print(f"{dump.n_tasks} tasks are safe in {path}; the same command with --resume continues.", file=sys.stderr)
+            raise
+    megabytes = path.stat().st_size / 1e6
+    print(f"{path} holds {dump.n_tasks} tasks in {dump.n_batches} batches ({megabytes:.1f} MB).")
+    if dump.n_missing and not options.fill_missing:
+        print("Missing values are stored as NaN. Some other readers skip such batches: --fill-missing stores means instead.")
+
+
+def show(options: Show) -> None:
+    """Draw the figure and write it to `options.out`."""
+    from openpfn.plots.prior import tasks_figure
+    from openpfn.priors_io.stream import task_generator
+
+    if not options.out.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {options.out.parent} to write {options.out.name} into. Create it first.")
+    source = _Replay(options.dump, options.seed) if options.dump else build(options.prior, options.config)
+    tasks = [_drawn(source.sample(1, task_generator(options.seed, i))) for i in range(options.n_tasks)]
+    origin = options.dump.name if options.dump else f"prior {options.prior}"
+    tasks_figure(tasks, f"{options.n_tasks} tasks from {origin}").savefig(options.out, dpi=140)
+    print(f"wrote {options.out}")
+
+
+def info(options: Info) -> None:
+    """Print the profile."""
+    from rich.console import Console
+
+    from openpfn.priors_io.profile import profile_prior
+    from openpfn.priors_io.stream import task_generator
+
+    source = _Replay(options.dump, options.seed) if options.dump else build(options.prior, options.config)
+    n_tasks = min(options.n_tasks, source.n_tasks) if isinstance(source, _Replay) else options.n_tasks
+    if source.sample(1, task_generator(options.seed, 0)).n_classes is None:
+        raise ValueError("these are regression tasks; the profile compares classifiers and needs tasks with classes.")
+    console = Console()
+    with console.status(f"fitting a random forest and a logistic regression to {n_tasks} tasks"):
+        profile = profile_prior(source, n_tasks, options.seed)
+    if isinstance(source, _Replay):
+        console.print(source.describe(), highlight=False)
+    console.print(_profile_table(profile, str(options.dump or f"prior {options.prior}")))
+
+
+def build(name: str, config: PriorConfig) -> TaskPrior:
+    """The prior called `name`, made with `config`."""
+    from openpfn.priors.base import TaskPrior
+    from openpfn.registry import find
+
+    return find("priors", name, TaskPrior)(config)
+
+
+class _Replay:
+    """The tasks of a file as a prior to draw from, each once before any comes again."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        from openpfn.priors_io.dump import PriorDumpDataLoader, read_contents
+
+        self.contents = read_contents(path)
+        self.n_tasks = self.contents.n_tasks
+        self.batches = {n: iter(PriorDumpDataLoader(path, None, n, seed=seed)) for n in (1, self.contents.original_batch_size)}
+
+    def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
+        """At most `n_tasks` tasks; the order is the file's own random order, not `generator`'s."""
+        size = max(n for n in self.batches if n <= max(n_tasks, 1))
+        return next(self.batches[size])
+
+    def describe(self) -> str:
+        contents = self.contents
+        lines = [f"{contents.path}: {contents.n_tasks} {contents.problem_type} tasks in batches of {contents.original_batch_size}"]
+        if "header" in contents.attributes:
+            header = contents.attributes["header"]
+            lines.append(f"drawn from {header['prior']} with seed {header['seed']} by OpenPFN {contents.attributes['openpfn_version']}")
+            changed = {k: v for k, v in header["prior_config"].items() if _json_value(getattr(PriorConfig(), k, None)) != v}
+            lines += [f"{k} = {v}" for k, v in changed.items()]
+        return "\n  ".join(lines)
+
+
+class _OnDevice:
+    """A prior whose generators live on `device`."""
+
+    def __init__(self, prior: TaskPrior, device: str) -> None:
+        import torch
+
+        kind = torch.device(device).type
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise ValueError("--device cuda: torch finds no CUDA device here. Use --device cpu.")
+        self.prior, self.device = prior, device
+
+    def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
+        import torch
+
+        if torch.device(self.device).type != "cpu":
+            generator = torch.Generator(self.device).manual_seed(generator.initial_seed())
+        return self.prior.sample(n_tasks, generator)
+
+
+def _header(options: Generate, prior: _OnDevice) -> DumpHeader:
+    from openpfn.priors_io.dump import DumpHeader
+    from openpfn.priors_io.stream import task_generator
+
+    is_classification = prior.sample(1, task_generator(options.seed, 0)).n_classes is not None
+    return DumpHeader(
+        max_seq_len=options.config.max_seq_len,
+        max_features=options.config.max_features,
+        batch_size=options.batch_size,
+        max_classes=options.config.max_classes if is_classification else None,
+        prior=options.prior,
+        prior_config=asdict(options.config),
+        seed=options.seed,
+        device=options.device.partition(":")[0],
+        missing="mean" if options.fill_missing else "nan",
+    )
+
+
+def _write(dump: DumpWriter, stream: Any, options: Generate) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("batches  {task.fields[speed]} tasks/s"),
+        TimeRemainingColumn(),
+    )
+    begun_with, began = dump.n_tasks, time.perf_counter()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(str(options.path.name), total=options.num_batches, completed=dump.n_batches, speed="…")
+        while dump.n_batches < options.num_batches:
+            dump.append(next(stream))
+            speed = (dump.n_tasks - begun_with) / (time.perf_counter() - began)
+            progress.update(bar, completed=dump.n_batches, speed=f"{speed:,.0f}")
+
+
+def _json_value(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _drawn(batch: TaskBatch) -> DrawnTask:
+    """The first task of the batch as arrays, without padding."""
+    import numpy as np
+
+    from openpfn.plots.prior import DrawnTask
+
+    if batch.x is None:
+        raise ValueError("this prior draws tasks without columns (x is None): there is nothing to draw.")
+    width = batch.n_columns if batch.n_features is None else int(batch.n_features[0])
+    categorical = np.zeros(width, bool) if batch.categorical is None else batch.categorical[0, :width].numpy()
+    n_classes = None if batch.n_classes is None else int(batch.n_classes[0])
+    return DrawnTask(batch.x[0, :, :width].double().numpy(), batch.y[0].double().numpy(), batch.n_train, n_classes, categorical)
+
+
+def _profile_table(profile: dict[str, Any], title: str) -> Table:
+    """One line per figure; beside the figures of learnability those of small real tables, which a prior should resemble."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, title=f"{profile['tasks']} tasks of {title}", title_justify="left", title_style="bold")
+    table.add_column("")
+    table.add_column("here", justify="right")
+    table.add_column("real tables", justify="right", style="dim")
+    for label, key, style, real in PROFILE_LINES:
+        if key in profile:
+            table.add_row(label, format(profile[key], style), real)
+        elif not key:
+            table.add_section()
+    table.add_section()
+    for k, share in profile["class_counts"].items():
+        table.add_row(f"tasks of {k} classes", f"{share:.0%}", "")
+    return table
