@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+from openpfn.attention.softmax import LONGEST_EXPLICIT, short_attention
 
 
 class KeysAndValues(NamedTuple):
@@ -25,7 +27,8 @@ class Sums(NamedTuple):
     key_sum: Float[Tensor, "G H K"]
 
 
-RowState = KeysAndValues | Sums
+RowState = Any
+"""KeysAndValues or Sums."""
 
 
 class PublishedAttention(nn.Module, ABC):
@@ -79,11 +82,11 @@ class PublishedSoftmax(PublishedAttention):
     """softmax(QKᵀ/√K)V, as in nanoTabPFN."""
 
     def attend_columns(self, query, key, value, columns):
-        with torch.autocast(query.device.type, enabled=False):      # autocast would widen the softmax to float32
-            scores = (query * self.d_head**-0.5) @ key.transpose(-1, -2)            # (B, N, H, A, C)
-            if columns is not None:
-                scores = scores.masked_fill(~columns[:, None, None, None, :], -torch.inf)
-            return scores.softmax(dim=-1) @ value
+        if columns is None:
+            return short_attention(query, key, value)
+        scores = (query * self.d_head**-0.5) @ key.transpose(-1, -2)                # (B, N, H, A, C)
+        scores = scores.masked_fill(~columns[:, None, None, None, :], -torch.inf)
+        return scores.softmax(dim=-1) @ value
 
     def summarize(self, context):
         key, value = self.to_key_value(context).chunk(2, dim=-1)
@@ -91,7 +94,9 @@ class PublishedSoftmax(PublishedAttention):
 
     def read(self, rows, state):
         query = self.split_heads(self.to_query(rows))                               # (G, H, N, K)
-        return self.to_out(F.scaled_dot_product_attention(query, *state).transpose(1, 2).flatten(2))
+        is_short = query.dtype is torch.bfloat16 and query.device.type == "cpu" and state.key.shape[2] <= LONGEST_EXPLICIT
+        heads = short_attention(query, *state) if is_short else F.scaled_dot_product_attention(query, *state)
+        return self.to_out(heads.transpose(1, 2).flatten(2))
 
 
 class PublishedLinear(PublishedAttention):
