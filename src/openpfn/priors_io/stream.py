@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from types import MappingProxyType, TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ PREFETCH = 4
 """Batches that wait per worker, beside the one it is drawing."""
 
 
+@runtime_checkable
 class SamplesTasks(Protocol):
     """What a stream needs of a prior."""
 
@@ -109,7 +110,9 @@ class TaskStream:
         self.close()
 
     def _draw(self, index: int) -> TaskBatch:
-        return self.prior.sample(self.batch_size, task_generator(self.seed, index))
+        generator = task_generator(self.seed, index)
+        with torch.autocast(generator.device.type, enabled=False):      # the caller's precision must not change the tasks
+            return self.prior.sample(self.batch_size, generator)
 
     def _from_worker(self) -> TaskBatch:
         if not self._workers:
