@@ -80,6 +80,14 @@ def test_a_command_gets_the_arguments_after_its_name(command_that):
     assert seen == ["a", "--help"]
 
 
+def test_a_command_finds_modules_in_the_folder_where_it_is_called(tmp_path):
+    (tmp_path / "mine.py").write_text("Present = int")
+    command = Path(sys.executable).parent / "openpfn"
+    done = subprocess.run([command, "priors", "show", "--prior", "mine:Absent"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "'mine:Absent' is not a TaskPrior" in done.stderr
+
+
 def test_a_commands_exit_code_is_ours(command_that):
     command_that(lambda argv: 7)
     assert cli.main(["sample"]) == 7

@@ -70,6 +70,8 @@ def _unknown(name: str) -> str:
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    if "" not in sys.path:
+        sys.path.append("")    # so that "module:Class" finds a file in the folder where the command is called
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
