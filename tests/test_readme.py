@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXAMPLES = [path for path in sorted((SOURCE / "openpfn").rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+EXAMPLES = [path for path in sorted((SOURCE / "openpfn").rglob("*.py")) if re.search(r">>> (?!.*SKIP)", path.read_text(encoding="utf-8"))]
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
