@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
-from openpfn.priors_io.activations import activate, draw_kinds
+from openpfn.priors_io.activations import KINDS, Activations
 from openpfn.priors_io.causes import draw_causes
-from openpfn.priors_io.graphs import N_SCORES, draw_widths, pick_nodes, read_nodes
+from openpfn.priors_io.graphs import N_SCORES, draw_depths, draw_widths, pick_nodes, read_nodes
 from openpfn.priors_io.noise import Noise, row_moments
 from openpfn.priors_io.tasks import Nodes, Shape, draw_tasks
 
 MIN_DEPTH, MAX_DEPTH = 2, 8
 MIN_WIDTH, MAX_WIDTH = 24, 128
 SAMPLE = 128
+LINEAR_SHARE = 0.22
+IDENTITY = list(KINDS).index("identity")
 
 
 class MLPPrior(TaskPrior):
@@ -46,21 +48,20 @@ class MLPPrior(TaskPrior):
 def _propagate(shape: Shape, n_features: Int[Tensor, " B"], n_classes: Int[Tensor, " B"], noise: Noise) -> Nodes:
     n_tasks = len(n_features)
     direct = noise.flags(0.3, n_tasks)
-    depth = (noise.integers(MAX_DEPTH - MIN_DEPTH + 1, n_tasks) + MIN_DEPTH).sort(descending=True).values
+    depth = draw_depths(MIN_DEPTH, MAX_DEPTH, n_tasks, noise)
     width = draw_widths(depth, MIN_WIDTH, MAX_WIDTH, shape.most, noise)
     n_causes = torch.minimum(noise.log_uniform(1.5, 24, n_tasks).long(), width)
     n_causes = torch.where(direct, n_features, n_causes)
     most_causes, most_width, deepest = int(n_causes.max()), int(width.max()), int(depth[0])
     causes = draw_causes(most_causes, shape.n_rows, n_classes, noise)
-    live = torch.arange(most_causes, device=noise.device) < n_causes.unsqueeze(1)
     picks = pick_nodes(depth, width, n_causes, direct, shape.most, most_width, noise)
     read = torch.zeros(n_tasks, shape.most + N_SCORES, shape.n_rows, device=noise.device)
     read_nodes(causes.values, 0, most_causes, picks, read)
     layers = _Layers(n_tasks, most_width, noise)
-    previous = causes.values
+    previous, n_live = causes.values, n_causes
     for layer, n_left in enumerate([int((depth > level).sum()) for level in range(deepest)]):
-        previous = layers.step(previous[:n_left], live[:n_left])
-        live = torch.arange(most_width, device=noise.device) < width[:n_left].unsqueeze(1)
+        previous = layers.step(previous[:n_left], n_live[:n_left])
+        n_live = width
         read_nodes(previous, most_causes + layer * most_width, most_width, picks[:n_left], read)
     return Nodes(read[:, : shape.most], read[:, shape.most :], causes.clusters, causes.n_clusters, width.float(), depth.float())
 
@@ -71,43 +72,50 @@ class _Layers:
 
     def __init__(self, n_tasks: int, width: int, noise: Noise) -> None:
         self.width, self.noise = width, noise
-        self.linear = noise.flags(0.22, n_tasks, 1)
-        self.palette = draw_kinds(noise, n_tasks, 3)
-        self.single = noise.flags(0.4, n_tasks, 1)
-        self.dropped = noise.uniform(-0.6, 0.9, n_tasks, 1).clamp_(min=0)           # share of the weights that is zero
+        self.activations = Activations(noise)
+        self.palette = self.activations.draw(n_tasks, 3)
+        self.palette = torch.where(noise.flags(0.4, n_tasks, 1), self.palette[:, :1], self.palette)      # one kind only in some
+        self.palette[noise.flags(LINEAR_SHARE, n_tasks)] = IDENTITY
+        self.dropped = noise.uniform(-0.9, 0.9, n_tasks).clamp_(min=0)               # share of the weights that is zero
         self.n_blocks = noise.choice([0.75, 0.1, 0.08, 0.07], n_tasks) + 1
         self.slope = noise.log_uniform(0.4, 3, n_tasks, 1)
         self.offset = noise.uniform(0, 1.2, n_tasks, 1)
         self.noise_scale = noise.log_uniform(0.01, 0.7, n_tasks, 1) * noise.flags(0.7, n_tasks, 1)
 
-    def step(self, previous: Float[Tensor, "B P N"], live: Bool[Tensor, "B P"]) -> Float[Tensor, "B W N"]:
+    def step(self, previous: Float[Tensor, "B P N"], n_live: Int[Tensor, " B"]) -> Float[Tensor, "B W N"]:
         """The next layer's nodes. Sums have about unit variance, because the previous nodes are standardised inside the weights."""
         n_tasks, n_inputs, n_rows = previous.shape
         noise, width = self.noise, self.width
         mean, deviation = row_moments(previous[:, :, :SAMPLE])
+        live = torch.arange(n_inputs, device=noise.device) < n_live.unsqueeze(1)
         scale = torch.where(live & (deviation > 1e-4), 1 / deviation.clamp(min=1e-4), 0.0)
-        weight = self._weights(n_tasks, n_inputs) * live.unsqueeze(1)
+        weight = self._weights(n_tasks, n_inputs)
+        norm = torch.linalg.vector_norm(weight, dim=2) * (n_live.unsqueeze(1) / n_inputs).sqrt()
         slope = self.slope[:n_tasks] * noise.uniform(0.5, 1.5, n_tasks, width)
-        weight *= (slope / weight.norm(dim=2).clamp_(min=1e-3)).unsqueeze(2)
-        weight *= scale.unsqueeze(1)
-        bias = noise.normal(n_tasks, width) * self.offset[:n_tasks] - (weight * mean.unsqueeze(1)).sum(2)
-        z = torch.baddbmm(bias.unsqueeze(2), weight, previous).view(n_tasks * width, n_rows)
+        weight.mul_((slope / norm.clamp_(min=1e-2)).unsqueeze(2)).mul_(scale.unsqueeze(1))
+        bias = (noise.normal(n_tasks, width) * self.offset[:n_tasks]).unsqueeze(2)
+        bias = torch.baddbmm(bias, weight, mean.unsqueeze(2), alpha=-1)
+        z = torch.baddbmm(bias, weight, previous).view(n_tasks * width, n_rows)
         amount = self.noise_scale[:n_tasks].expand(-1, width).reshape(-1, 1)
         noisy = (amount.squeeze(1) > 0).nonzero().squeeze(1)
         if len(noisy):
             z.index_add_(0, noisy, noise.normal_rows(len(noisy), n_rows).mul_(amount[noisy]))
-        kind = self.palette[:n_tasks].gather(1, noise.integers(3, n_tasks, width))
-        kind = torch.where(self.single[:n_tasks], self.palette[:n_tasks, :1], kind)
-        activate(z, torch.where(self.linear[:n_tasks], -1, kind).flatten(), noise)
+        self.activations.apply(z, self.palette[:n_tasks].gather(1, noise.integers(3, n_tasks, width)).flatten())
         return z.view(n_tasks, width, n_rows)
 
     def _weights(self, n_tasks: int, n_inputs: int) -> Float[Tensor, "B W P"]:
         """Normal weights, some dropped at random, some zero between blocks of nodes."""
         noise, width = self.noise, self.width
         weight = noise.normal_rows(n_tasks * width, n_inputs).view(n_tasks, width, n_inputs)
-        kept = torch.erfinv(self.dropped[:n_tasks]) * 2**0.5                           # |normal| exceeds it with probability 1 − dropped
-        weight *= noise.normal_rows(n_tasks * width, n_inputs).view(n_tasks, width, n_inputs).abs_() >= kept.unsqueeze(2)
-        blocks = self.n_blocks[:n_tasks].unsqueeze(1)
-        target = torch.arange(width, device=noise.device) * blocks // width
-        source = torch.arange(n_inputs, device=noise.device) * blocks // n_inputs
-        return weight.mul_(target.unsqueeze(2) == source.unsqueeze(1))
+        sparse = (self.dropped[:n_tasks] > 0).nonzero().squeeze(1)
+        if len(sparse):
+            chance = noise.normal_rows(len(sparse) * width, n_inputs).view(-1, width, n_inputs).abs_()
+            limit = torch.erfinv(self.dropped[sparse]) * 2**0.5                        # |normal| exceeds it with probability 1 − dropped
+            weight[sparse] *= chance >= limit.view(-1, 1, 1)
+        blocked = (self.n_blocks[:n_tasks] > 1).nonzero().squeeze(1)
+        if len(blocked):
+            blocks = self.n_blocks[blocked].unsqueeze(1)
+            target = torch.arange(width, device=noise.device) * blocks // width
+            source = torch.arange(n_inputs, device=noise.device) * blocks // n_inputs
+            weight[blocked] *= target.unsqueeze(2) == source.unsqueeze(1)
+        return weight

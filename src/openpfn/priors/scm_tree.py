@@ -13,7 +13,7 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.priors_io.causes import draw_causes
-from openpfn.priors_io.graphs import N_SCORES, draw_widths, pick_nodes, read_nodes
+from openpfn.priors_io.graphs import N_SCORES, draw_depths, draw_widths, pick_nodes, read_nodes
 from openpfn.priors_io.noise import Noise, row_moments
 from openpfn.priors_io.tasks import Nodes, Shape, draw_tasks
 
@@ -47,7 +47,7 @@ class TreePrior(TaskPrior):
 def _propagate(shape: Shape, n_features: Int[Tensor, " B"], n_classes: Int[Tensor, " B"], noise: Noise) -> Nodes:
     n_tasks = len(n_features)
     direct = noise.flags(0.45, n_tasks)
-    depth = (noise.integers(MAX_DEPTH - MIN_DEPTH + 1, n_tasks) + MIN_DEPTH).sort(descending=True).values
+    depth = draw_depths(MIN_DEPTH, MAX_DEPTH, n_tasks, noise)
     width = draw_widths(depth, MIN_WIDTH, MAX_WIDTH, shape.most, noise)
     n_causes = torch.minimum(noise.log_uniform(1.5, 24, n_tasks).long(), width)
     n_causes = torch.where(direct, n_features, n_causes)

@@ -12,6 +12,12 @@ N_SCORES = 6
 """Nodes that a target may be made from."""
 
 
+def draw_depths(low: int, high: int, n_tasks: int, noise: Noise) -> Int[Tensor, " B"]:
+    """Numbers of hidden layers, deepest first; within a chunk they differ by at most two, so that every layer has work for many tasks."""
+    base = noise.integers(high - low - 1, 1) + low
+    return (base + noise.integers(3, n_tasks)).sort(descending=True).values
+
+
 def draw_widths(depth: Int[Tensor, " B"], low: int, high: int, n_columns: int, noise: Noise) -> Int[Tensor, " B"]:
     """Hidden widths: one scale for the chunk (so that little is padded), each task a share of it, enough nodes for all columns."""
     scale = noise.log_uniform(low, high, 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
@@ -15,9 +15,11 @@ from openpfn.configs.prior import PriorConfig
 from openpfn.priors_io.columns import dress_columns
 from openpfn.priors_io.learnability import gain_over_majority
 from openpfn.priors_io.noise import Noise
-from openpfn.priors_io.targets import class_counts, cut, draw_labels, relabel, standardise
+from openpfn.priors_io.targets import class_counts, draw_labels, relabel, standardise
 
 MAX_ROUNDS = 12
+N_MORE = 3
+"""Further targets that are tried on a graph whose first one is not learnable."""
 CHUNK_CELLS = 1 << 14
 """Rows × tasks that are propagated together: larger chunks fall out of the cache."""
 
@@ -92,17 +94,16 @@ def draw_tasks(propagate: Propagate, config: PriorConfig, n_tasks: int, generato
     """
     noise = Noise(generator)
     shape = draw_shape(config, noise)
+    chunk = max(8, CHUNK_CELLS // shape.n_rows)
+    last_round = MAX_ROUNDS * math.ceil(n_tasks / chunk)
     kept: list[TaskBatch] = []
-    n_kept = 0
-    chunk = max(1, CHUNK_CELLS // shape.n_rows)
-    for attempt in range(MAX_ROUNDS * (1 + n_tasks // chunk) + 1):
-        demanding = config.learnable and attempt < MAX_ROUNDS * (1 + n_tasks // chunk)
-        tasks = _attempt(propagate, shape, config, min(chunk, 2 * (n_tasks - n_kept)) if demanding else n_tasks - n_kept, noise, demanding)
-        tasks = tasks.tasks(slice(0, n_tasks - n_kept))
-        kept.append(tasks)
-        n_kept += tasks.n_tasks
-        if n_kept == n_tasks:
-            break
+    missing, attempt = n_tasks, 0
+    while missing:
+        demanding = config.learnable and attempt < last_round
+        tasks = _attempt(propagate, shape, config, min(chunk, missing + missing * 3 // 4 + 2) if demanding else missing, noise, demanding)
+        kept.append(tasks.tasks(slice(0, missing)))
+        missing -= kept[-1].n_tasks
+        attempt += 1
     return joined(kept)
 
 
@@ -126,29 +127,53 @@ def _padded(values: Tensor, width: int) -> Tensor:
 
 
 def _attempt(propagate: Propagate, shape: Shape, config: PriorConfig, n_tasks: int, noise: Noise, demanding: bool) -> TaskBatch:
-    """Draw `n_tasks` graphs, one target on each, and keep those that are accepted."""
+    """Draw `n_tasks` graphs and keep those on which a target is accepted."""
     n_features = noise.integers(shape.most - shape.fewest + 1, n_tasks) + shape.fewest
     n_classes = draw_n_classes(config, n_tasks, shape.n_train, noise)
     nodes = propagate(shape, n_features, n_classes, noise)
     columns, categorical = dress_columns(nodes.columns, n_features, config, noise)
-    scores = standardise(nodes.scores)
-    labels = draw_labels(scores, nodes.clusters, nodes.n_clusters, n_classes, noise, config.label_noise_share)
-    labels = _enough_classes(labels, scores, n_classes, config, noise)
-    labels, found = relabel(labels, config.max_classes)
-    accepted = torch.ones(n_tasks, dtype=torch.bool, device=noise.device)
-    if demanding:
-        gain = gain_over_majority(columns, labels, config.max_classes)
-        demanded = noise.uniform(config.min_gain, config.min_gain + config.gain_spread, n_tasks)
-        accepted = (gain > demanded) | noise.flags(config.unlearnable_share, n_tasks)
+    labels, accepted = _targets(nodes, columns, n_classes, config, noise, demanding)
     order = torch.randperm(n_tasks, generator=noise.generator, device=noise.device)      # graphs come sorted by depth
     accepted = order[accepted[order]]
-    columns, labels, found = columns[accepted], labels[accepted], found[accepted]
+    columns, labels = columns[accepted], labels[accepted]
     columns, labels = _every_class_in_context(columns, labels, shape.n_train, config.max_classes)
     return TaskBatch(
         x=columns.transpose(1, 2).contiguous(), y=labels.float(), n_train=shape.n_train, n_features=n_features[accepted],
-        n_classes=found, categorical=categorical[accepted],
+        n_classes=labels.amax(1) + 1, categorical=categorical[accepted],
         latents={"hidden_width": nodes.hidden_width[accepted], "depth": nodes.depth[accepted]},
     )  # fmt: skip
+
+
+def _targets(
+    nodes: Nodes, columns: Tensor, n_classes: Tensor, config: PriorConfig, noise: Noise, demanding: bool
+) -> tuple[Int[Tensor, "B N"], Bool[Tensor, " B"]]:
+    """A labelling of every graph's rows and whether it is accepted. Where a first one fails `N_MORE` others on the same graph are tried,
+    because propagating the graph is what costs."""
+    scores = standardise(nodes.scores)
+    n_tasks, _, n_rows = scores.shape
+
+    def draw(tasks: Tensor, times: int) -> Int[Tensor, "T K N"]:
+        index = tasks.repeat_interleave(times)
+        labels = draw_labels(
+            scores[index], nodes.clusters[index], nodes.n_clusters[index], n_classes[index], noise, config.label_noise_share
+        )
+        labels = _enough_classes(labels, scores[index], n_classes[index], config, noise)
+        return relabel(labels, config.max_classes)[0].view(len(tasks), times, n_rows)
+
+    labels = draw(torch.arange(n_tasks, device=noise.device), 1)
+    accepted = torch.ones(n_tasks, dtype=torch.bool, device=noise.device)
+    if not demanding:
+        return labels[:, 0], accepted
+    demanded = noise.uniform(config.min_gain, config.min_gain + config.gain_spread, n_tasks)
+    gain = gain_over_majority(columns, labels, config.max_classes)[:, 0]
+    accepted = (gain > demanded) | noise.flags(config.unlearnable_share, n_tasks)
+    failed = (~accepted).nonzero().squeeze(1)
+    if len(failed):
+        others = draw(failed, N_MORE)
+        passes = gain_over_majority(columns[failed], others, config.max_classes) > demanded[failed].unsqueeze(1)
+        labels[failed, 0] = others[torch.arange(len(failed), device=noise.device), passes.int().argmax(1)]
+        accepted[failed] = passes.any(1)
+    return labels[:, 0], accepted
 
 
 def _enough_classes(labels: Tensor, scores: Tensor, n_classes: Tensor, config: PriorConfig, noise: Noise) -> Tensor:
