@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def modules_loaded_by(code: str) -> set[str]:
 def test_every_layer_imports_only_what_stands_below_it():
     linter = subprocess.run([Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True)
     assert linter.returncode == 0, linter.stdout
+
+
+def test_the_architecture_page_shows_these_layers():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"][0]
+    existing = {path.stem for path in (ROOT / "src" / "openpfn").iterdir()}
+    layers = [[name for name in re.findall(r"\w+", layer) if name in existing] for layer in contract["layers"]]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = "cli" + page.partition("```\ncli")[2].partition("\n```")[0]
+    shown = [re.split(r" {3,}", line)[0].split(" | ") for line in block.splitlines()]
+    assert shown == [names for names in layers if names]
 
 
 @pytest.mark.parametrize("path", SOURCE + TESTS, ids=relative)
