@@ -49,7 +49,7 @@ class TrainingState:
 
     tensors: Mapping[str, Tensor]
     """Raw weights, optimizer state and random states, by name."""
-    values: Mapping[str, Any]
+    counters: Mapping[str, Any]
     """Counters and other plain values, JSON."""
 
 
@@ -94,7 +94,7 @@ def save(
         "model_config": asdict(config),
         "training_config": None if training_config is None else asdict(training_config),
         "provenance": dict(provenance or {}),
-        "training": None if training_state is None else dict(training_state.values),
+        "training": None if training_state is None else dict(training_state.counters),
     }
     tensors = {name: _portable(tensor) for name, tensor in model.state_dict().items()}
     if training_state is not None:

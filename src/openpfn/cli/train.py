@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from openpfn.configs import PRESETS, PriorConfig, TabularConfig, TrainingConfig, preset
+from openpfn.configs import PriorConfig, TabularConfig, TrainingConfig, preset
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,22 @@ def parse(argv: list[str]) -> TrainOptions:
     early.add_argument("--resume", action="store_true")
     known, _ = early.parse_known_args(argv)
     folder = Path(known.out or f"runs/{known.preset}")
-    default = recorded(folder) if known.resume else TrainOptions(preset=known.preset, model=preset(known.preset))
+    default = recorded(folder) if known.resume else fresh(known.preset)
     options = tyro.cli(TrainOptions, args=argv, default=default, prog="openpfn train")
-    if options.preset not in PRESETS:
-        preset(options.preset)
     if options.attention_type is not None:
         options = replace(options, model=replace(options.model, attention_type=options.attention_type))
+    if options.dump is None and options.tasks.max_classes > options.model.max_classes:
+        raise ValueError(
+            f"the tasks have up to {options.tasks.max_classes} classes, but the network tells {options.model.max_classes} apart. "
+            "Lower --tasks.max-classes or raise --model.max-classes."
+        )
     return replace(options, training=replace(options.training, checkpoint_dir=str(folder)))
+
+
+def fresh(name: str) -> TrainOptions:
+    """The options of a new run with the preset `name`, on tasks of no more classes than it can tell apart."""
+    model = preset(name)
+    return TrainOptions(preset=name, model=model, tasks=PriorConfig(max_classes=min(PriorConfig().max_classes, model.max_classes)))
 
 
 def recorded(folder: Path) -> TrainOptions:

@@ -77,7 +77,7 @@ def restore(path: Path, model: Any, optimizers: Optimizers, device: torch.device
     state = checkpoint.load_training_state(path)
     _check_same_network(path, checkpoint.read_header(path).model_config, checkpoint.as_json(model.config))
     checkpoint.load(path, model=model)
-    counters = Counters.from_json(state.values)
+    counters = Counters.from_json(state.counters)
     if optimizers.average is not None:
         optimizers.average.restart(optimizers.parameters, counters.average_updates)
     parts: dict[str, dict[str, Tensor]] = {"raw": {}, "rng": {}}
@@ -87,7 +87,7 @@ def restore(path: Path, model: Any, optimizers: Optimizers, device: torch.device
     model.load_state_dict(parts.pop("raw"), strict=False)
     rng = parts.pop("rng")
     entries = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
-    optimizers.load_state(entries, state.values["optimizers"])
+    optimizers.load_state(entries, state.counters["optimizers"])
     torch.set_rng_state(rng["cpu"])
     if device.type == "cuda" and "cuda" in rng:
         torch.cuda.set_rng_state(rng["cuda"], device)

@@ -20,7 +20,7 @@ class TrainingEvent:
     """Optimizer steps done."""
     model: nn.Module
     """The network; at an evaluation or checkpoint with the weights that would be exported."""
-    values: Mapping[str, Any]
+    figures: Mapping[str, Any]
     """Figures by name: those of the history's columns that are known."""
     path: Path | None = None
     """The file written, of a checkpoint event."""

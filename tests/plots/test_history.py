@@ -1,0 +1,31 @@
+"""The history figure shows the numbers that it is given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from openpfn.plots.history import history_figure, loss_curves
+
+STEPS = np.array([10.0, 20, 30, 40])
+LOSS = np.array([1.0, 0.8, 0.7, 0.65])
+SOME = np.array([np.nan, 0.9, np.nan, 0.6])
+NONE = np.full(4, np.nan)
+
+
+def test_the_curves_are_the_columns():
+    axes = Figure().subplots()
+    loss_curves(axes, STEPS, LOSS, SOME, "run", "#c8452f")
+    training, evaluation = axes.lines
+    np.testing.assert_array_equal(training.get_ydata(), LOSS)
+    np.testing.assert_array_equal(evaluation.get_xdata(), [20, 40])
+    np.testing.assert_array_equal(evaluation.get_ydata(), [0.9, 0.6])
+
+
+@pytest.mark.parametrize(("accuracy", "n_panels"), [(NONE, 1), (SOME, 2)])
+def test_accuracy_has_a_panel_if_there_is_any(accuracy, n_panels):
+    run = {"step": STEPS, "loss": LOSS, "eval_loss": SOME, "eval_accuracy": accuracy}
+    figure = history_figure({"a": run, "b": run})
+    assert len(figure.axes) == n_panels
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["a", "b"]    # pyright: ignore[reportOptionalMemberAccess]
