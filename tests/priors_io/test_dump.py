@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import resource
+import shutil
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -313,33 +312,42 @@ def test_two_writers_of_one_dump_are_refused(tmp_path: Path) -> None:
     assert read_contents(tmp_path / "d.h5").n_tasks == 4
 
 
-WRITER = """
-import sys, torch
-sys.path.insert(0, {folder!r})
-from test_dump import HEADER, draw, DumpWriter
-with DumpWriter.resume({path!r}, HEADER) as dump:
-    print("begins", flush=True)
-    while True:
-        dump.append(draw(dump.n_batches, n_rows=20, n_train=9))
-        print(dump.n_batches, flush=True)
-"""
+def write_until_killed(path: Path, report: int) -> None:
+    with DumpWriter.resume(path, HEADER) as dump:
+        os.write(report, b"begins\n")
+        while True:
+            dump.append(draw(dump.n_batches, n_rows=20, n_train=9))
+            os.write(report, b"%d\n" % dump.n_batches)
+
+
+def kill_a_writer(path: Path, seconds: float) -> list[int]:
+    """Start a writer of `path`, kill −9 it some seconds after it began; the numbers of batches it reported."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            write_until_killed(path, writing)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    with open(reading, "rb") as report:
+        assert report.readline() == b"begins\n"
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return [int(line) for line in report.read().split()]
 
 
 def kill_writers(path: Path, n_kills: int, seed: int) -> int:
-    """Kill −9 a writer of `path` at `n_kills` random moments, checking the file each time; the batches it holds at the end."""
+    """Kill writers of `path` at random moments, checking the file each time; the batches it holds at the end."""
     random_state, n_before = random.Random(seed), 0
     for _ in range(n_kills):
-        program = WRITER.format(folder=str(Path(__file__).parent), path=str(path))
-        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(random_state.uniform(0, 0.3))
-            process.send_signal(signal.SIGKILL)
-            confirmed = [int(line) for line in process.stdout.read().split()]
-        n_after = read_contents(path).n_tasks / 4 if (confirmed or n_before) else n_before
-        assert n_after == int(n_after)
-        assert n_after in {max([n_before, *confirmed]), max([n_before, *confirmed]) + 1}    # one may be in the file but unsaid
-        n_before = int(n_after)
+        reported = max([n_before, *kill_a_writer(path, random_state.uniform(0, 0.3))])
+        with DumpWriter.resume(path, HEADER) as dump:
+            n_after = dump.n_batches
+            assert dump.n_tasks == 4 * n_after
+        assert n_after in {reported, reported + 1}    # one may be in the file but not yet reported
+        n_before = n_after
     return n_before
 
 
@@ -359,75 +367,75 @@ def test_a_dump_survives_kill_9_at_20_random_moments(tmp_path: Path) -> None:
     check_kills(tmp_path, 20)
 
 
-CUT_COMMIT = """
-import os, sys
-sys.path.insert(0, {folder!r})
-import openpfn.priors_io.commit_file as commit_file
-from test_dump import HEADER, draw, DumpWriter
-writes = 0
-class Cut:
-    def __init__(self, file): self.file = file
-    def __getattr__(self, name): return getattr(self.file, name)
-    def write(self, content):
-        global writes
-        writes += 1
-        if writes == {dies_at}:
-            self.file.write(bytes(content)[: len(content) // 2])
+class DyingFile:
+    """A file whose process dies in the n-th write of all such files, half of it done."""
+
+    def __init__(self, file: Any, countdown: list[int]) -> None:
+        self.file, self.countdown = file, countdown
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, content: bytes) -> int:
+        self.countdown[0] -= 1
+        if self.countdown[0] == 0:
+            self.file.write(content[: len(content) // 2])
             self.file.flush()
             os._exit(9)
         return self.file.write(content)
-with DumpWriter.resume({path!r}, HEADER) as dump:
-    for i in range(3):
+
+
+def in_another_process(action: Callable[[], object]) -> int:
+    """The exit code of a process that runs `action`; 0 if it returned."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def append_and_die(path: Path, n: int) -> None:
+    """Append a batch to the dump and die in the n-th write to its files."""
+    with DumpWriter.resume(path, HEADER) as dump:
+        countdown, file = [n], dump._file
+        data, journal = file._file, file._journal
+        file._file, file._journal = DyingFile(data, countdown), DyingFile(journal, countdown)    # type: ignore[assignment]
         dump.append(draw(dump.n_batches))
-    dump._file._file, dump._file._journal = Cut(dump._file._file), Cut(dump._file._journal)
-    dump.append(draw(dump.n_batches))
-"""
+        file._file, file._journal = data, journal
 
 
 def test_a_process_that_dies_within_any_write_leaves_whole_batches(tmp_path: Path) -> None:
-    """Half of the n-th write reaches the disk, for every n of one commit: data, journal and changes in place."""
-    outcomes = []
-    for dies_at in range(1, 60):
-        path = tmp_path / f"{dies_at}.h5"
-        pid = os.fork()
-        if pid == 0:
-            try:
-                exec(textwrap.dedent(CUT_COMMIT.format(folder=str(Path(__file__).parent), path=str(path), dies_at=dies_at)), {})
-            finally:
-                os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        n_tasks = read_contents(path).n_tasks
-        assert n_tasks in (12, 16)
-        whole = write(tmp_path / f"whole{dies_at}.h5", [draw(i) for i in range(n_tasks // 4)])
-        assert same(contents_of(path), contents_of(whole))
-        outcomes.append(n_tasks)
-        if code == 0:
-            break
-    assert len(outcomes) > 6
+    """For every write of one commit: new data, journal, changes in place."""
+    before = write(tmp_path / "before.h5", [draw(i) for i in range(3)])
+    wanted = {n: contents_of(write(tmp_path / f"{n}.h5", [draw(i) for i in range(n)])) for n in (3, 4)}
+    path, outcomes, code = tmp_path / "d.h5", [], 9
+    while code == 9:
+        shutil.copy(before, path)
+        code = in_another_process(lambda: append_and_die(path, len(outcomes) + 1))
+        outcomes.append(read_contents(path).n_tasks // 4)
+        assert same(contents_of(path), wanted[outcomes[-1]])
+    assert code == 0
     assert outcomes == sorted(outcomes)    # once the journal is whole, the batch is in the file
-    assert {12, 16} == set(outcomes)
+    assert outcomes.count(3) > 3    # died before that: writing new data and the journal
+    assert outcomes.count(4) > 3    # died after it: changing the file in place
 
 
-FULL_DISK = """
-import resource, sys
-sys.path.insert(0, {folder!r})
-from test_dump import HEADER, draw, DumpWriter
-resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, 80_000))
-try:
-    with DumpWriter.create({path!r}, HEADER) as dump:
-        for i in range(1000):
-            dump.append(draw(i))
-except OSError as error:
-    print(error)
-"""
+def fill_the_disk(path: Path, said: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, 80_000))
+    try:
+        write(path, (draw(i) for i in range(1000)))
+    except OSError as error:
+        said.write_text(str(error))
 
 
 def test_a_full_disk_is_told_and_leaves_whole_batches(tmp_path: Path) -> None:
-    program = FULL_DISK.format(folder=str(Path(__file__).parent), path=str(tmp_path / "d.h5"))
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert in_another_process(lambda: fill_the_disk(tmp_path / "d.h5", tmp_path / "said")) == 0
     n_tasks = read_contents(tmp_path / "d.h5").n_tasks
     assert n_tasks > 0
-    assert f"could not write to {tmp_path / 'd.h5'} (File too large). The {n_tasks} tasks in it are safe" in said
+    assert f"could not write to {tmp_path / 'd.h5'} (File too large). The {n_tasks} tasks in it are safe" in (tmp_path / "said").read_text()
     whole = write(tmp_path / "whole.h5", [draw(i) for i in range(n_tasks // 4)])
     assert same(contents_of(tmp_path / "d.h5"), contents_of(whole))
 

@@ -185,7 +185,8 @@ def _task_row(figure: Figure, panels: list[Axes], task: DrawnTask) -> None:
     bar = figure.colorbar(image, ax=panels[3], shrink=0.8, ticks=[-1, 0, 1], aspect=14, pad=0.03)
     bar.ax.spines[:].set_visible(False)
     bar.ax.tick_params(length=0, labelsize=8, colors=FAINT)
-    headings = ("the two columns that tell most", "what the target depends on", "the target", "rank correlations")
+    pair = "the two columns that tell most" if task.x.shape[1] > 1 else "the column and the target"
+    headings = (pair, "what the target depends on", "the target", "rank correlations")
     for panel, heading in zip(panels, headings, strict=True):
         _quieten(panel, heading)
     context = Line2D([], [], marker="o", linestyle="", color=FAINT, markersize=4, label="context")
@@ -231,9 +232,9 @@ def _spread(task: DrawnTask, column: int, step: int, seed: int = 0) -> tuple[Flo
         return np.zeros(len(values)), (-1.0, 1.0)
     if task.categorical[column] or len(np.unique(values[~np.isnan(values)])) <= N_BINS:
         values = _jitter(values, seed)
-    low, high = np.nanquantile(values, [0.01, 0.99])
+    low, high = np.nanquantile(values, [0.02, 0.98])
     widest = (high - low) or 1.0
-    low, high = max(np.nanmin(values), low - 0.5 * widest), min(np.nanmax(values), high + 0.5 * widest)
+    low, high = max(np.nanmin(values), low - 0.3 * widest), min(np.nanmax(values), high + 0.3 * widest)
     margin = 0.06 * ((high - low) or 1.0)
     drawn = np.where(np.isnan(values), low - margin, np.clip(values, low, high))
     return drawn, (float(low - 1.5 * margin), float(high + 1.5 * margin))

@@ -1,1 +1,1 @@
-"""Tasks in files and streams, and the parts that priors are made of."""
+"""What tasks pass through on their way from a prior: streams, dumps, and the parts that tabular priors share."""
