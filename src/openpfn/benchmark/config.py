@@ -15,9 +15,9 @@ class TablesConfig:
     """Which tables, which methods, and the protocol that all of them share."""
 
     suite: str = "bundled"
-    """bundled (inside scikit-learn), a folder with an index.json, openml:99 (a suite), openml:data/31,61 or openml:task/3,12."""
+    """bundled (inside scikit-learn), a folder with an index.json, openml:99 (a suite), openml:data/31,61, openml:task/3,12."""
     methods: tuple[str, ...] = ("default",)
-    """default (shipped checkpoints and every installed peer), names of peers, nano or pfn:PATH, tabicl[:PATH], tabpfn:PATH, module:Class."""
+    """default (shipped checkpoints and every installed peer), names of peers, nano, pfn:PATH, tabicl[:PATH], tabpfn:PATH, module:Class."""
     context_sizes: tuple[str, ...] = ("150",)
     """How many rows are context: numbers, or half (of the rows, at most max_half)."""
     splits: int = 3

@@ -116,7 +116,8 @@ def _run(cell: Cell, table: LoadedTable, context: np.ndarray, query: np.ndarray,
         cpu, start = time.process_time(), time.perf_counter()
         estimator.fit(X, shown)
         fitted = time.perf_counter()
-        answer = _probabilities(estimator, X_query, known, table.n_classes) if task == "classification" else _numbers(cell, estimator, X_query)
+        is_classification = task == "classification"
+        answer: Any = _probabilities(estimator, X_query, known, table) if is_classification else _numbers(cell, estimator, X_query)
         done = time.perf_counter()
     out |= {"fit_seconds": fitted - start, "predict_seconds": done - fitted, "cpu_seconds": time.process_time() - cpu, "peak_mib": peak[0]}
     if task == "classification":
@@ -130,15 +131,15 @@ def _run(cell: Cell, table: LoadedTable, context: np.ndarray, query: np.ndarray,
     return out
 
 
-def _probabilities(estimator: Reader, X: Any, known: np.ndarray, n_classes: int) -> np.ndarray:
-    """Probabilities of all the table's classes: none for a class that the context lacks. Raises ValueError unless they are probabilities."""
+def _probabilities(estimator: Reader, X: Any, known: np.ndarray, table: LoadedTable) -> np.ndarray:
+    """Probabilities of all the table's classes, 0 for one that the context lacks. Raises ValueError unless they are probabilities."""
     given = estimator.predict_proba(X).astype(float)
     if given.shape != (len(X), len(known)):
         raise ValueError(f"predict_proba gave shape {given.shape}, expected {(len(X), len(known))}.")
     sums = given.sum(axis=1)
     if not np.isfinite(given).all() or (given < 0).any() or np.abs(sums - 1).max() > 1e-3:
         raise ValueError("predict_proba gave rows that are no probabilities (not finite, negative, or not summing to 1).")
-    p = np.zeros((len(X), n_classes))
+    p = np.zeros((len(X), table.n_classes))
     p[:, known[estimator.classes_.astype(int)]] = given / sums[:, None]
     return p
 

@@ -66,7 +66,8 @@ PEERS: dict[str, Peer] = {
         "catboost:CatBoostRegressor",
         "native",
         "catboost",
-        {"thread_count": 1, "verbose": False, "allow_writing_files": False},
+        # one-hot splits for all categories: its target statistics take thirty times longer on small tables
+        {"thread_count": 1, "verbose": False, "allow_writing_files": False, "one_hot_max_size": 255},
     ),
 }
 
@@ -161,7 +162,7 @@ def _anybodys(word: str) -> Method:
     estimator = found()
     tasks = {task for task, fits in zip(_TASKS, (is_classifier(estimator), is_regressor(estimator)), strict=True) if fits}
     if not tasks:
-        raise ValueError(f"{word} is neither a classifier nor a regressor of scikit-learn's kind. Derive it from ClassifierMixin or RegressorMixin.")
+        raise ValueError(f"{word} is no classifier or regressor of scikit-learn's kind. Derive it from ClassifierMixin or RegressorMixin.")
     package = found.__module__.partition(".")[0]
     return Method(word, word, "class", frozenset(tasks), _version_of(package))
 
@@ -182,10 +183,11 @@ def _build_peer(word: str, task: Task, kinds: Mapping[Hashable, Kind], seed: int
 
 def _build_own(path: str, task: Task, kinds: Mapping[Hashable, Kind], seed: int, device: str, options: Mapping[str, Any]) -> Reader:
     from openpfn import estimators
+    from openpfn.estimators.network import find_network
 
+    find_network(path, None, device)    # keeps the weights in memory: reading the file is not part of `fit`
     name = "PFNClassifier" if task == "classification" else "PFNRegressor"
-    estimator = getattr(estimators, name)(model=_network(path), device=device, random_state=seed, **options)
-    return Reader(estimator, "frame", kinds)
+    return Reader(getattr(estimators, name)(checkpoint=path, device=device, random_state=seed, **options), "frame", kinds)
 
 
 def _build_tabicl(word: str, task: Task, kinds: Mapping[Hashable, Kind], seed: int, device: str, options: Mapping[str, Any]) -> Reader:
@@ -222,12 +224,6 @@ _BUILDERS: dict[str, Callable[..., Reader]] = {
     "tabpfn": _build_tabpfn,
     "class": _build_class,
 }
-
-
-@lru_cache(maxsize=4)
-def _network(path: str) -> Any:
-    """The network of a checkpoint, read once per process: its loading is not part of `fit`."""
-    return checkpoint.load(path).model
 
 
 @lru_cache(maxsize=64)

@@ -32,7 +32,9 @@ def classification_metrics(y: Labels, p: Probabilities) -> dict[str, float]:
     }
 
 
-def regression_metrics(y: Numbers, prediction: Numbers, levels: Float[np.ndarray, " L"], quantiles: Float[np.ndarray, "Q L"] | None) -> dict[str, float]:
+def regression_metrics(
+    y: Numbers, prediction: Numbers, levels: Float[np.ndarray, " L"], quantiles: Float[np.ndarray, "Q L"] | None
+) -> dict[str, float]:
     """All of `REGRESSION`. Without `quantiles` (at `levels`) the prediction is a point, whose CRPS is its absolute error."""
     mae = float(np.abs(y - prediction).mean())
     spread = float(((y - y.mean()) ** 2).sum())

@@ -84,7 +84,9 @@ def answer(path: str) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         raise ValueError(f"OpenML does not know {path} ({error.code}: {error.reason}). Look the number up at openml.org.") from error
     except (urllib.error.URLError, TimeoutError) as error:
-        raise ConnectionError(f"OpenML cannot be reached for {path} ({error}), and {kept} is not there. Connect once to fill the cache.") from error
+        raise ConnectionError(
+            f"OpenML cannot be reached for {path} ({error}), and {kept} is not there. Connect once to fill the cache."
+        ) from error
     kept.parent.mkdir(parents=True, exist_ok=True)
     temporary = kept.with_suffix(f".{os.getpid()}.part")
     temporary.write_text(text, encoding="utf-8")

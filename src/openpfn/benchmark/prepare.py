@@ -22,7 +22,7 @@ class Reader:
 
     def __init__(self, estimator: Any, reading: Reading, kinds: Mapping[Hashable, Kind]) -> None:
         self.estimator = estimator
-        self.reading = reading
+        self.reading: Reading = reading
         self.kinds = kinds
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> Reader:

@@ -26,9 +26,13 @@ COLUMNS = (
     "openpfn", "python", "scikit_learn", "numpy", "torch", "started",
 )    # fmt: skip
 """Columns of the file, in order."""
-_WORDS = {name: "string" for name in ("suite", "table", "family", "half", "task", "method", "tuned", "context", "status", "error", "options")} | {
-    name: "string" for name in ("calibration", "device", "data_sha256", "checkpoint_sha256", "method_version", *COLUMNS[-6:])
-}
+_WORDS = dict.fromkeys(
+    [
+        *("suite", "table", "family", "half", "task", "method", "tuned", "context", "status", "error", "options", "calibration"),
+        *("device", "data_sha256", "checkpoint_sha256", "method_version", "openpfn", "python", "scikit_learn", "numpy", "torch", "started"),
+    ],
+    "string",
+)
 
 
 class ResultsFile:
@@ -83,7 +87,7 @@ def read(source: Path) -> pd.DataFrame:
             rows = pd.DataFrame(columns=list(COLUMNS))
     missing = [name for name in COLUMNS if name not in rows.columns]
     if missing:
-        raise ValueError(f"{path} has no column {missing[0]!r}: it is not a results file of this version. Give one written by openpfn benchmark.")
+        raise ValueError(f"{path} has no column {missing[0]!r}: it is no results file of this version. Give one by openpfn benchmark.")
     rows["counted"] = rows["counted"].astype(str) == "True"
     return rows.drop_duplicates(list(KEY), keep="last").reset_index(drop=True)
 

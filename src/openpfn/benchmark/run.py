@@ -108,7 +108,8 @@ def _measure_all(cells: list[Cell], config: TablesConfig) -> Iterator[dict[str, 
             for key in _suspects(Path(begun), left):
                 row = next(_in_parallel([left[key]], config, Path(begun), 1))
                 cell = left.pop(key)
-                yield row or identity(cell, config) | {"status": "failed", "error": "its process died (out of memory, or a crash in native code)"}
+                death = {"status": "failed", "error": "its process died (out of memory, or a crash in native code)"}
+                yield row or identity(cell, config) | death
     raise ValueError(f"{MOST_DEATHS} processes died, {len(left)} cells are left. Free memory or lower --jobs, then run again to go on.")
 
 
@@ -155,4 +156,3 @@ def _key(row: dict[str, Any]) -> tuple[str, ...]:
 def _progress(console: Console) -> Progress:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[failed]}"))
     return Progress(*columns, TextColumn("{task.description}"), console=console, transient=True)
-

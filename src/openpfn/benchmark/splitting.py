@@ -42,9 +42,7 @@ def split_seed(table: str, seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number, *table.encode()]).generate_state(1)[0])
 
 
-def grouped_split(
-    groups: Int[np.ndarray, " N"], y: Int[np.ndarray, " N"] | None, n: int, max_query: int, seed: int
-) -> Split:
+def grouped_split(groups: Int[np.ndarray, " N"], y: Int[np.ndarray, " N"] | None, n: int, max_query: int, seed: int) -> Split:
     """Whole groups, in random order, become context until there are `n` rows; rows of other groups are the query.
 
     Groups that bring a class not yet present (the rarest class first) come first. Rows of the last context group

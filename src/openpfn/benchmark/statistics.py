@@ -66,7 +66,7 @@ def bootstrap_interval(values: pd.DataFrame, families: pd.Series, coverage: floa
     n_families = of_table.max() + 1 if len(of_table) else 0
     if n_families < 2:
         return pd.DataFrame({"low": np.nan, "high": np.nan}, index=values.columns)
-    member = np.eye(n_families)[of_table]                                         # (tables, families)
+    member = np.eye(n_families)[of_table]    # (tables, families)
     times = random.multinomial(n_families, np.full(n_families, 1 / n_families), size=N_RESAMPLES)    # (resamples, families)
     sums, counts = times @ (member.T @ values.to_numpy()), times @ member.sum(axis=0)
     means = sums / counts[:, None]

@@ -110,7 +110,7 @@ def load_table(source: str, name: str) -> LoadedTable:
             raise ValueError(f"the index groups {name} by {entry.group!r}, which is not a column. Correct its group.")
         groups = pd.factorize(X[entry.group].astype(str))[0]
         X = X.drop(columns=entry.group)
-    kinds = {c: k for c, k in table.kinds.items() if c in X.columns}
+    kinds: dict[Hashable, Any] = {c: k for c, k in table.kinds.items() if c in X.columns}
     X = X.assign(**{str(c): _typed(X[c], k) for c, k in kinds.items()})
     sha256 = _hash(X, y)
     if entry.task == "regression":

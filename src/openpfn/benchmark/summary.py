@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from rich import box
 from rich.table import Table
 
 from openpfn.benchmark import statistics
+from openpfn.benchmark.methods import FLOOR
 from openpfn.benchmark.metrics import CLASSIFICATION, REGRESSION, SMALLER_IS_BETTER
 
 METRICS = {"classification": CLASSIFICATION, "regression": REGRESSION}
@@ -37,11 +40,11 @@ def _size(context: str) -> tuple[bool, int]:
 
 def part(rows: pd.DataFrame, task: str, context: str) -> pd.DataFrame:
     """The rows of one task and context size whose tables count in means."""
-    return rows[(rows["task"] == task) & (rows["context"] == context) & rows["counted"]]
+    return rows.loc[(rows["task"] == task) & (rows["context"] == context) & rows["counted"]]
 
 
 def summary(rows: pd.DataFrame, task: str, context: str) -> pd.DataFrame:
-    """One row per method, best mean rank first.
+    """One row per method, best mean rank first; the floor, which does not compete, is last and has no rank.
 
     Columns: `rank`, `wins`, `low` and `high` (of the first metric's mean), METRIC and METRIC_error for each metric,
     `fit_seconds`, `predict_seconds` (medians), `peak_mib` (maximum), `n_failed`, `n_tables`.
@@ -49,9 +52,10 @@ def summary(rows: pd.DataFrame, task: str, context: str) -> pd.DataFrame:
     rows = part(rows, task, context)
     main = METRICS[task][0]
     values = statistics.scores(rows, main)
-    families = rows.drop_duplicates("table").set_index("table")["family"]
-    out = pd.DataFrame({"rank": statistics.ranks(values, main).mean(), "wins": statistics.win_rates(values, main)})
-    out[["low", "high"]] = statistics.bootstrap_interval(values, families)
+    families: Any = rows.drop_duplicates("table").set_index("table")["family"]
+    out = statistics.bootstrap_interval(values, families)
+    rivals = values.drop(columns=FLOOR, errors="ignore")
+    out["rank"], out["wins"] = statistics.ranks(rivals, main).mean(), statistics.win_rates(rivals, main)
     for metric in METRICS[task]:
         out[[metric, f"{metric}_error"]] = statistics.mean_and_error(statistics.scores(rows, metric))
     by_method = rows.assign(label=statistics.label(rows)).groupby("label")
@@ -62,13 +66,18 @@ def summary(rows: pd.DataFrame, task: str, context: str) -> pd.DataFrame:
     return out.sort_values("rank")
 
 
+def n_tables_of(found: pd.DataFrame) -> int:
+    """How many tables a summary is over."""
+    return int(found["n_tables"].to_numpy().max()) if len(found) else 0
+
+
 def summary_tables(rows: pd.DataFrame) -> list[Table]:
     """`summary` of each task and context size, for the terminal."""
     return [_table(summary(rows, task, context), task, context) for task, context in parts(rows) if len(part(rows, task, context))]
 
 
 def _table(found: pd.DataFrame, task: str, context: str) -> Table:
-    n_tables = int(found["n_tables"].max()) if len(found) else 0
+    n_tables = n_tables_of(found)
     size = "half the rows" if context == "half" else f"{context} rows"
     caption = f"{task}, {n_tables} tables, context {size}: means (± standard error over tables), best mean rank first"
     out = Table(title=caption, title_justify="left", box=box.SIMPLE_HEAD)
@@ -77,11 +86,12 @@ def _table(found: pd.DataFrame, task: str, context: str) -> Table:
     for name in (*(TITLES[m] for m in metrics), "rank", "wins", "fit s", "predict s", "failed"):
         out.add_column(name, justify="right", no_wrap=True)
     best = {m: (found[m].min() if m in SMALLER_IS_BETTER else found[m].max()) for m in metrics}
-    for name, row in found.iterrows():
+    facts: dict[Any, dict[Any, Any]] = found.to_dict("index")
+    for name, row in facts.items():
         cells = [_bold(f"{row[m]:.3f}" + (_error(row[m + "_error"]) if m == metrics[0] else ""), row[m] == best[m]) for m in metrics]
         times = [_seconds(row["fit_seconds"]), _seconds(row["predict_seconds"])]
-        failed = str(int(row["n_failed"])) if row["n_failed"] else ""
-        out.add_row(str(name), *cells, f"{row['rank']:.2f}", f"{row['wins']:.0%}", *times, failed)
+        place = ["", ""] if np.isnan(row["rank"]) else [f"{row['rank']:.2f}", f"{row['wins']:.0%}"]
+        out.add_row(str(name), *cells, *place, *times, str(int(row["n_failed"])) if row["n_failed"] else "")
     return out
 
 

@@ -1,20 +1,21 @@
 """Measure quality on real tables beside peers, and speed.
 
-`openpfn benchmark tables` measures, `openpfn benchmark report` shows results again.
+tables measures methods on real tables, report shows such results as a page again, speed times everything.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
-USAGE = "usage: openpfn benchmark {tables,report} [OPTIONS]; openpfn benchmark SUBCOMMAND --help tells its options."
+USAGE = "usage: openpfn benchmark {names} [OPTIONS]; openpfn benchmark NAME --help tells its options."
 
 
 def main(argv: list[str]) -> int | None:
     """Run the subcommand that `argv` begins with."""
     name = argv[0] if argv else ""
     if name in ("-h", "--help", ""):
-        print(f"{__doc__}\n{USAGE}")
+        print(f"{__doc__}\n{USAGE.format(names='{' + ','.join(SUBCOMMANDS) + '}')}")
         return 0
     if name not in SUBCOMMANDS:
         raise ValueError(f"unknown subcommand {name!r}. Choose one of {', '.join(SUBCOMMANDS)}.")
@@ -22,23 +23,55 @@ def main(argv: list[str]) -> int | None:
 
 
 def tables(argv: list[str]) -> int:
-    """Measure methods on real tables."""
+    """Measure methods on real tables; OUT/results.csv gets a row per cell, OUT/report.html says what they mean."""
     import tyro
 
     from openpfn.benchmark.config import TablesConfig
 
     config = tyro.cli(TablesConfig, args=argv, prog="openpfn benchmark tables", description=tables.__doc__)
+    from rich.console import Console
+
+    from openpfn.benchmark import results
+    from openpfn.benchmark.report import write_report
     from openpfn.benchmark.run import run
     from openpfn.benchmark.summary import summary_tables
 
     if "" not in sys.path:
         sys.path.insert(0, "")    # module:Class of the user's own folder
+    baseline = None if config.baseline is None else results.read(config.baseline)    # a wrong path is told before hours of work
     rows = run(config)
-    from rich.console import Console
-
     Console(width=None if sys.stdout.isatty() else 120).print(*summary_tables(rows), sep="\n")
+    page = write_report(results.read(config.out), config.out / "report.html", baseline=baseline)
+    print(f"results: {config.out / results.NAME}\nreport:  {page}")
     return 0
 
 
-SUBCOMMANDS = {"tables": tables}
+def report(argv: list[str]) -> int:
+    """Write the report of results once more, perhaps against a baseline."""
+    import tyro
+
+    from openpfn.benchmark.config import ReportConfig
+
+    config = tyro.cli(ReportConfig, args=argv, prog="openpfn benchmark report", description=report.__doc__)
+    from openpfn.benchmark import results
+    from openpfn.benchmark.report import write_report
+
+    rows = results.read(config.results)
+    baseline = None if config.baseline is None else results.read(config.baseline)
+    folder = config.results if config.results.is_dir() else config.results.parent
+    print(write_report(rows, config.out or folder / "report.html", baseline=baseline, context=config.context))
+    return 0
+
+
+def speed(argv: list[str]) -> int:
+    """Time priors, training steps, fitting and predicting, beside peers."""
+    import tyro
+
+    from openpfn.benchmark.speed import SpeedConfig, run
+
+    run(tyro.cli(SpeedConfig, args=argv, prog="openpfn benchmark speed", description=speed.__doc__))
+    return 0
+
+
+SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {"tables": tables, "report": report, "speed": speed}
 """Name of each subcommand and the function that runs it."""
