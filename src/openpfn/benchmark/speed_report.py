@@ -1,0 +1,178 @@
+"""The results of `openpfn benchmark speed` as a table in the terminal and as a Markdown page with plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TITLES = {
+    "gemm": "Matrix products: the ceiling",
+    "prior": "Drawing tasks",
+    "step": "A training step",
+    "stream": "Training on a stream of tasks",
+    "fit": "Showing a context",
+    "predict": "Reading query rows of a context shown before",
+    "fit_predict": "Fit and predict",
+}
+NOTES = {
+    "gemm": "Products of square matrices with as many threads as the rest. Shares of peak are shares of these figures.",
+    "prior": "One thread each. Ours keeps only tasks that can be learned; the unfiltered row draws without that check.",
+    "step": "Forward, backward, gradient clipping and schedule-free AdamW; a peer's row is its own `train` function.",
+    "stream": "Share of wall time that training waits for one worker process that draws the tasks.",
+    "fit": "What `fit` computes and keeps of the context. The peers compute nothing in `fit`.",
+    "predict": "`predict_proba` of a fitted classifier. The peers read their context anew each time.",
+    "fit_predict": "One table from the beginning: `fit`, then `predict_proba` of all query rows.",
+}
+
+
+def add_shares(rows: Sequence[dict[str, Any]]) -> None:
+    """Put into each row its ratio to its baseline, repeat by repeat, and its share of the machine's matrix product peak."""
+    by_name = {row["name"]: row for row in rows}
+    peaks: dict[str, float] = {}
+    for row in rows:
+        if row["group"] == "gemm" and "median" in row:
+            peaks[row["precision"]] = max(peaks.get(row["precision"], 0.0), row["median"])
+    for row in rows:
+        if "median" not in row:
+            continue
+        base = by_name.get(row["baseline"] or "")
+        if base is not None and base["values"]:
+            pairs = zip(row["values"], base["values"], strict=False)
+            ratios = [own / other if row["higher_is_better"] else other / own for own, other in pairs]
+            row["ratio"] = {"of": base["name"], "median": float(np.median(ratios)), "low": min(ratios), "high": max(ratios)}
+        if "gflop" in row and row["precision"] in peaks and row["unit"] == "ms":
+            row["share_of_peak"] = row["gflop"] / (row["median"] / 1e3) / peaks[row["precision"]]
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    """Value, spread, ratio, share of peak and memory of a row, as words."""
+    if "median" not in row:
+        return row["status"], "", "", "", ""
+    ratio, share = row.get("ratio"), row.get("share_of_peak")
+    return (
+        f"{short(row['median'])} {row['unit']}",
+        f"{short(row['low'])} – {short(row['high'])}",
+        "" if ratio is None else f"{ratio['median']:.2f}× ({ratio['low']:.2f} – {ratio['high']:.2f})",
+        "" if share is None else f"{share:.0%}",
+        f"{row['peak_rss_mb']:.0f} MB" if row.get("peak_rss_mb") else "",
+    )
+
+
+def short(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+HEADINGS = ("", "median", "quartiles", "faster than its peer (range)", "of peak", "peak memory")
+
+
+def show(results: Mapping[str, Any]) -> None:
+    """Print the results as tables, a group each."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(describe(results), style="dim")
+    for group, shapes in grouped(results["rows"]).items():
+        for shape, rows in shapes.items():
+            table = Table(title=f"{TITLES[group]}: {shape}", title_justify="left", title_style="bold")
+            for i, heading in enumerate(HEADINGS):
+                table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
+            for row in rows:
+                table.add_row(row["subject"], *cells(row))
+            console.print(table)
+            for row in rows:
+                if row["note"]:
+                    console.print(f"  {row['subject']}: {row['note']}", style="dim")
+
+
+def show_choices(measurements: Sequence[Any]) -> None:
+    """Print the names that there are to choose from."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("group", "name", "what", "at")
+    for m in measurements:
+        table.add_row(m.group, m.name, m.subject, m.shape)
+    Console().print(table)
+
+
+def describe(results: Mapping[str, Any]) -> str:
+    """The machine and the run in one sentence."""
+    machine, config = results["machine"], results["config"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['capability']}; {machine['threads']} threads, load before "
+        f"{machine['load_before']}; {config['repeats']} interleaved repeats of {config['seconds']:g} s; "
+        f"Python {machine['python']}, {versions}; {results['started'][:10]}"
+    )
+
+
+def grouped(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Rows by group and shape, in order."""
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in rows:
+        groups.setdefault(row["group"], {}).setdefault(row["shape"], []).append(row)
+    return groups
+
+
+def write_page(path: Path, results: Mapping[str, Any]) -> None:
+    """Write the results as Markdown to `path`, with one plot per group in a folder `speed` beside it."""
+    from openpfn.plots.speed import save_bars
+
+    pictures = path.parent / "speed"
+    pictures.mkdir(parents=True, exist_ok=True)
+    parts = [INTRODUCTION.format(description=describe(results), command=command(results["config"]))]
+    for group, shapes in grouped(results["rows"]).items():
+        parts.append(f"## {TITLES[group]}\n\n{NOTES[group]}\n")
+        drawn = {shape: [row for row in rows if "median" in row] for shape, rows in shapes.items()}
+        if any(drawn.values()):
+            save_bars(pictures / f"{group}.svg", {shape: rows for shape, rows in drawn.items() if rows})
+            parts.append(f"![{TITLES[group]}](speed/{group}.svg)\n")
+        parts += [markdown_table(shape, rows) for shape, rows in shapes.items()]
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def markdown_table(shape: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [f"| {shape} | " + " | ".join(HEADINGS[1:]) + " |", "|---|" + "---:|" * (len(HEADINGS) - 1)]
+    lines += [f"| {row['subject']} | " + " | ".join(cells(row)) + " |" for row in rows]
+    notes = [f"- {row['subject']}: {row['note']}" for row in rows if row["note"]]
+    return "\n".join([*lines, *(["", *notes] if notes else []), ""])
+
+
+def command(config: Mapping[str, Any]) -> str:
+    """The command that gives these results again."""
+    words = ["openpfn benchmark speed"]
+    if config["only"]:
+        words.append("--only " + " ".join(config["only"]))
+    words.append(f"--repeats {config['repeats']} --seconds {config['seconds']:g} --threads {config['threads']}")
+    words += [f"--{peer} PATH" for peer in ("nanotabpfn", "tinypfn") if config[peer]]
+    return " ".join(words) + " --page docs/speed.md"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The results in `path`. Raises ValueError if it holds something else."""
+    results = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(results, dict) or results.get("version") != 1 or "rows" not in results:
+        raise ValueError(f"{path} holds no results of openpfn benchmark speed (version 1).")
+    return results
+
+
+INTRODUCTION = """# Speed
+
+{description}.
+
+Measurements of one group and shape take turns, each in a process of its own; a ratio is taken repeat by repeat, so that other work
+on the machine falls on both sides alike. Peak memory is that of the whole process, some 300–400 MB of which are Python and PyTorch.
+Peers run their own code: `tabicl` from its package, nanoTabPFN and TinyPFN from a checkout. All networks have random weights.
+
+```console
+$ {command}
+```
+"""
