@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from openpfn.batch import TaskBatch
-from openpfn.configs import preset
+from openpfn.configs import TabularConfig, preset
 from openpfn.models import PFN
 
 
@@ -45,11 +45,15 @@ class KernelNetwork(nn.Module):
         return logits.masked_fill(torch.arange(self.config.max_classes) >= state["n_classes"], -torch.inf)
 
 
-def random_network(name: str, seed: int = 0) -> nn.Module:
-    """A network of a preset's architecture whose every matrix is random, so that all of the context reaches the answer."""
+SMALL = TabularConfig(d_model=16, n_heads=2, n_layers=2, d_mlp=32, n_thinking_rows=2, use_ranks=True, categorical_flags=True)
+"""Every part of nano, in small."""
+
+
+def random_network(config: TabularConfig = SMALL, seed: int = 0) -> nn.Module:
+    """A network whose every matrix is random, so that all of the context reaches the answer."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    model = PFN(preset(name)).eval()
+    model = PFN(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -62,6 +66,6 @@ def kernel() -> KernelNetwork:
     return KernelNetwork()
 
 
-@pytest.fixture(scope="session", params=["nano", "tiny"])
+@pytest.fixture(scope="session", params=[SMALL, preset("tiny")], ids=["small", "tiny"])
 def network(request: pytest.FixtureRequest) -> nn.Module:
     return random_network(request.param)

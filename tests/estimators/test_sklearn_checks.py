@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from openpfn import PFNClassifier
@@ -11,5 +12,6 @@ from tests.estimators.conftest import KernelNetwork
 
 
 @parametrize_with_checks([PFNClassifier(model=KernelNetwork())])
-def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
+def test_scikit_learn_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")    # without it scikit-learn leaves its array API check out
     check(estimator)

@@ -32,11 +32,11 @@ class Member:
 
 def draw_members(n_members: int, n_classes: int, seed: int) -> list[Member]:
     """The first member is plain; the others go through variants and class shifts in turn, each with its own column order."""
-    random = np.random.default_rng(seed)
+    for_shifts, for_orders = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
     turns = -(-n_members // n_classes)
     # every shift comes equally often: the network's preference for a position then averages out
-    shifts = np.concatenate([np.arange(n_classes), *[random.permutation(n_classes) for _ in range(turns)]])
-    seeds = random.integers(2**31, size=n_members)
+    shifts = np.concatenate([np.arange(n_classes), *[for_shifts.permutation(n_classes) for _ in range(turns)]])
+    seeds = for_orders.integers(2**31, size=n_members)
     return [
         Member(VARIANTS[i % len(VARIANTS)], int(shifts[i]), int(seeds[i]) if i else None) for i in range(n_members)
     ]
