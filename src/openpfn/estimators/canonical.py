@@ -1,4 +1,4 @@
-"""An order of the classes that comes from their rows, so that neither their names nor the order of rows matter."""
+"""Orders of classes and rows that come from the data alone, so that neither names nor the order of rows matter."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ def canonical_order(
     order = sorted(range(n_classes), key=keys.__getitem__)
     groups = [list(group) for _, group in groupby(range(n_classes), key=lambda place: keys[order[place]])]
     return np.array(order), [group for group in groups if len(group) > 1]
+
+
+def in_canonical_order(
+    context: Float[np.ndarray, "n D"], places: Int[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, "n D"], Int[np.ndarray, " n"]]:
+    """The rows and canonical classes of a context, in an order that the rows alone decide.
+
+    Sums over rows then round alike: the same rows give the same bits, however they come. The order is a fixed
+    shuffle of the sorted rows, so that neighbours are no more alike than others.
+    """
+    order = np.lexsort([places, *context.T[::-1]])
+    order = order[np.random.default_rng(0).permutation(len(order))]
+    return context[order], places[order]
 
 
 def _key(rows: Float[np.ndarray, "n D"]) -> tuple[int, tuple[float, ...], bytes]:

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from openpfn.estimators.canonical import canonical_order
+from openpfn.estimators.canonical import canonical_order, in_canonical_order
 from openpfn.estimators.context import Context
 from openpfn.estimators.ensemble import draw_members
 from openpfn.estimators.network import Network, find_network
@@ -97,12 +97,12 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         if n_classes > 1:
             network = find_network(self.checkpoint, self.model, self.device)
             self._compare_with_training(network, *rows.shape)
-            place = np.argsort(self.order_)                         # canonical index of each class
+            seen, places = in_canonical_order(self._select(rows), np.argsort(self.order_)[labels])
             self.context_ = Context(
                 network,
                 draw_members(self.n_estimators, n_classes, check_random_state(self.random_state).randint(2**31 - 1)),
-                self._select(rows),
-                place[labels],
+                seen,
+                places,
                 self.encoder_.categorical[self.columns_] if len(self.columns_) else np.zeros(1, dtype=bool),
                 n_classes,
                 self.device,

@@ -215,7 +215,8 @@ class Text(ColumnEncoder):
     def fit(cls, values: pd.Series) -> Text:
         from sklearn.utils.extmath import randomized_svd
 
-        counts = _letter_groups(values)
+        # sorted, so that sums round alike in whatever order the rows come
+        counts = _letter_groups(values.iloc[np.argsort(values.astype(str).to_numpy(dtype=str), kind="stable")])
         n_texts_with = np.bincount(counts.indices, minlength=N_GRAM_BUCKETS)
         rarity = np.log((1 + counts.shape[0]) / (1 + n_texts_with)) + 1
         weighted = _unit_rows(counts.multiply(rarity).tocsr())

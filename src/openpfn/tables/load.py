@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -115,6 +115,9 @@ def _separator(header: str) -> str:
 
 def _load_entry(folder: Path, entry: Mapping[str, Any], target: str | None) -> Table:
     kinds = {name: kind for name, kind in entry.get("types", {}).items() if name != target}
+    for name, kind in kinds.items():
+        if kind not in get_args(Kind):
+            raise ValueError(f"{folder / INDEX} says {kind!r} for column {name!r}. Choose one of {', '.join(get_args(Kind))}.")
     return _split(entry["name"], read_table(folder / entry["file"]), target or entry["target"], kinds, entry.get("task", "classification"))
 
 

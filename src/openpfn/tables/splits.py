@@ -40,13 +40,14 @@ def context_size(n_rows: int, most: int = 150) -> int:
 
 def _shares(counts: Int[np.ndarray, " k"], n: int) -> Int[np.ndarray, " k"]:
     """Whole numbers near n·counts/Σcounts that sum to n: first one for each class, then largest remainders."""
+    if n < len(counts):
+        shares = np.zeros_like(counts)
+        shares[np.argsort(-counts, kind="stable")[:n]] = 1
+        return shares
     ideal = counts * (n / counts.sum())
-    shares = np.floor(ideal).astype(int)
-    by_size = np.argsort(-counts, kind="stable")
-    for c in by_size:
-        if shares[c] == 0 and shares.sum() < n:
-            shares[c] = 1
+    shares = np.maximum(np.floor(ideal).astype(int), 1)
     while shares.sum() < n:
-        room = np.where(shares < counts, ideal - shares, -np.inf)
-        shares[room.argmax()] += 1
+        shares[np.where(shares < counts, ideal - shares, -np.inf).argmax()] += 1
+    while shares.sum() > n:
+        shares[np.where(shares > 1, shares - ideal, -np.inf).argmax()] -= 1
     return shares
