@@ -1,0 +1,132 @@
+"""`openpfn predict`: probabilities in a file, inputs untouched, errors in one line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from openpfn import PFNClassifier, checkpoint, cli
+from openpfn.tables.load import load
+from tests.estimators.conftest import random_network
+
+
+@pytest.fixture(autouse=True)
+def _shipped_network(tmp_path_factory, monkeypatch):
+    """A small random network stands in for the shipped nano."""
+    folder = tmp_path_factory.mktemp("weights")
+    checkpoint.save(folder / "nano.safetensors", random_network())
+    monkeypatch.setattr(checkpoint, "SHIPPED", folder)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """TRAIN.csv and TEST.csv with the columns of iris and one of words, in the current folder."""
+    iris = load("iris")
+    table = iris.X.assign(place=np.where(np.arange(150) % 4, "field", "garden"), species=iris.y)
+    table.iloc[::2].to_csv(tmp_path / "TRAIN.csv", index=False)
+    table.iloc[1:40:2].to_csv(tmp_path / "TEST.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return cli.main(["predict", "TRAIN.csv", "TEST.csv", "--target", "species", "--out", "OUT.csv", *arguments])
+
+
+def test_the_file_holds_what_the_classifier_predicts(files, capsys):
+    before = (files / "TRAIN.csv").read_bytes(), (files / "TEST.csv").read_bytes()
+    assert run() == 0
+    assert ((files / "TRAIN.csv").read_bytes(), (files / "TEST.csv").read_bytes()) == before
+    out = pd.read_csv(files / "OUT.csv")
+    assert list(out.columns) == ["prediction", "probability of setosa", "probability of versicolor", "probability of virginica"]
+    train, test = pd.read_csv(files / "TRAIN.csv"), pd.read_csv(files / "TEST.csv")
+    classifier = PFNClassifier().fit(train.drop(columns="species"), train["species"])
+    assert_allclose(out.iloc[:, 1:], classifier.predict_proba(test.drop(columns="species")), atol=2e-6)
+    assert out["prediction"].tolist() == classifier.predict(test.drop(columns="species")).tolist()
+    printed = capsys.readouterr().out
+    assert "75 context rows, 3 classes: setosa, versicolor, virginica" in printed
+    assert "place: categories (2 distinct)" in printed
+    assert "petal length (cm): numbers" in printed
+    assert "accuracy" in printed
+
+
+def test_the_test_table_needs_no_target_and_may_have_its_columns_in_any_order(files, capsys):
+    assert run() == 0
+    with_target = (files / "OUT.csv").read_bytes()
+    test = pd.read_csv(files / "TEST.csv")
+    test.drop(columns="species").iloc[:, ::-1].assign(extra=1).to_csv(files / "TEST.csv", index=False)
+    capsys.readouterr()
+    assert run("--force") == 0
+    printed = capsys.readouterr().out
+    assert "accuracy" not in printed
+    assert "are not used: extra" in printed
+    assert (files / "OUT.csv").read_bytes() == with_target
+
+
+def test_no_file_is_overwritten_unasked(files, capsys):
+    (files / "OUT.csv").write_text("precious", encoding="utf-8")
+    assert run() == 2
+    assert "OUT.csv exists. Choose another --out, or overwrite it with --force." in capsys.readouterr().err
+    assert (files / "OUT.csv").read_text(encoding="utf-8") == "precious"
+    assert run("--force") == 0
+    assert (files / "OUT.csv").read_text(encoding="utf-8").startswith("prediction,")
+
+
+@pytest.mark.parametrize("out", ["TEST.csv", "./TRAIN.csv", "link.csv"])
+def test_an_input_is_never_overwritten(files, capsys, out):
+    (files / "link.csv").symlink_to(files / "TEST.csv")
+    assert cli.main(["predict", "TRAIN.csv", "TEST.csv", "--target", "species", "--out", out, "--force"]) == 2
+    assert "is an input file, which is never overwritten" in capsys.readouterr().err
+    assert (files / "TEST.csv").read_text(encoding="utf-8").startswith("sepal length")
+
+
+def test_a_failure_leaves_no_file(files, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    assert run() == 2
+    assert {path.name for path in files.iterdir()} == {"TRAIN.csv", "TEST.csv"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["TRAIN.csv", "TEST.csv", "--target", "specie"], "TRAIN.csv has no column 'specie'. Did you mean 'species'?"),
+        (["TRAIN.csv", "TEST.csv", "--target", "place"], "TEST.csv has no column 'species'"),
+        (["TRIAN.csv", "TEST.csv", "--target", "species"], "there is no file TRIAN.csv. Did you mean TRAIN.csv?"),
+        (["one.csv", "TEST.csv", "--target", "y"], "holds only the value '1': at least two classes"),
+        (["none.csv", "TEST.csv", "--target", "y"], "holds no values: at least two classes"),
+        (["alone.csv", "TEST.csv", "--target", "y"], "no column besides 'y'"),
+        (["empty.csv", "TEST.csv", "--target", "y"], "empty.csv is empty"),
+        (["TRAIN.csv", "header.csv", "--target", "species"], "header.csv holds no rows"),
+    ],
+)
+def test_errors_are_one_clear_line(files, capsys, arguments, message):
+    test = pd.read_csv(files / "TEST.csv")
+    if "place" in arguments:
+        test = test.drop(columns="species")
+        test.to_csv(files / "TEST.csv", index=False)
+    contents = {"one": "a,y\n1,1\n2,1\n", "none": "a,y\n1,\n2,\n", "alone": "y\n1\n2\n", "empty": "", "header": "a,species\n"}
+    for name, content in contents.items():
+        (files / f"{name}.csv").write_text(content, encoding="utf-8")
+    assert cli.main(["predict", *arguments, "--out", "OUT.csv"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert not (files / "OUT.csv").exists()
+
+
+def test_rows_without_target_are_left_out_and_unknown_classes_not_scored(files, capsys):
+    train, test = pd.read_csv(files / "TRAIN.csv"), pd.read_csv(files / "TEST.csv")
+    train.loc[:4, "species"] = None
+    test["species"] = test["species"].where(test.index > 2, "tulip")
+    train.to_csv(files / "TRAIN.csv", index=False)
+    test.to_csv(files / "TEST.csv", index=False)
+    assert run() == 0
+    printed = capsys.readouterr().out
+    assert "left out 5 rows of TRAIN.csv without species" in printed
+    assert "17 rows, 3 rows left out: class missing or not in the context" in printed
