@@ -69,7 +69,7 @@ def run(config: SpeedConfig) -> dict[str, Any]:
     results: dict[str, Any] = {
         "version": 1,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": {name: str(v) if isinstance(v, Path) else v for name, v in asdict(config).items()},
+        "config": {name: plain(value) for name, value in asdict(config).items()},
         "machine": machine(config.threads),
         "rows": [],
     }
@@ -83,6 +83,11 @@ def run(config: SpeedConfig) -> dict[str, Any]:
     if config.page is not None:
         speed_report.write_page(config.page, results)
     return results
+
+
+def plain(value: Any) -> Any:
+    """An option as JSON keeps it."""
+    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
 
 
 def by_shape(measurements: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
@@ -113,9 +118,11 @@ def measure_together(measurements: Sequence[Any], config: SpeedConfig, where: st
                     rows[name] |= {"status": "failed", "note": str(failure)}
                     workers.pop(name).close()
                     continue
+                facts = answer["facts"]
                 if turn:
                     rows[name]["values"].append(answer["value"])
-                rows[name] |= answer["facts"]
+                    rows[name].setdefault("cpu_values", []).append(facts.pop("cpu_ms", None))
+                rows[name] |= facts
             print(f"{where}: {f'round {turn} of {config.repeats}' if turn else 'warmed up'}", flush=True)
     return [with_summary(row) for row in rows.values()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,22 +42,30 @@ def add_shares(rows: Sequence[dict[str, Any]]) -> None:
             continue
         base = by_name.get(row["baseline"] or "")
         if base is not None and base["values"]:
-            pairs = zip(row["values"], base["values"], strict=False)
-            ratios = [own / other if row["higher_is_better"] else other / own for own, other in pairs]
-            row["ratio"] = {"of": base["name"], "median": float(np.median(ratios)), "low": min(ratios), "high": max(ratios)}
+            row["ratio"] = ratio(row, base, "values")
+            if all(row["cpu_values"]) and all(base["cpu_values"]):
+                row["cpu_ratio"] = ratio(row, base, "cpu_values")
         if "gflop" in row and row["precision"] in peaks and row["unit"] == "ms":
             row["share_of_peak"] = row["gflop"] / (row["median"] / 1e3) / peaks[row["precision"]]
 
 
-def cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    """Value, spread, ratio, share of peak and memory of a row, as words."""
+def ratio(row: Mapping[str, Any], base: Mapping[str, Any], values: str) -> dict[str, Any]:
+    """How many times faster `row` is than `base`, over the repeats that both have."""
+    pairs = zip(row[values], base[values], strict=False)
+    ratios = [own / other if row["higher_is_better"] else other / own for own, other in pairs]
+    return {"of": base["name"], "median": float(np.median(ratios)), "low": min(ratios), "high": max(ratios)}
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Value, spread, ratios, share of peak and memory of a row, as words: what stands under `HEADINGS` but the first."""
     if "median" not in row:
-        return row["status"], "", "", "", ""
-    ratio, share = row.get("ratio"), row.get("share_of_peak")
+        return row["status"], *[""] * (len(HEADINGS) - 2)
+    share = row.get("share_of_peak")
     return (
         f"{short(row['median'])} {row['unit']}",
         f"{short(row['low'])} – {short(row['high'])}",
-        "" if ratio is None else f"{ratio['median']:.2f}× ({ratio['low']:.2f} – {ratio['high']:.2f})",
+        times(row.get("ratio")),
+        times(row.get("cpu_ratio")),
         "" if share is None else f"{share:.0%}",
         f"{row['peak_rss_mb']:.0f} MB" if row.get("peak_rss_mb") else "",
     )
@@ -69,7 +78,11 @@ def short(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-HEADINGS = ("", "median", "quartiles", "faster than its peer (range)", "of peak", "peak memory")
+def times(found: Mapping[str, Any] | None) -> str:
+    return "" if found is None else f"{found['median']:.2f}× ({found['low']:.2f} – {found['high']:.2f})"
+
+
+HEADINGS = ("", "median", "quartiles", "faster than its peer (range)", "by processor time", "of peak", "peak memory")
 
 
 def show(results: Mapping[str, Any]) -> None:
@@ -77,7 +90,7 @@ def show(results: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(describe(results), style="dim")
     for group, shapes in grouped(results["rows"]).items():
         for shape, rows in shapes.items():
@@ -100,7 +113,7 @@ def show_choices(measurements: Sequence[Any]) -> None:
     table = Table("group", "name", "what", "at")
     for m in measurements:
         table.add_row(m.group, m.name, m.subject, m.shape)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def describe(results: Mapping[str, Any]) -> str:
@@ -169,7 +182,8 @@ INTRODUCTION = """# Speed
 {description}.
 
 Measurements of one group and shape take turns, each in a process of its own; a ratio is taken repeat by repeat, so that other work
-on the machine falls on both sides alike. Peak memory is that of the whole process, some 300–400 MB of which are Python and PyTorch.
+on the machine falls on both sides alike; where that work is heavy, the ratio of processor times is the steadier one. Peak memory is that
+of the whole process, some 300–400 MB of which are Python and PyTorch.
 Peers run their own code: `tabicl` from its package, nanoTabPFN and TinyPFN from a checkout. All networks have random weights.
 
 ```console

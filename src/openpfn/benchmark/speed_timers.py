@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Paths = Mapping[str, str]
 """Checkouts of the peers, by name, where the user gave them."""
@@ -15,6 +15,7 @@ CHECKOUTS = {"nanotabpfn": "https://github.com/automl/nanoTabPFN", "tinypfn": "h
 PACKAGES = {"tabicl": "pip install tabicl"}
 
 
+@runtime_checkable
 class Timed(Protocol):
     """An operation made ready to run."""
 
@@ -82,11 +83,13 @@ class Milliseconds:
             self.known["gflop"] = round(count(operation) / 1e9, 3)
 
     def value(self, seconds: float) -> float:
-        n_calls, began = 0, time.perf_counter()
+        n_calls, began, processor_began = 0, time.perf_counter(), time.process_time()
         while n_calls == 0 or time.perf_counter() - began < seconds:
             self.operation()
             n_calls += 1
-        return 1e3 * (time.perf_counter() - began) / n_calls / self.n_per_call
+        n = n_calls * self.n_per_call
+        self.known["cpu_ms"] = round(1e3 * (time.process_time() - processor_began) / n, 3)
+        return 1e3 * (time.perf_counter() - began) / n
 
     def facts(self) -> dict[str, Any]:
         return self.known
