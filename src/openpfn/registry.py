@@ -40,11 +40,8 @@ def find(folder: str, name: Any, base: type) -> Any:
 def class_in(folder: str, name: str, base: type) -> Any:
     """The one public subclass of `base` that the file `folder/name.py` defines."""
     module = importlib.import_module(f"openpfn.{folder}.{name}")
-    found = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__ and not value.__name__.startswith("_")
-    ]
+    own = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__]
+    found = [value for value in own if issubclass(value, base) and not value.__name__.startswith("_")]
     assert len(found) == 1, f"{module.__name__} must define exactly one {base.__name__}, has {len(found)}"
     return found[0]
 

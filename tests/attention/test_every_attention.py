@@ -61,7 +61,9 @@ def test_gradients_are_finite_and_reach_every_weight(attention, rows):
     out, _ = attention(rows, N)
     out.square().mean().backward()
     for name, weight in attention.named_parameters():
-        assert weight.grad is not None and weight.grad.isfinite().all() and weight.grad.abs().max() > 0, name
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
+        assert weight.grad.abs().max() > 0, name
 
 
 @pytest.mark.parametrize(("n_context", "n_query"), [(1, 1), (1, 3), (5, 1)])

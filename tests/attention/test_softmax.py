@@ -1,7 +1,6 @@
 """Softmax attention against its definition."""
 
 import torch
-
 import torch.nn.functional as F
 
 from openpfn.attention.softmax import SoftmaxAttention, short_attention

@@ -131,7 +131,9 @@ def test_gradients_are_finite_and_reach_every_weight(model):
     for name, weight in model.named_parameters():
         if "embed" in name or "classes" in name:
             continue    # rows of unused features and classes have no gradient
-        assert weight.grad is not None and weight.grad.isfinite().all() and weight.grad.abs().max() > 0, name
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
+        assert weight.grad.abs().max() > 0, name
 
 
 def test_a_table_without_columns_or_context_is_refused(model):
@@ -141,7 +143,12 @@ def test_a_table_without_columns_or_context_is_refused(model):
         model(tasks(n_train=0))
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [("micro", 850, 1000), ("tiny", 13_000, 15_000), ("nano", 150_000, 1_000_000), ("small", 2e6, 5e6)])
+def test_more_classes_than_the_network_knows_are_refused(model):
+    with pytest.raises(ValueError, match="a task has 11 classes"):
+        model(tasks(n_classes=torch.tensor([3, 11, 2])))
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("micro", 850, 1000), ("tiny", 13e3, 15e3), ("nano", 15e4, 1e6), ("small", 2e6, 5e6)])
 def test_presets_have_the_sizes_they_promise(name, least, most):
     assert least <= sum(weight.numel() for weight in PFN(preset(name)).parameters()) <= most
 

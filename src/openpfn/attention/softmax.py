@@ -58,7 +58,9 @@ class SoftmaxAttention(RowAttention):
         return self.merge_heads(F.scaled_dot_product_attention(q, state.key, state.value))
 
 
-def short_attention(q: Float[Tensor, "... Q K"], key: Float[Tensor, "... n K"], value: Float[Tensor, "... n K"]) -> Float[Tensor, "... Q K"]:
+def short_attention(
+    q: Float[Tensor, "... Q K"], key: Float[Tensor, "... n K"], value: Float[Tensor, "... n K"]
+) -> Float[Tensor, "... Q K"]:
     """softmax(QKᵀ/√K)V written out, in the precision of its arguments: autocast would widen the softmax to float32."""
     with torch.autocast(q.device.type, enabled=False):
         return ((q * q.shape[-1] ** -0.5) @ key.transpose(-1, -2)).softmax(dim=-1) @ value

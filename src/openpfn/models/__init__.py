@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from openpfn.models.tabular import TabularPFN, TableState
+from openpfn.models.tabular import TableState, TabularPFN
 
 __all__ = ["PFN", "TableState", "TabularPFN"]
 

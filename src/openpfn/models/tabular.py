@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -59,9 +59,10 @@ class TabularPFN(nn.Module):
         columns = present_columns(batch)
         cells = self.embed(x, batch.y_context, statistics)                          # (B, C, T + N, E)
         n_context = batch.n_train + self.config.n_thinking_rows
-        for layer in self.layers[:-1]:
+        *inner, last = self.stack
+        for layer in inner:
             cells, _ = layer(cells, columns, n_context)
-        targets, _ = self.layers[-1].last(cells, columns, n_context)                # (B, Q, E)
+        targets, _ = last.last(cells, columns, n_context)                           # (B, Q, E)
         return self.head(self.final_norm(targets), batch.n_classes)
 
     def predictive(self, batch: TaskBatch) -> Categorical:
@@ -79,19 +80,26 @@ class TabularPFN(nn.Module):
         columns = present_columns(batch)
         cells = self.embed(x, batch.y_context, statistics)                          # (B, C, T + n, E)
         states = []
-        for layer in self.layers[:-1]:
+        *inner, last = self.stack
+        for layer in inner:
             cells, state = layer(cells, columns, cells.shape[2])
             states.append(state)
-        _, state = self.layers[-1].last(cells, columns, cells.shape[2])
+        _, state = last.last(cells, columns, cells.shape[2])
         return TableState(statistics, [*states, state], columns, batch.n_train, batch.n_classes)
 
     def read(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q classes"]:
         """Logits of the query rows `x`, whose cost does not include the context's."""
         cells = self.embed_queries(x, state.statistics, state.n_context)            # (B, C, Q, E)
-        for layer, layer_state in zip(self.layers[:-1], state.layers, strict=False):
+        *inner, last = self.stack
+        for layer, layer_state in zip(inner, state.layers, strict=False):
             cells = layer.read(cells, state.columns, layer_state)
-        targets = self.layers[-1].last_read(cells, state.columns, state.layers[-1])
+        targets = last.last_read(cells, state.columns, state.layers[-1])            # (B, Q, E)
         return self.head(self.final_norm(targets), state.n_classes)
+
+    @property
+    def stack(self) -> list[TwoWayLayer]:
+        """The layers, first to last."""
+        return cast(list[TwoWayLayer], list(self.layers))
 
     def embed(
         self, x: Float[Tensor, "B N D"], y_context: Float[Tensor, "B n"], statistics: ColumnStatistics
@@ -132,6 +140,11 @@ class TabularPFN(nn.Module):
             raise ValueError("the batch has no columns: a table network needs x with at least one column.")
         if batch.n_train < 1:
             raise ValueError(f"n_train is {batch.n_train}: a table network needs at least one context row.")
+        if batch.n_classes is not None and (most := int(batch.n_classes.max())) > self.config.max_classes:
+            raise ValueError(
+                f"a task has {most} classes, but this network can tell at most {self.config.max_classes} apart. "
+                "Draw tasks with fewer (max_classes of the prior), or build the network with a larger max_classes."
+            )
         return batch.x
 
 
