@@ -65,6 +65,14 @@ def test_batches_of_neighbours_are_uncorrelated():
     assert off_diagonal.abs().max() < 0.15    # about 4.5 standard errors
 
 
+def test_a_dropped_stream_takes_its_workers_along():
+    stream = TaskStream(ToyPrior(), 3, seed=7, n_workers=1)
+    next(stream)
+    process = stream._workers[0].process
+    del stream
+    assert process.poll() == -signal.SIGKILL
+
+
 def test_a_killed_worker_is_told_and_what_it_sent_before_is_kept(first_ten):
     with TaskStream(ToyPrior(fails_at=2, how="kill"), 3, seed=7, n_workers=1) as stream:
         assert same([next(stream), next(stream)], first_ten[:2])

@@ -154,6 +154,17 @@ def test_evaluation_on_tasks_of_ones_own():
     assert model.history["eval_loss"].iloc[-1] == pytest.approx(expected)
 
 
+def test_the_precision_of_a_run_does_not_reach_the_tasks_of_its_evaluations():
+    def tasks():
+        for batch in batches_of(ToyPrior(), 2, 4):
+            seen.append(torch.is_autocast_enabled("cpu"))
+            yield batch
+
+    seen: list[bool] = []
+    train(ToyPrior(), ToyNetwork(), config(num_steps=2, eval_every=2, precision="bfloat16"), eval_data_generator=tasks())
+    assert seen == [False, False]
+
+
 def test_evaluations_without_a_source_of_tasks_are_refused_at_once():
     with pytest.raises(ValueError, match="Give eval_data_generator"):
         train(batches_of(ToyPrior(), 2, 4), ToyNetwork(), config(eval_every=5))

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Iterator
 from types import MappingProxyType, TracebackType
 from typing import Any, BinaryIO, Protocol, runtime_checkable
@@ -66,7 +67,9 @@ class TaskStream:
         self.prior, self.batch_size, self.seed, self.n_workers, self.device = prior, batch_size, seed, n_workers, torch.device(device)
         self._position = start
         self._waited = 0.0
+        self._first = start
         self._workers: list[_Worker] = []
+        weakref.finalize(self, _stop, self._workers)    # a stream that is dropped or left at the end takes its workers along
 
     @property
     def position(self) -> int:
@@ -99,9 +102,7 @@ class TaskStream:
 
     def close(self) -> None:
         """Stop the workers. The stream can be read on: it starts new ones."""
-        for worker in self._workers:
-            worker.stop()
-        self._workers = []
+        _stop(self._workers)
 
     def __enter__(self) -> TaskStream:
         return self
@@ -119,7 +120,7 @@ class TaskStream:
             pin = self.device.type == "cuda"
             jobs = [(self.prior, self.batch_size, self.seed, self._position + k, self.n_workers) for k in range(self.n_workers)]
             self._first = self._position
-            self._workers = [_Worker(job, pin) for job in jobs]
+            self._workers.extend(_Worker(job, pin) for job in jobs)
         worker = self._workers[(self._position - self._first) % self.n_workers]
         try:
             return worker.take()
@@ -132,6 +133,11 @@ def task_generator(seed: int, index: int) -> torch.Generator:
     """The source of randomness of batch `index` under `seed`: independent streams for different pairs."""
     state = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state))
+
+
+def _stop(workers: list[_Worker]) -> None:
+    while workers:
+        workers.pop().stop()
 
 
 class _Worker:

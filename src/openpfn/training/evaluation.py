@@ -18,7 +18,7 @@ EVALUATION_START = 2**40
 
 
 class Evaluation:
-    """Mean loss and accuracy on `eval_batches` fixed batches, drawn when first needed.
+    """Mean loss and accuracy on `eval_batches` fixed batches.
 
     The batches come from `source`, or, if that is None, from `prior`, in a part of its stream that training never
     reaches. Raises ValueError if there is neither.
@@ -36,13 +36,17 @@ class Evaluation:
     @torch.no_grad()
     def __call__(self, model: Any, device: torch.device) -> dict[str, float]:
         """`eval_loss` in nats and `eval_accuracy` (NaN where the model's answers are no classes); each batch counts the same."""
+        results = [evaluate_batch(model, batch.to(device)) for batch in self.draw()]
+        losses, accuracies = zip(*results, strict=True)
+        return {"eval_loss": sum(losses) / len(losses), "eval_accuracy": sum(accuracies) / len(accuracies)}
+
+    def draw(self) -> list[TaskBatch]:
+        """The fixed batches; drawn by the first call, which should not stand under autocast."""
         if self.batches is None:
             self.batches = list(islice(self._all_batches(), self.config.eval_batches))
             if not self.batches:
                 raise ValueError("eval_data_generator gave no batch. Give one that does, or leave it out to evaluate on the prior.")
-        results = [evaluate_batch(model, batch.to(device)) for batch in self.batches]
-        losses, accuracies = zip(*results, strict=True)
-        return {"eval_loss": sum(losses) / len(losses), "eval_accuracy": sum(accuracies) / len(accuracies)}
+        return self.batches
 
     def _all_batches(self) -> Iterable[TaskBatch]:
         if self.source is not None:

@@ -245,6 +245,7 @@ class _Run:
         """The figures of the weights to use on the fixed tasks; keeps the best weights."""
         with self.optimizers.exported(), kept_rng(self.device):
             self.model.eval()
+            self.evaluation.draw()
             with self.autocast():
                 values = self.evaluation(self.model, self.device)
             notify(self.callbacks, TrainingEvent("eval", self.counters.step, self.model, row | values))
