@@ -10,13 +10,12 @@ import os
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from openpfn import checkpoint
 from openpfn.benchmark.prepare import Reader, Reading
 from openpfn.benchmark.spaces import SPACES
 from openpfn.tables.schema import Kind
@@ -110,7 +109,9 @@ def resolve(words: tuple[str, ...]) -> list[Method]:
 
 def default_names() -> list[str]:
     """Shipped checkpoints and the peers whose package is installed."""
-    return [*checkpoint.shipped_names(), *(name for name, peer in PEERS.items() if name != FLOOR and _is_installed(peer.package))]
+    from openpfn.checkpoint import shipped_names
+
+    return [*shipped_names(), *(name for name, peer in PEERS.items() if name != FLOOR and _is_installed(peer.package))]
 
 
 def missing_by_default() -> list[str]:
@@ -125,20 +126,24 @@ def method(word: str) -> Method:
         _require(peer.package, word)
         tasks = {task for task, path in (("classification", peer.classifier), ("regression", peer.regressor)) if path}
         return Method(word, word, "peer", frozenset(tasks), f"{peer.package} {version(peer.package)}")
+    from openpfn.checkpoint import shipped_names  # imports torch: peers need none
+
     kind, _, rest = word.partition(":")
     if kind in ("tabicl", "tabpfn"):
         return _foreign_network(word, kind, rest)
-    if kind == "pfn" or word in checkpoint.shipped_names():
+    if kind == "pfn" or word in shipped_names():
         return _own_network(rest if kind == "pfn" else word)
     if rest:
         return _anybodys(word)
-    choices = [*checkpoint.shipped_names(), *PEERS]
+    choices = [*shipped_names(), *PEERS]
     close = difflib.get_close_matches(word, choices, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Choose from {', '.join(choices)}, pfn:PATH, tabicl, tabpfn:PATH, module:Class."
     raise ValueError(f"unknown method {word!r}. {hint}")
 
 
 def _own_network(source: str) -> Method:
+    from openpfn import checkpoint
+
     path = checkpoint.locate(source)
     config = checkpoint.read_header(path).config
     name = source if source in checkpoint.shipped_names() else f"pfn:{path.stem if path.stem != 'latest' else path.parent.name}"
@@ -160,7 +165,8 @@ def _anybodys(word: str) -> Method:
 
     found = _class(word)
     estimator = found()
-    tasks = {task for task, fits in zip(_TASKS, (is_classifier(estimator), is_regressor(estimator)), strict=True) if fits}
+    is_one = hasattr(estimator, "__sklearn_tags__")
+    tasks = {task for task, fits in zip(_TASKS, (is_classifier, is_regressor), strict=True) if is_one and fits(estimator)}
     if not tasks:
         raise ValueError(f"{word} is no classifier or regressor of scikit-learn's kind. Derive it from ClassifierMixin or RegressorMixin.")
     package = found.__module__.partition(".")[0]
@@ -182,9 +188,12 @@ def _build_peer(word: str, task: Task, kinds: Mapping[Hashable, Kind], seed: int
 
 
 def _build_own(path: str, task: Task, kinds: Mapping[Hashable, Kind], seed: int, device: str, options: Mapping[str, Any]) -> Reader:
+    import torch
+
     from openpfn import estimators
     from openpfn.estimators.network import find_network
 
+    torch.set_num_threads(1)
     find_network(path, None, device)    # keeps the weights in memory: reading the file is not part of `fit`
     name = "PFNClassifier" if task == "classification" else "PFNRegressor"
     return Reader(getattr(estimators, name)(checkpoint=path, device=device, random_state=seed, **options), "frame", kinds)
@@ -252,7 +261,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _version_of(package: str) -> str:
-    from importlib.metadata import packages_distributions
-
-    names = packages_distributions().get(package)
-    return f"{names[0]} {version(names[0])}" if names else package
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:    # a user's own file
+        return package

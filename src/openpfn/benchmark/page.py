@@ -15,7 +15,7 @@ STYLE = """
 * { box-sizing: border-box }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif }
-main { max-width: 66rem; margin: 0 auto; padding: 2.5rem 1.25rem 5rem }
+main { max-width: 70rem; margin: 0 auto; padding: 2.5rem 1.25rem 5rem }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.01em }
 h2 { font-size: 1.35rem; margin: 3.2rem 0 .4rem; padding-top: 1.2rem; border-top: 1px solid var(--line) }
 h3 { font-size: 1.05rem; margin: 2.2rem 0 .3rem }
@@ -23,13 +23,13 @@ p { margin: .5rem 0; max-width: 46rem } .faint, figcaption { color: var(--faint)
 .lede { font-size: 1.12rem } b.ours { color: var(--accent) }
 .scroll { overflow-x: auto; margin: .8rem 0 }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; white-space: nowrap; width: 100% }
-th { text-align: right; font-weight: 600; color: var(--faint); padding: .35rem .5rem;
-  border-bottom: 1px solid var(--line); vertical-align: bottom }
-td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top }
+th { text-align: right; font-weight: 600; color: var(--faint); padding: .35rem .4rem;
+  border-bottom: 1px solid var(--line); vertical-align: bottom; white-space: normal }
+td { text-align: right; padding: .3rem .4rem; border-bottom: 1px solid var(--line); vertical-align: top }
 th:first-child, td:first-child { text-align: left; padding-left: .2rem }
 td.words { text-align: left; white-space: normal }
 tr.ours td:first-child { color: var(--accent); font-weight: 650 } td.best { font-weight: 700 }
-td small { display: block; color: var(--faint); font-weight: 400; font-size: .72rem; line-height: 1.25; white-space: pre-line }
+td small { display: block; color: var(--faint); font-weight: 400; font-size: .72rem; line-height: 1.25; white-space: pre }
 td.bar { background: linear-gradient(90deg, var(--bar) var(--share), transparent var(--share)) }
 td.bad { color: var(--accent) }
 figure { margin: 1rem 0 } figure svg { width: 100%; height: auto; display: block; color: var(--ink) }

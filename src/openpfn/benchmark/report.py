@@ -13,7 +13,7 @@ from openpfn.benchmark import compare, page, statistics
 from openpfn.benchmark.methods import FLOOR
 from openpfn.benchmark.metrics import LEAST_PROBABILITY, N_BINS, SMALLER_IS_BETTER
 from openpfn.benchmark.page import Field, Line
-from openpfn.benchmark.summary import METRICS, TITLES, n_tables_of, part, parts, summary
+from openpfn.benchmark.summary import METRICS, TITLES, best_scores, n_tables_of, part, parts, summary
 from openpfn.plots import benchmark as draw
 
 TABLE_METRICS = {"classification": ("roc_auc", "accuracy", "log_loss"), "regression": ("r2", "mae", "crps")}
@@ -118,7 +118,7 @@ class Report:
         if found.empty:
             return page.prose("No table was measured with all methods.")
         head = ["method", "mean rank", "wins", *(TITLES[m] for m in metrics), "fit", "predict", "peak MiB", "failed"]
-        best = {m: (found[m].min() if m in SMALLER_IS_BETTER else found[m].max()) for m in metrics}
+        best = best_scores(found, metrics)
         lines = []
         for name, row in _lines(found):
             place = (
@@ -126,7 +126,7 @@ class Report:
             )
             fields = [Field(name), *place]
             for m in metrics:
-                spread = f"{row['low']:.3f} to {row['high']:.3f}" if m == metrics[0] and np.isfinite(row["low"]) else ""
+                spread = f"{row['low']:.3f}–{row['high']:.3f}" if m == metrics[0] and np.isfinite(row["low"]) else ""
                 error = f"± {row[m + '_error']:.3f}" if np.isfinite(row[m + "_error"]) else ""
                 fields.append(Field(f"{row[m]:.3f}", f"{error}\n{spread}".strip(), "best" if row[m] == best[m] else ""))
             fields += [Field(_seconds(row["fit_seconds"])), Field(_seconds(row["predict_seconds"])), Field(_whole(row["peak_mib"]))]

@@ -90,9 +90,6 @@ def _done(known: pd.DataFrame, retry_failed: bool) -> set[tuple[str, ...]]:
 
 def _measure_all(cells: list[Cell], config: TablesConfig) -> Iterator[dict[str, Any]]:
     """The rows of `cells` as they are done. A cell whose process dies twice, the second time alone in it, is a failure."""
-    if config.jobs == 1 and len(cells) <= 1:
-        yield from (measure(cell, config) for cell in cells)
-        return
     with tempfile.TemporaryDirectory() as begun:
         left = {cell.key: cell for cell in cells}
         for _ in range(MOST_DEATHS):
@@ -106,7 +103,7 @@ def _measure_all(cells: list[Cell], config: TablesConfig) -> Iterator[dict[str, 
             if not died:
                 return
             for key in _suspects(Path(begun), left):
-                row = next(_in_parallel([left[key]], config, Path(begun), 1))
+                row = next(_in_parallel([left[key]], config, Path(begun), 2))    # two, since one would be this process
                 cell = left.pop(key)
                 death = {"status": "failed", "error": "its process died (out of memory, or a crash in native code)"}
                 yield row or identity(cell, config) | death
@@ -128,12 +125,12 @@ def _in_parallel(cells: list[Cell], config: TablesConfig, begun: Path, jobs: int
 
 def _measure_noting(cell: Cell, config: TablesConfig, begun: Path) -> dict[str, Any]:
     """`measure`, leaving a note while it runs: a note that stays tells which cells were under way when a process died."""
-    import torch
+    from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(1)
     note = begun / _note(cell.key)
     note.write_text("")
-    row = measure(cell, config)
+    with threadpool_limits(1):
+        row = measure(cell, config)
     note.unlink(missing_ok=True)
     return row
 

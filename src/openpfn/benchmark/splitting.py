@@ -51,7 +51,7 @@ def grouped_split(groups: Int[np.ndarray, " N"], y: Int[np.ndarray, " N"] | None
     random = np.random.default_rng(seed)
     order = random.permutation(np.unique(groups))
     first = [] if y is None else _groups_with_every_class(groups, y, order)
-    taken = [*first, *(g for g in order if g not in set(first))]
+    taken = [*first, *(int(g) for g in order if g not in set(first))]
     sizes = {g: int((groups == g).sum()) for g in taken}
     n_groups = int(np.searchsorted(np.cumsum([sizes[g] for g in taken]), n)) + 1
     in_context = np.isin(groups, taken[:n_groups])
@@ -70,5 +70,5 @@ def _groups_with_every_class(groups: np.ndarray, y: np.ndarray, order: np.ndarra
     for c in classes[np.argsort(counts, kind="stable")]:
         holding = set(groups[y == c])
         if not holding & set(chosen):
-            chosen.append(next(g for g in order if g in holding))
+            chosen.append(next(int(g) for g in order if g in holding))
     return chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,12 @@ def n_tables_of(found: pd.DataFrame) -> int:
     return int(found["n_tables"].to_numpy().max()) if len(found) else 0
 
 
+def best_scores(found: pd.DataFrame, metrics: Sequence[str]) -> dict[str, float]:
+    """The best mean of each metric among the methods that compete."""
+    rivals = found.drop(index=FLOOR, errors="ignore")
+    return {m: (rivals[m].min() if m in SMALLER_IS_BETTER else rivals[m].max()) for m in metrics}
+
+
 def summary_tables(rows: pd.DataFrame) -> list[Table]:
     """`summary` of each task and context size, for the terminal."""
     return [_table(summary(rows, task, context), task, context) for task, context in parts(rows) if len(part(rows, task, context))]
@@ -85,7 +92,7 @@ def _table(found: pd.DataFrame, task: str, context: str) -> Table:
     metrics = [m for m in METRICS[task] if m not in ("balanced_accuracy", "brier")]    # the report has them all
     for name in (*(TITLES[m] for m in metrics), "rank", "wins", "fit s", "predict s", "failed"):
         out.add_column(name, justify="right", no_wrap=True)
-    best = {m: (found[m].min() if m in SMALLER_IS_BETTER else found[m].max()) for m in metrics}
+    best = best_scores(found, metrics)
     facts: dict[Any, dict[Any, Any]] = found.to_dict("index")
     for name, row in facts.items():
         cells = [_bold(f"{row[m]:.3f}" + (_error(row[m + "_error"]) if m == metrics[0] else ""), row[m] == best[m]) for m in metrics]

@@ -1,0 +1,163 @@
+"""OpenML's client against recorded answers: nothing here touches the network."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import urllib.error
+import urllib.request
+from urllib.parse import urlparse
+
+import pytest
+
+from openpfn.benchmark import openml
+from openpfn.benchmark.suites import entries, load_table
+
+ARFF = """@RELATION weather
+@ATTRIBUTE outlook {sunny, rainy, overcast}
+@ATTRIBUTE temperature REAL
+@ATTRIBUTE play {yes, no}
+@DATA
+sunny,30.5,no
+rainy,?,yes
+overcast,21,yes
+sunny,25,no
+"""
+DESCRIPTION = {
+    "id": "41", "name": "Weather", "version": "1", "format": "ARFF", "status": "active", "file_id": "52041",
+    "description": "Whether to play.", "default_target_attribute": "play",
+    "url": "https://www.openml.org/data/v1/download/52041/weather.arff", "md5_checksum": hashlib.md5(ARFF.encode()).hexdigest(),
+}    # fmt: skip
+FEATURES = [
+    {
+        "index": "0",
+        "name": "outlook",
+        "data_type": "nominal",
+        "is_target": "false",
+        "is_ignore": "false",
+        "is_row_identifier": "false",
+        "number_of_missing_values": "0",
+    },
+    {
+        "index": "1",
+        "name": "temperature",
+        "data_type": "numeric",
+        "is_target": "false",
+        "is_ignore": "false",
+        "is_row_identifier": "false",
+        "number_of_missing_values": "1",
+    },
+    {
+        "index": "2",
+        "name": "play",
+        "data_type": "nominal",
+        "is_target": "true",
+        "is_ignore": "false",
+        "is_row_identifier": "false",
+        "number_of_missing_values": "0",
+    },
+]
+RECORDED = {
+    "study/7": {"study": {"id": "7", "tasks": {"task_id": ["11", "12"]}}},
+    "task/11": {
+        "task": {
+            "task_id": "11",
+            "task_type": "Supervised Classification",
+            "input": [
+                {"name": "source_data", "data_set": {"data_set_id": "41", "target_feature": "play"}},
+                {"name": "estimation_procedure"},
+            ],
+        }
+    },
+    "task/12": {"task": {"task_id": "12", "task_type": "Clustering", "input": []}},
+    "data/41": {"data_set_description": DESCRIPTION},
+    "data/features/41": {"data_features": {"feature": FEATURES}},
+    "data/qualities/41": {"data_qualities": {"quality": [{"name": "NumberOfInstances", "value": "4.0"}]}},
+}
+
+
+class Server:
+    """Answers like OpenML and counts what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, request, **_):
+        url = request if isinstance(request, str) else request.full_url
+        path = urlparse(url).path
+        self.asked.append(path)
+        if path.endswith(("weather.arff", "/52041")):
+            return Reply(gzip.compress(ARFF.encode()), "gzip")
+        name = path.partition("/json/")[2]
+        if name not in RECORDED:
+            raise urllib.error.HTTPError(url, 412, "Precondition Failed", {}, io.BytesIO(b'{"error": {"code": "481"}}'))    # type: ignore[arg-type]
+        return Reply(json.dumps(RECORDED[name]).encode(), None)
+
+
+class Reply(io.BytesIO):
+    """A response of urllib."""
+
+    def __init__(self, content, encoding):
+        super().__init__(content)
+        self.encoding = encoding
+
+    def info(self):
+        return {"Content-Encoding": self.encoding}
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    made = Server()
+    monkeypatch.setattr(urllib.request, "urlopen", made)
+    monkeypatch.setattr("sklearn.datasets._openml.urlopen", made)
+    monkeypatch.setenv("OPENPFN_CACHE", str(tmp_path))
+    openml.listing.cache_clear()
+    load_table.cache_clear()
+    yield made
+    openml.listing.cache_clear()
+
+
+@pytest.mark.parametrize("source", ["openml:7", "openml:suite/7", "openml:task/11", "openml:data/41"])
+def test_suites_tasks_and_data_sets_lead_to_the_same_table(server, source):
+    (found,) = entries(source)
+    assert (found.name, found.family, found.task) == ("Weather-41", "weather", "classification")
+
+
+def test_a_table_arrives_with_its_categories_and_holes(server):
+    table = load_table("openml:7", "Weather-41")
+    assert table.X["outlook"].tolist() == ["sunny", "rainy", "overcast", "sunny"]
+    assert table.X["temperature"].isna().tolist() == [False, True, False, False]
+    assert table.y.tolist() == [0, 1, 1, 0]
+    assert table.kinds == {"outlook": "categorical", "temperature": "numeric"}
+
+
+def test_what_was_asked_once_is_not_asked_again(server):
+    entries("openml:7")
+    load_table("openml:7", "Weather-41")
+    n_asked = len(server.asked)
+    openml.listing.cache_clear()
+    load_table.cache_clear()
+    load_table("openml:7", "Weather-41")
+    assert len(server.asked) == n_asked
+
+
+def test_an_unknown_number_is_told(server):
+    with pytest.raises(ValueError, match="OpenML does not know study/8"):
+        entries("openml:8")
+
+
+def test_without_a_network_the_error_says_what_is_missing(server, monkeypatch):
+    def offline(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    with pytest.raises(ConnectionError, match="cannot be reached for study/7"):
+        entries("openml:7")
+
+
+@pytest.mark.parametrize("source", ["openml:", "openml:iris", "openml:flow/3", "openml:data/1,x"])
+def test_another_syntax_is_told(source):
+    with pytest.raises(ValueError, match="openml:task/3,12"):
+        entries(source)
