@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +85,12 @@ def main(argv: list[str]) -> int:
     ours = our_methods(options.checkpoint)
     methods = ours | other_methods()
     console = Console()
+    warnings.filterwarnings("ignore", "X has .* trained on at most")    # each split would say it again: a footnote says it once
     started = time.perf_counter()
     results = compare(methods, options.splits)
     console.print(result_table(results, list(methods), options.splits))
+    for name, classifier in ours.items():
+        console.print(footnote(name, classifier), end="", highlight=False, soft_wrap=True)
     draw(results, methods, set(ours)).savefig(_with_folder(options.out))
     console.print(f"picture in {options.out}; all in {time.perf_counter() - started:.0f} s", highlight=False)
     return 0
@@ -157,20 +161,30 @@ def result_table(results: pd.DataFrame, methods: Sequence[str], n_splits: int) -
 
     title = f"Real tables, at most {MOST_CONTEXT} context rows, mean of {n_splits} split{'s' if n_splits > 1 else ''}"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for heading in ("table", "classifier"):
-        table.add_column(heading, no_wrap=True)
+    table.add_column("")
     for heading in ("accuracy ↑", "AUC ↑", "log-loss ↓", "seconds"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for name in (*TABLES, "mean of all"):
         of_table = results if name == "mean of all" else results[results["table"] == name]
         means: Any = of_table.groupby("method")[[*METRICS, "seconds"]].mean()
         means = means.loc[list(methods)].round(4)
         best = {"accuracy": means["accuracy"].max(), "auc": means["auc"].max(), "log_loss": means["log_loss"].min()}
         table.add_section()
-        for i, (method, row) in enumerate(means.iterrows()):
+        table.add_row(f"[bold cyan]{name.replace('_', ' ')}[/]")
+        for method, row in means.iterrows():
             cells = [f"[bold]{row[m]:.4f}[/]" if row[m] == best[m] else f"{row[m]:.4f}" for m in METRICS]
-            table.add_row(name.replace("_", " ") if i == 0 else "", str(method), *cells, f"{row['seconds']:.2f}")
+            table.add_row(f"  {method}", *cells, f"{row['seconds']:.2f}")
     return table
+
+
+def footnote(name: str, classifier: Any) -> str:
+    """Which of the tables have more columns than the tasks that the classifier's checkpoint was trained on."""
+    from openpfn.estimators.network import find_network
+    from openpfn.tables.load import load
+
+    most = find_network(classifier.checkpoint, None, "cpu").max_columns
+    wider = [table.replace("_", " ") for table in TABLES if most is not None and load(table).X.shape[1] > most]
+    return f"{name} was trained on at most {most} columns: {', '.join(wider)} has more\n" if wider else ""
 
 
 def draw(results: pd.DataFrame, methods: Mapping[str, Any], ours: set[str]) -> Any:

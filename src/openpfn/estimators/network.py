@@ -42,7 +42,7 @@ class Network:
         config = self.model.config
         width, n_heads = getattr(config, "d_model", 64), getattr(config, "n_heads", 1)
         # embeddings before and after a sublayer, its projections, the MLP or the scores of both attentions
-        widest = max(2 * getattr(config, "d_mlp", width), 2 * n_heads * (n_columns + 1), 2 * n_heads * min(n_context, 512))
+        widest = max(2 * getattr(config, "d_mlp", width), 2 * n_heads * (n_columns + 1), n_heads * min(n_context, 512))
         return 4 * (6 * width + widest)
 
 

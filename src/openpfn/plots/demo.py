@@ -93,7 +93,7 @@ def belief_map(axes: Axes, beliefs: Float[np.ndarray, "rows columns k"], plane: 
 
 def score_panel(axes: Axes, methods: Sequence[Method], metric: str, tables: Sequence[str], title: str) -> Axes:
     """One line per table, the mean of all last; a mark per method, its splits faint behind it."""
-    rows = [*tables, "mean of all"]
+    last = len(tables) + 0.35                                       # the mean's row is taller, for its numbers
     lanes = np.linspace(-0.3, 0.3, len(methods)) if len(methods) > 1 else np.zeros(1)
     for i, method in enumerate(methods):
         scores = method.scores[metric]                              # (tables, splits)
@@ -103,24 +103,26 @@ def score_panel(axes: Axes, methods: Sequence[Method], metric: str, tables: Sequ
         axes.plot(scores.ravel(), np.repeat(places, scores.shape[1]), linestyle="", **faint)
         axes.plot(scores.mean(axis=1), places, linestyle="", **style)
         mean = scores.mean()
-        axes.plot([mean], [len(tables) + lanes[i]], linestyle="", **style)
-        axes.annotate(f"{mean:.3f}", (mean, len(tables) + lanes[i]), (7, 0), textcoords="offset points", va="center", **_NUMBER)
-    axes.axhspan(len(tables) - 0.5, len(tables) + 0.5, color="#f4f5f6", zorder=0)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), [row.replace("_", " ") for row in rows], fontsize=10, color=INK)
+        axes.plot([mean], [last + 2 * lanes[i]], linestyle="", **style)
+        edge = axes.get_yaxis_transform()                           # x in widths of the panel, y in rows
+        axes.text(1.0, last + 2 * lanes[i], f"{mean:.3f}", transform=edge, color=style["color"], ha="right", va="center", fontsize=8)
+    axes.axhspan(len(tables) - 0.5, last + 0.85, color="#f4f5f6", zorder=0)
+    axes.set_ylim(last + 0.85, -0.5)
+    names = [name.replace("_", " ") for name in (*tables, "mean of all")]
+    axes.set_yticks([*range(len(tables)), last], names, fontsize=10, color=INK)
     axes.set_title(title, fontsize=11, color=INK)
     axes.tick_params(axis="x", labelsize=8.5, colors=FAINT, length=0)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GRID, linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
-    axes.margins(x=0.1)
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high + 0.16 * (high - low))                  # room for the numbers
     for spine in axes.spines.values():
         spine.set_visible(False)
     return axes
 
 
 _HEADING: dict[str, Any] = {"fontsize": 12, "color": INK, "fontweight": "bold"}
-_NUMBER: dict[str, Any] = {"fontsize": 7.5, "color": FAINT}
 
 
 def _style(methods: Sequence[Method], i: int) -> dict[str, Any]:
