@@ -12,7 +12,7 @@ import sys
 from openpfn.cli import main
 
 OPTIONS = """
-    --preset tiny --num-steps 12000 --batch-size 16
+    --preset tiny --num-steps 7500 --batch-size 16
     --optimizer muon --muon-learning-rate 0.005 --learning-rate 0.003 --weight-decay 0.01
     --schedule cosine --warmup-steps 200 --average-decay 0.998
     --tasks.min-features 2 --tasks.max-features 32 --tasks.min-seq-len 30 --tasks.max-seq-len 256
