@@ -44,12 +44,12 @@ class PriorConfig:
     """Share of tasks in which some labels are wrong."""
     learnable: bool = True
     """Keep a candidate task only if its target can be predicted from its columns; see `openpfn.priors_io.learnability`."""
-    min_gain: float = 0.1
+    min_gain: float = 0.08
     """Gain over the majority class, as a share of what is possible, that every learnable task has."""
-    gain_spread: float = 0.4
+    gain_spread: float = 0.32
     """The demanded gain varies per task between `min_gain` and `min_gain + gain_spread`."""
-    unlearnable_share: float = 0.08
-    """Probability of keeping a candidate that fails the demanded gain."""
+    unlearnable_share: float = 0.12
+    """Share of the random graphs whose first target is kept whatever its gain."""
     parts: tuple[str, ...] = ("scm_mlp", "scm_tree")
     """Priors that `mixture` draws from, by name."""
     part_weights: tuple[float, ...] = (0.7, 0.3)

@@ -13,12 +13,13 @@ from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.priors_io.activations import KINDS, Activations
 from openpfn.priors_io.causes import draw_causes
-from openpfn.priors_io.graphs import N_SCORES, draw_depths, draw_widths, pick_nodes, read_nodes
-from openpfn.priors_io.noise import Noise, row_moments
+from openpfn.priors_io.graphs import Reader, draw_graphs
+from openpfn.priors_io.noise import SPARSITY, Noise, row_moments
 from openpfn.priors_io.tasks import Nodes, Shape, draw_tasks
 
-MIN_DEPTH, MAX_DEPTH = 2, 8
-MIN_WIDTH, MAX_WIDTH = 24, 128
+DEPTHS = (2, 8)
+WIDTHS = (20, 108)
+DIRECT_SHARE = 0.3
 SAMPLE = 128
 LINEAR_SHARE = 0.22
 IDENTITY = list(KINDS).index("identity")
@@ -46,25 +47,16 @@ class MLPPrior(TaskPrior):
 
 
 def _propagate(shape: Shape, n_features: Int[Tensor, " B"], n_classes: Int[Tensor, " B"], noise: Noise) -> Nodes:
-    n_tasks = len(n_features)
-    direct = noise.flags(0.3, n_tasks)
-    depth = draw_depths(MIN_DEPTH, MAX_DEPTH, n_tasks, noise)
-    width = draw_widths(depth, MIN_WIDTH, MAX_WIDTH, shape.most, noise)
-    n_causes = torch.minimum(noise.log_uniform(1.5, 24, n_tasks).long(), width)
-    n_causes = torch.where(direct, n_features, n_causes)
-    most_causes, most_width, deepest = int(n_causes.max()), int(width.max()), int(depth[0])
-    causes = draw_causes(most_causes, shape.n_rows, n_classes, noise)
-    picks = pick_nodes(depth, width, n_causes, direct, shape.most, most_width, noise)
-    read = torch.zeros(n_tasks, shape.most + N_SCORES, shape.n_rows, device=noise.device)
-    read_nodes(causes.values, 0, most_causes, picks, read)
-    layers = _Layers(n_tasks, most_width, noise)
-    previous, n_live = causes.values, n_causes
-    for layer, n_left in enumerate([int((depth > level).sum()) for level in range(deepest)]):
-        previous = layers.step(previous[:n_left], n_live[:n_left])
-        n_live = width
-        read_nodes(previous, most_causes + layer * most_width, most_width, picks[:n_left], read)
-    return Nodes(read[:, : shape.most], read[:, shape.most :], causes.clusters, causes.n_clusters, width.float(), depth.float())
-
+    graphs = draw_graphs(DEPTHS, WIDTHS, DIRECT_SHARE, shape.most, n_features, noise)
+    causes = draw_causes(graphs.most_causes, shape.n_rows, n_classes, noise)
+    reader = Reader(graphs, shape.most, shape.n_rows, noise)
+    reader.read(causes.values)
+    layers = _Layers(len(n_features), graphs.most_width, noise)
+    previous, n_live = causes.values, graphs.n_causes
+    for n_left in graphs.left:
+        previous, n_live = layers.step(previous[:n_left], n_live[:n_left]), graphs.width
+        reader.read(previous)
+    return Nodes(reader.readings, shape.most, causes.clusters, causes.n_clusters, graphs.width.float(), graphs.depth.float())
 
 
 class _Layers:
@@ -76,11 +68,11 @@ class _Layers:
         self.palette = self.activations.draw(n_tasks, 3)
         self.palette = torch.where(noise.flags(0.4, n_tasks, 1), self.palette[:, :1], self.palette)      # one kind only in some
         self.palette[noise.flags(LINEAR_SHARE, n_tasks)] = IDENTITY
-        self.dropped = noise.uniform(-0.9, 0.9, n_tasks).clamp_(min=0)               # share of the weights that is zero
+        self.sparsity = noise.integers(2 * len(SPARSITY), n_tasks).sub_(len(SPARSITY)).clamp_(min=0)      # dense in half of the tasks
         self.n_blocks = noise.choice([0.75, 0.1, 0.08, 0.07], n_tasks) + 1
-        self.slope = noise.log_uniform(0.4, 3, n_tasks, 1)
+        self.slope = noise.log_uniform(0.3, 2, n_tasks, 1)
         self.offset = noise.uniform(0, 1.2, n_tasks, 1)
-        self.noise_scale = noise.log_uniform(0.01, 0.7, n_tasks, 1) * noise.flags(0.7, n_tasks, 1)
+        self.noise_scale = noise.log_uniform(0.01, 0.5, n_tasks, 1) * noise.flags(0.6, n_tasks, 1)
 
     def step(self, previous: Float[Tensor, "B P N"], n_live: Int[Tensor, " B"]) -> Float[Tensor, "B W N"]:
         """The next layer's nodes. Sums have about unit variance, because the previous nodes are standardised inside the weights."""
@@ -106,12 +98,7 @@ class _Layers:
     def _weights(self, n_tasks: int, n_inputs: int) -> Float[Tensor, "B W P"]:
         """Normal weights, some dropped at random, some zero between blocks of nodes."""
         noise, width = self.noise, self.width
-        weight = noise.normal_rows(n_tasks * width, n_inputs).view(n_tasks, width, n_inputs)
-        sparse = (self.dropped[:n_tasks] > 0).nonzero().squeeze(1)
-        if len(sparse):
-            chance = noise.normal_rows(len(sparse) * width, n_inputs).view(-1, width, n_inputs).abs_()
-            limit = torch.erfinv(self.dropped[sparse]) * 2**0.5                        # |normal| exceeds it with probability 1 − dropped
-            weight[sparse] *= chance >= limit.view(-1, 1, 1)
+        weight = noise.sparse_rows(self.sparsity[:n_tasks].repeat_interleave(width), n_inputs).view(n_tasks, width, n_inputs)
         blocked = (self.n_blocks[:n_tasks] > 1).nonzero().squeeze(1)
         if len(blocked):
             blocks = self.n_blocks[blocked].unsqueeze(1)

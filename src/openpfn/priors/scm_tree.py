@@ -13,12 +13,13 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.priors_io.causes import draw_causes
-from openpfn.priors_io.graphs import N_SCORES, draw_depths, draw_widths, pick_nodes, read_nodes
+from openpfn.priors_io.graphs import Reader, draw_graphs
 from openpfn.priors_io.noise import Noise, row_moments
 from openpfn.priors_io.tasks import Nodes, Shape, draw_tasks
 
-MIN_DEPTH, MAX_DEPTH = 1, 6
-MIN_WIDTH, MAX_WIDTH = 24, 96
+DEPTHS = (1, 6)
+WIDTHS = (20, 108)
+DIRECT_SHARE = 0.45
 MAX_TREES = 16
 MAX_SPLITS = 5
 SAMPLE = 128
@@ -45,24 +46,16 @@ class TreePrior(TaskPrior):
 
 
 def _propagate(shape: Shape, n_features: Int[Tensor, " B"], n_classes: Int[Tensor, " B"], noise: Noise) -> Nodes:
-    n_tasks = len(n_features)
-    direct = noise.flags(0.45, n_tasks)
-    depth = draw_depths(MIN_DEPTH, MAX_DEPTH, n_tasks, noise)
-    width = draw_widths(depth, MIN_WIDTH, MAX_WIDTH, shape.most, noise)
-    n_causes = torch.minimum(noise.log_uniform(1.5, 24, n_tasks).long(), width)
-    n_causes = torch.where(direct, n_features, n_causes)
-    most_causes, most_width, deepest = int(n_causes.max()), int(width.max()), int(depth[0])
-    causes = draw_causes(most_causes, shape.n_rows, n_classes, noise)
-    picks = pick_nodes(depth, width, n_causes, direct, shape.most, most_width, noise)
-    read = torch.zeros(n_tasks, shape.most + N_SCORES, shape.n_rows, device=noise.device)
-    read_nodes(causes.values, 0, most_causes, picks, read)
-    layers = _TreeLayers(n_tasks, most_width, noise)
-    previous, n_live = causes.values, n_causes
-    for layer, n_left in enumerate([int((depth > level).sum()) for level in range(deepest)]):
-        previous = layers.step(previous[:n_left], n_live[:n_left])
-        n_live = width
-        read_nodes(previous, most_causes + layer * most_width, most_width, picks[:n_left], read)
-    return Nodes(read[:, : shape.most], read[:, shape.most :], causes.clusters, causes.n_clusters, width.float(), depth.float())
+    graphs = draw_graphs(DEPTHS, WIDTHS, DIRECT_SHARE, shape.most, n_features, noise)
+    causes = draw_causes(graphs.most_causes, shape.n_rows, n_classes, noise)
+    reader = Reader(graphs, shape.most, shape.n_rows, noise)
+    reader.read(causes.values)
+    layers = _TreeLayers(len(n_features), graphs.most_width, noise)
+    previous, n_live = causes.values, graphs.n_causes
+    for n_left in graphs.left:
+        previous, n_live = layers.step(previous[:n_left], n_live[:n_left]), graphs.width
+        reader.read(previous)
+    return Nodes(reader.readings, shape.most, causes.clusters, causes.n_clusters, graphs.width.float(), graphs.depth.float())
 
 
 class _TreeLayers:
@@ -70,10 +63,11 @@ class _TreeLayers:
 
     def __init__(self, n_tasks: int, width: int, noise: Noise) -> None:
         self.width, self.noise = width, noise
-        self.n_trees = noise.log_uniform(1, MAX_TREES + 1, n_tasks).long().clamp_(max=MAX_TREES)
-        self.n_splits = noise.choice([0.25, 0.25, 0.2, 0.15, 0.15], n_tasks) + 1
+        # The tasks of a chunk differ little in the size of their trees, because the largest sets the cost.
+        self.n_trees = (noise.log_uniform(1, MAX_TREES + 1, 1) * noise.uniform(0.5, 1, n_tasks)).ceil().long().clamp_(max=MAX_TREES)
+        self.n_splits = noise.integers(MAX_SPLITS - 1, 1) + 1 + noise.integers(2, n_tasks)
         self.linear = noise.uniform(0, 1, n_tasks, 1, 1) * noise.flags(0.5, n_tasks, 1, 1)
-        self.noise_scale = noise.log_uniform(0.01, 0.5, n_tasks, 1, 1) * noise.flags(0.6, n_tasks, 1, 1)
+        self.noise_scale = noise.log_uniform(0.01, 0.4, n_tasks, 1, 1) * noise.flags(0.6, n_tasks, 1, 1)
 
     def step(self, previous: Float[Tensor, "B P N"], n_live: Int[Tensor, " B"]) -> Float[Tensor, "B W N"]:
         """The next layer's nodes, of about unit variance."""

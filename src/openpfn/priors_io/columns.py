@@ -24,31 +24,40 @@ def dress_columns(
     mean, deviation = row_moments(nodes)
     columns = ((nodes - mean.unsqueeze(2)) / deviation.clamp(min=1e-4).unsqueeze(2)).view(n_tasks * width, n_rows)
 
-    def some(share: float, low: float, high: float) -> Int[Tensor, " R"]:
-        """Flat indices of the columns that a blemish befalls: in a `share` of the tasks, a share `low` … `high` of the columns."""
-        rate = noise.uniform(low, high, n_tasks, 1) * noise.flags(share, n_tasks, 1)
-        return (noise.flags(rate, n_tasks, width) & real).flatten().nonzero().squeeze(1)
-
     blemish = config.blemish_share
-    change_rows(columns, some(blemish, 0.05, 0.6), lambda z: noise.normal_rows(len(z), n_rows))      # irrelevant
-    change_rows(columns, some(blemish, 0.2, 1), lambda z: _measure(z, noise))
-    _duplicate(columns, some(0.4 * blemish, 0.05, 0.4), n_features, width, noise)
-    change_rows(columns, some(blemish, 0.1, 1), lambda z: _warp(z, noise))
-    categorical = torch.zeros(n_tasks * width, dtype=torch.bool, device=nodes.device)
-    categorical[some(config.categorical_share, 0.1, 1)] = True
-    change_rows(columns, categorical.nonzero().squeeze(1), lambda z: _codes(z, noise))
-    plain = some(blemish, 0.1, 1)
-    plain = plain[~categorical[plain]]
-    change_rows(columns, plain, lambda z: _round(z, noise))
-    plain = some(0.5 * blemish, 0.05, 0.5)
-    change_rows(columns, plain[~categorical[plain]], lambda z: _outliers(z, noise))
-    plain = some(blemish, 0.3, 1)
-    change_rows(columns, plain[~categorical[plain]], lambda z: _rescale(z, noise))
-    change_rows(columns, some(0.1 * blemish, 0.02, 0.2), lambda z: torch.zeros_like(z) + noise.integers(3, len(z), 1))
-    change_rows(columns, some(config.missing_share, 0.05, 1), lambda z: _miss(z, noise))
+    laws = torch.tensor([
+        [blemish, 0.05, 0.5],                    # irrelevant
+        [blemish, 0.2, 1],                       # measured with noise
+        [0.4 * blemish, 0.05, 0.4],              # duplicated
+        [blemish, 0.1, 1],                       # warped
+        [config.categorical_share, 0.1, 1],      # categorical
+        [blemish, 0.1, 1],                       # rounded
+        [0.5 * blemish, 0.05, 0.5],              # with outliers
+        [blemish, 0.3, 1],                       # in other units
+        [0.1 * blemish, 0.02, 0.2],              # constant
+        [config.missing_share, 0.05, 1],         # with gaps
+    ], device=nodes.device).unsqueeze(2)  # fmt: skip
+    share, low, high = laws.unbind(1)                                                     # of tasks; of their columns from … to
+    rate = (low + (high - low) * noise.uniform(0, 1, len(laws), n_tasks)) * (noise.uniform(0, 1, len(laws), n_tasks) < share)
+    hit = ((noise.uniform(0, 1, len(laws), n_tasks, width) < rate.unsqueeze(2)) & real).flatten(1)
+    irrelevant, measured, duplicated, warped, categorical, rounded, outlying, rescaled, constant, gappy = hit
+    plain = ~categorical
+    change_rows(columns, _index(irrelevant), lambda z: noise.normal_rows(len(z), n_rows))
+    change_rows(columns, _index(measured), lambda z: _measure(z, noise))
+    _duplicate(columns, _index(duplicated), n_features, width, noise)
+    change_rows(columns, _index(warped), lambda z: _warp(z, noise))
+    change_rows(columns, _index(categorical), lambda z: _codes(z, noise))
+    change_rows(columns, _index(rounded & plain), lambda z: _round(z, noise))
+    change_rows(columns, _index(outlying & plain), lambda z: _outliers(z, noise))
+    change_rows(columns, _index(rescaled & plain), lambda z: _rescale(z, noise))
+    change_rows(columns, _index(constant), lambda z: torch.zeros_like(z) + noise.integers(3, len(z), 1))
+    change_rows(columns, _index(gappy), lambda z: _miss(z, noise))
     columns = columns.view(n_tasks, width, n_rows)
-    columns.masked_fill_(~real.unsqueeze(2), 0.0)
-    return columns, categorical.view(n_tasks, width)
+    return columns.masked_fill_(~real.unsqueeze(2), 0.0), categorical.view(n_tasks, width)
+
+
+def _index(mask: Bool[Tensor, " M"]) -> Int[Tensor, " R"]:
+    return mask.nonzero().squeeze(1)
 
 
 def _measure(z: Float[Tensor, "R N"], noise: Noise) -> Float[Tensor, "R N"]:
@@ -71,8 +80,12 @@ def _warp(z: Float[Tensor, "R N"], noise: Noise) -> Float[Tensor, "R N"]:
     kind = noise.integers(3, len(z))
     change_rows(z, (kind == 0).nonzero().squeeze(1), lambda v: v.abs().pow_(noise.log_uniform(0.4, 2.5, len(v), 1)).copysign_(v))
     change_rows(z, (kind == 1).nonzero().squeeze(1), lambda v: v.clamp_(-6, 6).mul_(noise.uniform(-1.3, 1.3, len(v), 1)).exp_())
-    change_rows(z, (kind == 2).nonzero().squeeze(1), lambda v: v.sub_(noise.normal(len(v), 1)).mul_(noise.uniform(0.5, 3, len(v), 1)).sigmoid_())
+    change_rows(z, (kind == 2).nonzero().squeeze(1), lambda v: _squash(v, noise))
     return z
+
+
+def _squash(z: Float[Tensor, "R N"], noise: Noise) -> Float[Tensor, "R N"]:
+    return z.sub_(noise.normal(len(z), 1)).mul_(noise.uniform(0.5, 3, len(z), 1)).sigmoid_()
 
 
 def _codes(z: Float[Tensor, "R N"], noise: Noise) -> Float[Tensor, "R N"]:

@@ -49,10 +49,10 @@ def _standardised(columns: Float[Tensor, "B D R"]) -> Float[Tensor, "B D R"]:
 
 
 def _kernel(x: Float[Tensor, "B D R"], n_voters: int) -> Float[Tensor, "B V R"]:
-    """Gaussian weights of all rows for the first `n_voters`, as wide as the nearest row is far on average; a row has no weight for itself."""
+    """Gaussian weights of all rows for the first `n_voters`, as wide as the nearest row is far on average; none for the row itself."""
     length = x.square().sum(1)                                                            # (B, R)
     own = length[:, :n_voters]
-    distance = torch.baddbmm(length.unsqueeze(1), x[:, :, :n_voters].transpose(1, 2), x, alpha=-2)      # squared, less each row's own length
+    distance = torch.baddbmm(length.unsqueeze(1), x[:, :, :n_voters].transpose(1, 2), x, alpha=-2)    # squared, less each row's own length
     distance.diagonal(dim1=1, dim2=2).fill_(float("inf"))
     nearest = distance.amin(2, keepdim=True)
     width = (nearest.squeeze(2) + own).mean(1).clamp_(min=1e-3).view(-1, 1, 1)

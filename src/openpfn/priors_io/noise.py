@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 POOL_SIZE = 1 << 15
+SPARSE_POOL_SIZE = 1 << 14
+SPARSITY = (0.0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9)
 
 
 class Noise:
@@ -27,6 +29,7 @@ class Noise:
         self.generator = generator
         self.device = generator.device
         self._pool: Tensor | None = None
+        self._sparse_pool: Tensor | None = None
 
     def normal(self, *shape: int) -> Tensor:
         """Independent standard normal numbers."""
@@ -63,6 +66,15 @@ class Noise:
             self._pool = self.normal(max(POOL_SIZE, 4 * length))
         starts = self.integers(self._pool.numel() - length + 1, n_rows)
         return self._pool.unfold(0, length, 1).index_select(0, starts)
+
+    def sparse_rows(self, level: Int[Tensor, " R"], length: int) -> Float[Tensor, "R length"]:
+        """Rows of normal numbers, a share `SPARSITY[level]` of which is zero; `level` holds one entry per row."""
+        if self._sparse_pool is None:
+            normal = self.normal(SPARSE_POOL_SIZE)
+            kept = self.uniform(0, 1, SPARSE_POOL_SIZE) >= torch.tensor(SPARSITY, device=self.device).unsqueeze(1)
+            self._sparse_pool = (normal * kept).flatten()
+        starts = level * SPARSE_POOL_SIZE + self.integers(SPARSE_POOL_SIZE - length + 1, len(level))
+        return self._sparse_pool.unfold(0, length, 1).index_select(0, starts)
 
 
 def change_rows(values: Tensor, index: Int[Tensor, " R"], function: Callable[[Tensor], Tensor]) -> None:

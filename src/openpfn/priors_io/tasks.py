@@ -26,10 +26,11 @@ CHUNK_CELLS = 1 << 14
 
 @dataclass(frozen=True)
 class Nodes:
-    """What one graph per task gives: the nodes read as columns, the neighbouring ones the target is made from, and the rows' clusters."""
+    """What one graph per task gives: R readings of its nodes, and the clusters of the rows."""
 
-    columns: Float[Tensor, "B D N"]
-    scores: Float[Tensor, "B T N"]
+    readings: Float[Tensor, "B R P N"]
+    """Per reading the nodes that become columns, then the scores that the target is made from."""
+    n_columns: int
     clusters: Int[Tensor, "B N"]
     n_clusters: Int[Tensor, " B"]
     hidden_width: Float[Tensor, " B"]
@@ -100,7 +101,7 @@ def draw_tasks(propagate: Propagate, config: PriorConfig, n_tasks: int, generato
     missing, attempt = n_tasks, 0
     while missing:
         demanding = config.learnable and attempt < last_round
-        tasks = _attempt(propagate, shape, config, min(chunk, missing + missing * 3 // 4 + 2) if demanding else missing, noise, demanding)
+        tasks = _attempt(propagate, shape, config, min(chunk, missing + missing * 3 // 5 + 1) if demanding else missing, noise, demanding)
         kept.append(tasks.tasks(slice(0, missing)))
         missing -= kept[-1].n_tasks
         attempt += 1
@@ -112,7 +113,8 @@ def joined(batches: list[TaskBatch]) -> TaskBatch:
     width = max(batch.n_columns for batch in batches)
 
     def cat(name: str) -> Tensor:
-        return torch.cat([_padded(getattr(batch, name), width) if name in ("x", "categorical") else getattr(batch, name) for batch in batches])
+        values = [getattr(batch, name) for batch in batches]
+        return torch.cat([_padded(value, width) for value in values] if name in ("x", "categorical") else values)
 
     shared = set.intersection(*(set(batch.latents) for batch in batches))
     latents = {name: torch.cat([batch.latents[name] for batch in batches]) for name in sorted(shared)}
@@ -126,13 +128,13 @@ def _padded(values: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(values, (0, width - values.shape[-1])) if values.shape[-1] < width else values
 
 
+@torch.inference_mode()
 def _attempt(propagate: Propagate, shape: Shape, config: PriorConfig, n_tasks: int, noise: Noise, demanding: bool) -> TaskBatch:
     """Draw `n_tasks` graphs and keep those on which a target is accepted."""
     n_features = noise.integers(shape.most - shape.fewest + 1, n_tasks) + shape.fewest
     n_classes = draw_n_classes(config, n_tasks, shape.n_train, noise)
     nodes = propagate(shape, n_features, n_classes, noise)
-    columns, categorical = dress_columns(nodes.columns, n_features, config, noise)
-    labels, accepted = _targets(nodes, columns, n_classes, config, noise, demanding)
+    columns, categorical, labels, accepted = _read(nodes, n_features, n_classes, config, noise, demanding)
     order = torch.randperm(n_tasks, generator=noise.generator, device=noise.device)      # graphs come sorted by depth
     accepted = order[accepted[order]]
     columns, labels = columns[accepted], labels[accepted]
@@ -144,36 +146,44 @@ def _attempt(propagate: Propagate, shape: Shape, config: PriorConfig, n_tasks: i
     )  # fmt: skip
 
 
-def _targets(
-    nodes: Nodes, columns: Tensor, n_classes: Tensor, config: PriorConfig, noise: Noise, demanding: bool
-) -> tuple[Int[Tensor, "B N"], Bool[Tensor, " B"]]:
-    """A labelling of every graph's rows and whether it is accepted. Where a first one fails `N_MORE` others on the same graph are tried,
-    because propagating the graph is what costs."""
-    scores = standardise(nodes.scores)
-    n_tasks, _, n_rows = scores.shape
+def _read(
+    nodes: Nodes, n_features: Tensor, n_classes: Tensor, config: PriorConfig, noise: Noise, demanding: bool
+) -> tuple[Float[Tensor, "B D N"], Bool[Tensor, "B D"], Int[Tensor, "B N"], Bool[Tensor, " B"]]:
+    """One table of every graph: columns, which are categorical, labels, and whether it is accepted.
 
-    def draw(tasks: Tensor, times: int) -> Int[Tensor, "T K N"]:
+    The first reading of a graph is tried with one labelling, the others with `N_MORE`: propagating the graph is what costs.
+    """
+    n_tasks, n_readings, _, n_rows = nodes.readings.shape
+    width = nodes.n_columns
+    columns, categorical = dress_columns(
+        nodes.readings[:, :, :width].reshape(-1, width, n_rows), n_features.repeat_interleave(n_readings), config, noise
+    )
+    columns, categorical = columns.view(n_tasks, n_readings, width, n_rows), categorical.view(n_tasks, n_readings, width)
+
+    def draw(tasks: Tensor, reading: int, times: int) -> Int[Tensor, "T K N"]:
+        scores = standardise(nodes.readings[tasks, reading, width:]).repeat_interleave(times, 0)
         index = tasks.repeat_interleave(times)
-        labels = draw_labels(
-            scores[index], nodes.clusters[index], nodes.n_clusters[index], n_classes[index], noise, config.label_noise_share
-        )
-        labels = _enough_classes(labels, scores[index], n_classes[index], config, noise)
+        labels = draw_labels(scores, nodes.clusters[index], nodes.n_clusters[index], n_classes[index], noise, config.label_noise_share)
+        labels = _enough_classes(labels, scores, n_classes[index], config, noise)
         return relabel(labels, config.max_classes)[0].view(len(tasks), times, n_rows)
 
-    labels = draw(torch.arange(n_tasks, device=noise.device), 1)
-    accepted = torch.ones(n_tasks, dtype=torch.bool, device=noise.device)
+    tasks = torch.arange(n_tasks, device=noise.device)
+    labels = draw(tasks, 0, 1)[:, 0]
+    kept_columns, kept_categorical = columns[:, 0], categorical[:, 0]
     if not demanding:
-        return labels[:, 0], accepted
+        return kept_columns, kept_categorical, labels, tasks >= 0
     demanded = noise.uniform(config.min_gain, config.min_gain + config.gain_spread, n_tasks)
-    gain = gain_over_majority(columns, labels, config.max_classes)[:, 0]
+    gain = gain_over_majority(kept_columns, labels.unsqueeze(1), config.max_classes)[:, 0]
     accepted = (gain > demanded) | noise.flags(config.unlearnable_share, n_tasks)
-    failed = (~accepted).nonzero().squeeze(1)
-    if len(failed):
-        others = draw(failed, N_MORE)
-        passes = gain_over_majority(columns[failed], others, config.max_classes) > demanded[failed].unsqueeze(1)
-        labels[failed, 0] = others[torch.arange(len(failed), device=noise.device), passes.int().argmax(1)]
-        accepted[failed] = passes.any(1)
-    return labels[:, 0], accepted
+    for reading in range(1, n_readings):
+        failed = (~accepted).nonzero().squeeze(1)
+        if len(failed):
+            others = draw(failed, reading, N_MORE)
+            passes = gain_over_majority(columns[failed, reading], others, config.max_classes) > demanded[failed].unsqueeze(1)
+            labels[failed] = others[torch.arange(len(failed), device=noise.device), passes.int().argmax(1)]
+            kept_columns[failed], kept_categorical[failed] = columns[failed, reading], categorical[failed, reading]
+            accepted[failed] = passes.any(1)
+    return kept_columns, kept_categorical, labels, accepted
 
 
 def _enough_classes(labels: Tensor, scores: Tensor, n_classes: Tensor, config: PriorConfig, noise: Noise) -> Tensor:
