@@ -18,10 +18,10 @@ from openpfn.priors_io.noise import SPARSITY, Noise, row_moments
 from openpfn.priors_io.tasks import Nodes, Shape, draw_tasks
 
 DEPTHS = (2, 8)
-WIDTHS = (20, 108)
+WIDTHS = (22, 113)
 DIRECT_SHARE = 0.3
 SAMPLE = 128
-LINEAR_SHARE = 0.22
+LINEAR_SHARE = 0.28
 IDENTITY = list(KINDS).index("identity")
 
 

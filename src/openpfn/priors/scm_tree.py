@@ -18,7 +18,7 @@ from openpfn.priors_io.noise import Noise, row_moments
 from openpfn.priors_io.tasks import Nodes, Shape, draw_tasks
 
 DEPTHS = (1, 6)
-WIDTHS = (20, 108)
+WIDTHS = (22, 113)
 DIRECT_SHARE = 0.45
 MAX_TREES = 16
 MAX_SPLITS = 5
