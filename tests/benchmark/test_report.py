@@ -18,7 +18,8 @@ from openpfn.plots import benchmark as draw
 SKILL = {"pfn:mine": 0.92, "logistic": 0.88, "knn": 0.80, "constant": 0.5}
 
 EVERYWHERE = {
-    "suite": "made up", "half": "A", "task": "classification", "tuned": "0", "n_context": 50, "n_query": 70, "n_features": 4, "device": "cpu",
+    "suite": "made up", "half": "A", "task": "classification", "tuned": "0",
+    "n_context": 50, "n_query": 70, "n_features": 4, "device": "cpu",
     "seed": 0, "max_query": 2000, "data_sha256": "d" * 64, "openpfn": "0.1", "python": "3", "scikit_learn": "1", "numpy": "2", "torch": "2",
 }    # fmt: skip
 
@@ -37,9 +38,20 @@ def made_up(sizes=("50", "150"), n_tables=8, better=0.0):
                     scores = dict.fromkeys(("roc_auc", "accuracy", "balanced_accuracy"), auc) | loss
                     costs = {"fit_seconds": 0.1 * len(name), "predict_seconds": 0.01, "peak_mib": 12.0}
                     costs["calibration"] = "0.5000,0.4000,10;0.9000,0.8000,30"
-                    cell = {"table": f"table {t}", "family": f"family {t}", "method": name, "context": size, "split": split, "counted": t > 0}
+                    cell = {
+                        "table": f"table {t}",
+                        "family": f"family {t}",
+                        "method": name,
+                        "context": size,
+                        "split": split,
+                        "counted": t > 0,
+                    }
                     is_ours = name.startswith("pfn")
-                    package = {"method_version": "openpfn 0.1", "checkpoint_sha256": "c" * 64} if is_ours else {"method_version": "scikit-learn 1"}
+                    package = (
+                        {"method_version": "openpfn 0.1", "checkpoint_sha256": "c" * 64}
+                        if is_ours
+                        else {"method_version": "scikit-learn 1"}
+                    )
                     state = {"status": "failed", "error": "RuntimeError: <no luck> & none"} if failed else {"status": "ok"}
                     row = dict.fromkeys(results.COLUMNS, np.nan) | EVERYWHERE | cell | package | state
                     rows.append(row | ({} if failed else scores | costs))
@@ -148,7 +160,7 @@ def test_the_command_writes_results_and_page(folder, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "naive_bayes" in shown
     assert (out / "report.html").is_file()
-    assert len(results.read(out)) == 2 * (3 * 2 + 1)
+    assert len(results.read(out)) == 3 * 2 * 2    # tables of classes × context sizes × (the method and the floor)
     assert cli.main(["report", "--results", str(out), "--baseline", str(out), "--out", str(tmp_path / "again.html")]) == 0
     assert "What changed" in (tmp_path / "again.html").read_text()
 

@@ -153,11 +153,12 @@ def _numbers(cell: Cell, estimator: Reader, X: Any) -> tuple[np.ndarray, np.ndar
     match cell.method.kind:
         case "tabicl":
             quantiles = estimator.predict(X, output_type="quantiles", alphas=levels)
-        case "pfn" | "tabpfn":
+        case "pfn":
             quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels)
+        case "tabpfn":    # a list with an array for each level
+            quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels).T
         case _:
             return prediction, None
-    quantiles = quantiles.T if quantiles.shape == (len(levels), len(X)) else quantiles
     if quantiles.shape != (len(X), len(levels)) or not np.isfinite(quantiles).all():
         raise ValueError(f"quantiles have shape {quantiles.shape}, expected finite numbers of shape {(len(X), len(levels))}.")
     return prediction, quantiles

@@ -27,7 +27,7 @@ th { text-align: right; font-weight: 600; color: var(--faint); padding: .35rem .
   border-bottom: 1px solid var(--line); vertical-align: bottom; white-space: normal }
 td { text-align: right; padding: .3rem .4rem; border-bottom: 1px solid var(--line); vertical-align: top }
 th:first-child, td:first-child { text-align: left; padding-left: .2rem }
-td.words { text-align: left; white-space: normal }
+td.words, th.words { text-align: left; white-space: normal }
 tr.ours td:first-child { color: var(--accent); font-weight: 650 } td.best { font-weight: 700 }
 td small { display: block; color: var(--faint); font-weight: 400; font-size: .72rem; line-height: 1.25; white-space: pre }
 td.bar { background: linear-gradient(90deg, var(--bar) var(--share), transparent var(--share)) }
@@ -98,7 +98,8 @@ def picture(svg: str, caption: str) -> str:
 
 def table(head: Sequence[str], lines: Sequence[Line]) -> str:
     """A table; the first column is aligned left."""
-    top = "".join(f"<th>{escape(words)}</th>" for words in head)
+    said = [bool(lines) and all(line.fields[i].style == "words" for line in lines) for i in range(len(head))]
+    top = "".join(f"<th{' class=words' if left else ''}>{escape(words)}</th>" for words, left in zip(head, said, strict=True))
     body = "".join(f"<tr{' class=ours' if line.is_ours else ''}>{''.join(map(_field, line.fields))}</tr>\n" for line in lines)
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>\n{body}</tbody></table></div>\n'
 

@@ -109,7 +109,7 @@ class Report:
             sure = ""
             if p_values is not None:
                 p = float(np.asarray(p_values.loc[name, leader]))
-                sure = f", {'a significant' if p < 0.05 else 'no significant'} difference (Wilcoxon–Holm p = {p:.2g})"
+                sure = f", {'a significant' if p < 0.05 else 'no significant'} difference, Wilcoxon–Holm p = {p:.2g}"
             words += f" **{name}** is {_ordinal(place)} with {facts[name][main]:.3f} ({gap:+.3f}{sure})."
         return page.prose(words, "lede")
 
@@ -184,7 +184,7 @@ class Report:
         figure = draw.dot_plot(
             [str(t) for t in order],
             {n: wide[n].to_numpy(dtype=float) for n in names},
-            {n: list(failed[n].fillna(0).to_numpy() > 0) for n in names},
+            {n: failed[n].fillna(0).to_numpy() > 0 for n in names},
             f"{TITLES[main]} (mean of the splits)",
             self.look,
             sum(t in apart for t in order),
@@ -257,7 +257,7 @@ class Report:
             best = wide.min(axis=1) if metric in SMALLER_IS_BETTER else wide.max(axis=1)
             lines = []
             for name, row in _lines(wide):
-                sizes = [_whole(facts[column][name]) for column in ("n_context", "n_query", "n_features")]
+                sizes = [_whole(float(facts[column][name])) for column in ("n_context", "n_query", "n_features")]
                 about = "{} + {} rows, {} columns".format(*sizes)
                 fields = [
                     Field(f"{row[n]:.3f}" if np.isfinite(row[n]) else "", style="best" if row[n] == best[name] else "")

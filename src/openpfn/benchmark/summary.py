@@ -95,7 +95,7 @@ def _table(found: pd.DataFrame, task: str, context: str) -> Table:
     best = best_scores(found, metrics)
     facts: dict[Any, dict[Any, Any]] = found.to_dict("index")
     for name, row in facts.items():
-        cells = [_bold(f"{row[m]:.3f}" + (_error(row[m + "_error"]) if m == metrics[0] else ""), row[m] == best[m]) for m in metrics]
+        cells = [_bold(f"{row[m]:.3f}" + (_error(row[m + "_error"]) if m == metrics[0] else ""), bool(row[m] == best[m])) for m in metrics]
         times = [_seconds(row["fit_seconds"]), _seconds(row["predict_seconds"])]
         place = ["", ""] if np.isnan(row["rank"]) else [f"{row['rank']:.2f}", f"{row['wins']:.0%}"]
         out.add_row(str(name), *cells, *place, *times, str(int(row["n_failed"])) if row["n_failed"] else "")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 INK = "#010203"
 """Stands for the page's text colour; `svg` replaces it."""
@@ -112,7 +112,7 @@ def _groups(ordered: Sequence[float], distance: float) -> list[tuple[float, floa
 def dot_plot(
     tables: Sequence[str],
     scores: Mapping[str, Float[np.ndarray, " tables"]],
-    failed: Mapping[str, Sequence[bool]],
+    failed: Mapping[str, Bool[np.ndarray, " tables"]],
     title: str,
     look: Mapping[str, Style],
     n_apart: int = 0,
@@ -127,7 +127,7 @@ def dot_plot(
     for name, values in scores.items():
         style = look[name]
         size = 62 if style.is_ours else 30
-        hollow = np.asarray(failed[name], dtype=bool)
+        hollow = failed[name]
         places = np.arange(len(tables))
         order = 4 if style.is_ours else 3
         axes.scatter(
@@ -218,6 +218,7 @@ def quality_against_time(
     axes.set_xscale("log")
     _name_points(axes, points, look, set(front))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("fit + predict (median over cells, one thread)", fontsize=10, color=INK)
     axes.set_ylabel(title, fontsize=10, color=INK)
@@ -234,7 +235,7 @@ def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]], look: Ma
     for i, name in enumerate(ordered):
         seconds, score = points[name]
         near = [n for n in ordered[:i] if score - points[n][1] < 0.04 * spread and abs(np.log10(points[n][0] / seconds)) < 0.6]
-        up = 7 if near else -1
+        up = 9 if near or name in bold else -1    # above the line that joins the best
         weight = "bold" if look[name].is_ours else "normal"
         alpha = 1.0 if name in bold or look[name].is_ours else 0.75
         axes.annotate(
