@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openpfn.benchmark.methods import PEERS, method
+from openpfn.benchmark.methods import default_names, method
 from openpfn.benchmark.prepare import Reader
 from openpfn.benchmark.spaces import SPACES
 from openpfn.benchmark.tune import _folds, random_search
+
+INSTALLED = default_names()
 
 
 def separable(n=90):
@@ -27,7 +29,7 @@ def build(options):
 def test_options_that_help_are_found():
     X, y = separable()
     blurred = X.assign(a=X["a"] + 2 * np.random.default_rng(1).normal(size=len(X)))    # five neighbours are too sure of themselves
-    found = random_search(build, lambda random: {"n_neighbors": int(random.choice([1, 40]))}, blurred, y, "classification", None, 4.0, 0)
+    found = random_search(build, lambda random: {"n_neighbors": int(random.choice([1, 40]))}, blurred, y, "classification", None, 2.0, 0)
     assert found.options == {"n_neighbors": 40}
     assert found.n_candidates > 1
 
