@@ -155,7 +155,8 @@ def test_bars_join_what_is_closer_than_the_critical_difference():
 
 def test_the_command_writes_results_and_page(folder, tmp_path, capsys):
     out = tmp_path / "out"
-    options = ["--suite", str(folder), "--methods", "naive_bayes", "--tables", "visits", "--context-sizes", "20", "50", "--splits", "1", "--out", str(out)]
+    chosen = ["--methods", "naive_bayes", "--tables", "visits", "--context-sizes", "20", "50"]
+    options = ["--suite", str(folder), *chosen, "--splits", "1", "--out", str(out)]
     assert cli.main(["tables", *options]) == 0
     shown = capsys.readouterr().out
     assert "naive_bayes" in shown

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,11 +48,7 @@ def test_folds_deal_classes_round_and_keep_groups_whole():
     assert all(len(set(folds[groups == g])) == 1 for g in range(30))
 
 
-def installed(name: str) -> bool:
-    return name in PEERS and find_spec(PEERS[name].package.replace("scikit-learn", "sklearn")) is not None
-
-
-@pytest.mark.parametrize(("name", "task"), sorted(key for key in SPACES if installed(key[0])))
+@pytest.mark.parametrize(("name", "task"), sorted(key for key in SPACES if key[0] in INSTALLED))
 def test_every_space_draws_options_that_its_estimator_knows(name, task):
     random = np.random.default_rng(0)
     for _ in range(5):
