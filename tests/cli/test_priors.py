@@ -195,7 +195,7 @@ def test_info_tells_the_profile_of_a_prior_and_of_a_file(tmp_path: Path, capsys:
     assert main(["priors", *words, *BLOBS, "--num_batches", "2", "--save_path", str(tmp_path / "d.h5")]) == 0
     capsys.readouterr()
     assert main(["priors", "info", str(tmp_path / "d.h5"), "--n_tasks", "6"]) == 0
-    said = capsys.readouterr().out.replace("\n", "")
+    said = " ".join(capsys.readouterr().out.split())
     assert "16 classification tasks in batches of 8" in said
     assert "with seed 0 by OpenPFN" in said
     assert "max_features = 3" in said

@@ -53,9 +53,10 @@ def test_training_learns_the_task(optimizer, rate):
 def test_the_table_network_learns_from_the_real_prior():
     prior = MixturePrior(PriorConfig(max_features=3, max_seq_len=40, max_classes=2))
     network = TabularConfig(d_model=8, n_heads=2, n_layers=2, d_mlp=16, max_classes=2)
-    settings = config(num_steps=16, batch_size=8, optimizer="muon", learning_rate=0.003, eval_every=8, eval_batches=1, average_decay=0.5)
+    settings = config(num_steps=30, batch_size=16, optimizer="muon", learning_rate=0.003, eval_every=10, eval_batches=4, average_decay=0.5)
     model = train(prior, network, settings)
-    assert model.history["eval_loss"].dropna().is_monotonic_decreasing
+    losses = model.history["eval_loss"].dropna().tolist()
+    assert losses[-1] < losses[0]
     assert 0 <= model.history["eval_accuracy"].iloc[-1] <= 1
 
 
