@@ -34,13 +34,13 @@ class PriorConfig:
     """Law of the number of rows between the fewest and the most; all tasks of a batch have the same number."""
     binary_share: float = 0.45
     """Share of tasks with two classes, where that is allowed; the others lean to few classes."""
-    categorical_share: float = 0.4
+    categorical_share: float = 0.35
     """Share of tasks that have categorical columns."""
     missing_share: float = 0.2
     """Share of tasks that have missing values."""
-    blemish_share: float = 0.35
+    blemish_share: float = 0.3
     """Share of tasks for each other blemish: irrelevant, duplicated, warped or rounded columns, outliers, odd scales."""
-    label_noise_share: float = 0.2
+    label_noise_share: float = 0.15
     """Share of tasks in which some labels are wrong."""
     learnable: bool = True
     """Keep a candidate task only if its target can be predicted from its columns; see `openpfn.priors_io.learnability`."""
@@ -48,7 +48,7 @@ class PriorConfig:
     """Gain over the majority class, as a share of what is possible, that every learnable task has."""
     gain_spread: float = 0.32
     """The demanded gain varies per task between `min_gain` and `min_gain + gain_spread`."""
-    unlearnable_share: float = 0.12
+    unlearnable_share: float = 0.18
     """Share of the random graphs whose first target is kept whatever its gain."""
     parts: tuple[str, ...] = ("scm_mlp", "scm_tree")
     """Priors that `mixture` draws from, by name."""

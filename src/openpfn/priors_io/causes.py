@@ -84,7 +84,7 @@ def _clusters(values: Float[Tensor, "B C N"], n_classes: Int[Tensor, " B"], nois
     clusters = torch.minimum(clusters, n_clusters.unsqueeze(1) - 1)
     chosen = clustered.nonzero().squeeze(1)
     if len(chosen):
-        separation = noise.log_uniform(0.6, 6, len(chosen), 1, 1) / n_causes**0.25
+        separation = noise.log_uniform(0.8, 8, len(chosen), 1, 1) / n_causes**0.25
         centres = noise.normal(len(chosen), n_causes, MAX_CLUSTERS) * separation
         centres *= noise.flags(noise.uniform(0.3, 1.3, len(chosen), 1, 1), len(chosen), n_causes, 1)
         index = clusters[chosen].unsqueeze(1).expand(-1, n_causes, -1)

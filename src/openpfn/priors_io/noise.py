@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -36,7 +37,7 @@ class Noise:
         return torch.randn(shape, generator=self.generator, device=self.device)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(shape, generator=self.generator, device=self.device) * (high - low) + low
+        return torch.empty(shape, device=self.device).uniform_(low, high, generator=self.generator)
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return self.uniform(math.log(low), math.log(high), *shape).exp_()
@@ -57,8 +58,8 @@ class Noise:
 
     def choice(self, weights: list[float], *shape: int) -> Tensor:
         """Indices into `weights`, each in proportion to its weight."""
-        bounds = torch.tensor(weights, device=self.device).cumsum(0)
-        return torch.bucketize(self.uniform(0, float(bounds[-1]), *shape), bounds, right=True).clamp_(max=len(weights) - 1)
+        *inner, total = itertools.accumulate(weights)
+        return torch.bucketize(self.uniform(0, total, *shape), torch.tensor(inner, device=self.device), right=True)
 
     def normal_rows(self, n_rows: int, length: int) -> Float[Tensor, "n_rows length"]:
         """Rows of standard normal numbers, cut out of the pool; the result owns its memory."""

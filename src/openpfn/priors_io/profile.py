@@ -9,7 +9,7 @@ import torch
 
 from openpfn.batch import TaskBatch
 
-BATCH = 20
+BATCH = 8
 
 
 def profile_prior(prior: Any, n_tasks: int = 200, seed: int = 0) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def draw_tasks(propagate: Propagate, config: PriorConfig, n_tasks: int, generato
     missing, attempt = n_tasks, 0
     while missing:
         demanding = config.learnable and attempt < last_round
-        tasks = _attempt(propagate, shape, config, min(chunk, missing + missing * 3 // 5 + 1) if demanding else missing, noise, demanding)
+        tasks = _attempt(propagate, shape, config, min(chunk, missing + missing * 2 // 5 + 6) if demanding else missing, noise, demanding)
         kept.append(tasks.tasks(slice(0, missing)))
         missing -= kept[-1].n_tasks
         attempt += 1
