@@ -60,3 +60,33 @@ class RowAttention(nn.Module, ABC):
 
     def merge_heads(self, heads: Float[Tensor, "G H n K"]) -> Float[Tensor, "G n E"]:
         return heads.transpose(1, 2).flatten(2)
+
+
+class ProjectedAttention(RowAttention):
+    """A mechanism with the usual projections: queries, keys and values in, heads out. Subclasses say how heads attend.
+
+    With `separate_query_weights` query rows ask and answer through maps of their own; keys and values are the context's alone.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, *, separate_query_weights: bool = False) -> None:
+        super().__init__(d_model, n_heads, separate_query_weights=separate_query_weights)
+        self.to_query = nn.Linear(d_model, d_model, bias=False)
+        self.to_key_value = nn.Linear(d_model, 2 * d_model, bias=False)
+        self.to_out = nn.Linear(d_model, d_model, bias=False)
+        nn.init.zeros_(self.to_out.weight)
+        if separate_query_weights:
+            self.read_query = nn.Linear(d_model, d_model, bias=False)
+            self.read_out = nn.Linear(d_model, d_model, bias=False)
+            nn.init.zeros_(self.read_out.weight)
+
+    @abstractmethod
+    def attend(self, query: Float[Tensor, "G Q E"], state: State) -> Float[Tensor, "G Q E"]:
+        """What projected queries take from the state, heads merged."""
+
+    def read(self, rows: Float[Tensor, "G Q E"], state: State) -> Float[Tensor, "G Q E"]:
+        if not self.separate_query_weights:
+            return self.mix(rows, state)
+        return self.read_out(self.attend(self.read_query(rows), state))
+
+    def mix(self, context: Float[Tensor, "G n E"], state: State) -> Float[Tensor, "G n E"]:
+        return self.to_out(self.attend(self.to_query(context), state))

@@ -6,9 +6,9 @@ from typing import ClassVar, NamedTuple
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from openpfn.attention.base import RowAttention
+from openpfn.attention.base import ProjectedAttention
 
 
 class LinearState(NamedTuple):
@@ -18,7 +18,7 @@ class LinearState(NamedTuple):
     """Sum over context rows of φ(key)."""
 
 
-class LinearAttention(RowAttention):
+class LinearAttention(ProjectedAttention):
     """Attention with the positive features φ(u) = elu(u) + 1 in place of the softmax (Katharopoulos et al. 2020, eq. 6).
 
     `read` costs the same after ten context rows as after a million.
@@ -27,17 +27,6 @@ class LinearAttention(RowAttention):
     aliases: ClassVar[tuple[str, ...]] = ()
     eps = 1e-6
 
-    def __init__(self, d_model: int, n_heads: int, *, separate_query_weights: bool = False) -> None:
-        super().__init__(d_model, n_heads, separate_query_weights=separate_query_weights)
-        self.to_query = nn.Linear(d_model, d_model, bias=False)
-        self.to_key_value = nn.Linear(d_model, 2 * d_model, bias=False)
-        self.to_out = nn.Linear(d_model, d_model, bias=False)
-        nn.init.zeros_(self.to_out.weight)
-        if separate_query_weights:
-            self.read_query = nn.Linear(d_model, d_model, bias=False)
-            self.read_out = nn.Linear(d_model, d_model, bias=False)
-            nn.init.zeros_(self.read_out.weight)
-
     def summarize(self, context: Float[Tensor, "G n E"]) -> LinearState:
         key, value = self.to_key_value(context).chunk(2, dim=-1)
         k = F.elu(self.split_heads(key)) + 1                                # (G, H, n, K), positive features
@@ -45,14 +34,6 @@ class LinearAttention(RowAttention):
 
     def merge(self, a: LinearState, b: LinearState) -> LinearState:
         return LinearState(a.memory + b.memory, a.key_sum + b.key_sum)
-
-    def read(self, rows: Float[Tensor, "G Q E"], state: LinearState) -> Float[Tensor, "G Q E"]:
-        if not self.separate_query_weights:
-            return self.mix(rows, state)
-        return self.read_out(self.attend(self.read_query(rows), state))
-
-    def mix(self, context: Float[Tensor, "G n E"], state: LinearState) -> Float[Tensor, "G n E"]:
-        return self.to_out(self.attend(self.to_query(context), state))
 
     def attend(self, query: Float[Tensor, "G Q E"], state: LinearState) -> Float[Tensor, "G Q E"]:
         q = F.elu(self.split_heads(query)) + 1                              # (G, H, Q, K)

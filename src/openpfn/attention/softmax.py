@@ -7,9 +7,9 @@ from typing import ClassVar, NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from openpfn.attention.base import RowAttention
+from openpfn.attention.base import ProjectedAttention
 
 LONGEST_EXPLICIT = 512
 """Context rows up to which softmax(QKᵀ)V is written out in bfloat16 on a CPU: there the fused kernel trains 5× slower."""
@@ -20,21 +20,10 @@ class SoftmaxState(NamedTuple):
     value: Float[Tensor, "G H n K"]
 
 
-class SoftmaxAttention(RowAttention):
+class SoftmaxAttention(ProjectedAttention):
     """Multi-head softmax attention. Its state holds keys and values of all context rows: it grows with the context."""
 
     aliases: ClassVar[tuple[str, ...]] = ("original",)
-
-    def __init__(self, d_model: int, n_heads: int, *, separate_query_weights: bool = False) -> None:
-        super().__init__(d_model, n_heads, separate_query_weights=separate_query_weights)
-        self.to_query = nn.Linear(d_model, d_model, bias=False)
-        self.to_key_value = nn.Linear(d_model, 2 * d_model, bias=False)
-        self.to_out = nn.Linear(d_model, d_model, bias=False)
-        nn.init.zeros_(self.to_out.weight)
-        if separate_query_weights:
-            self.read_query = nn.Linear(d_model, d_model, bias=False)
-            self.read_out = nn.Linear(d_model, d_model, bias=False)
-            nn.init.zeros_(self.read_out.weight)
 
     def summarize(self, context: Float[Tensor, "G n E"]) -> SoftmaxState:
         key, value = self.to_key_value(context).chunk(2, dim=-1)
@@ -42,14 +31,6 @@ class SoftmaxAttention(RowAttention):
 
     def merge(self, a: SoftmaxState, b: SoftmaxState) -> SoftmaxState:
         return SoftmaxState(torch.cat([a.key, b.key], dim=2), torch.cat([a.value, b.value], dim=2))
-
-    def read(self, rows: Float[Tensor, "G Q E"], state: SoftmaxState) -> Float[Tensor, "G Q E"]:
-        if not self.separate_query_weights:
-            return self.mix(rows, state)
-        return self.read_out(self.attend(self.read_query(rows), state))
-
-    def mix(self, context: Float[Tensor, "G n E"], state: SoftmaxState) -> Float[Tensor, "G n E"]:
-        return self.to_out(self.attend(self.to_query(context), state))
 
     def attend(self, query: Float[Tensor, "G Q E"], state: SoftmaxState) -> Float[Tensor, "G Q E"]:
         q = self.split_heads(query)                                              # (G, H, Q, K)
