@@ -200,7 +200,7 @@ def _build_own(path: str, task: Task, kinds: Mapping[Hashable, Kind], seed: int,
 
 
 def _build_tabicl(word: str, task: Task, kinds: Mapping[Hashable, Kind], seed: int, device: str, options: Mapping[str, Any]) -> Reader:
-    import tabicl
+    import tabicl  # pyright: ignore[reportMissingImports]
 
     found = tabicl.TabICLClassifier if task == "classification" else tabicl.TabICLRegressor
     path = word.partition(":")[2] or None
