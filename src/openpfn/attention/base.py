@@ -83,6 +83,12 @@ class ProjectedAttention(RowAttention):
     def attend(self, query: Float[Tensor, "G Q E"], state: State) -> Float[Tensor, "G Q E"]:
         """What projected queries take from the state, heads merged."""
 
+    def forward(self, rows: Float[Tensor, "G N E"], n_context: int) -> tuple[Float[Tensor, "G N E"], State]:
+        if self.separate_query_weights:
+            return super().forward(rows, n_context)
+        state = self.finalize(self.summarize(rows[:, :n_context]))      # all rows ask alike: in one go
+        return self.mix(rows, state), state
+
     def read(self, rows: Float[Tensor, "G Q E"], state: State) -> Float[Tensor, "G Q E"]:
         if not self.separate_query_weights:
             return self.mix(rows, state)

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-GROUPS = ("gemm", "prior", "step", "stream", "fit", "predict", "fit_predict")
+GROUPS = ("gemm", "prior", "step", "stream", "fit", "predict", "fit_predict", "quality")
 """What can be measured: matrix products (the floor of everything else), drawing tasks, a training step, training on a
-stream of tasks, showing a context, reading query rows of a context shown before, both in one."""
+stream of tasks, showing a context, reading query rows of a context shown before, both in one, what equal steps are worth."""
+ON_REQUEST = ("quality",)
+"""Groups that take minutes a row: measured where they are named."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class SpeedConfig:
     """What to measure, how often, and where the peers are."""
 
     only: tuple[str, ...] = ()
-    """Groups (gemm, prior, step, stream, fit, predict, fit_predict) or names of measurements; all by default. --list shows them."""
+    """Groups (gemm, prior, step, stream, fit, predict, fit_predict, quality) or names of measurements; by default all but
+    quality, which trains for minutes a row. --list shows them."""
     repeats: int = 5
     """Repeats of each measurement. Those of one group take turns, so that ratios are fair on a machine with other work."""
     seconds: float = 1.0
@@ -35,7 +38,7 @@ class SpeedConfig:
     """A checkout of kek0o/TinyPFN, to time its own training loop and classifier."""
     memory_limit: float = 12.0
     """GB of address space per measurement: one that needs more is reported as such, instead of taking the machine down."""
-    timeout: float = 300.0
+    timeout: float = 900.0
     """Seconds that one repeat may take before its measurement is given up."""
     out: Path = Path("speed.json")
     """Where the results go, with the machine and the versions."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from openpfn.benchmark.speed_timers import Measurement, Milliseconds, Paths, PerCpuSecond, Rate, Timed
+from openpfn.benchmark.speed_timers import HeldOutLoss, Measurement, Milliseconds, Paths, PerCpuSecond, Rate, Timed
 from openpfn.configs import PriorConfig, TabularConfig, preset
 from openpfn.configs.published import PublishedConfig
 
@@ -21,6 +21,11 @@ PRIOR_SHAPES = {
     "150 rows × 5 columns, ≤ 3 classes": PriorConfig(min_features=5, max_features=5, max_seq_len=150, max_classes=3),
     "1024 rows × ≤ 20 columns, ≤ 10 classes": PriorConfig(min_features=2, max_features=20, max_seq_len=1024, max_classes=10),
 }
+PRIOR_BATCH = 64
+"""Tasks that are drawn at once, as the recipes do."""
+QUALITY_STEPS = 300
+"""Steps after which losses are compared."""
+QUALITY_PRIOR = PriorConfig(min_features=5, max_features=5, max_seq_len=150, max_classes=2, missing_share=0.0)
 NANO = PublishedConfig(d_model=96, n_heads=4, n_layers=3, d_mlp=192, max_classes=2, attention_type="softmax")
 """nanoTabPFN's published network."""
 TINY = PublishedConfig(d_model=16, n_heads=1, n_layers=4, d_mlp=32, max_classes=3, attention_type="linear")
@@ -40,6 +45,9 @@ def step_shape(size: str) -> str:
 
 NANO_STEP = step_shape("E96 H4 MLP192 L3")
 TINY_STEP = step_shape("E16 H1 MLP32 L4")
+
+
+QUALITY_SHAPE = f"{NANO_STEP}, {QUALITY_STEPS} steps"
 
 
 def table_shape(n_context: int, n_query: int, n_columns: int) -> str:
@@ -65,11 +73,11 @@ def drawing(name: str, config: PriorConfig, paths: Paths) -> Timed:
 
     prior = registry.find("priors", name, TaskPrior)(config)
     generator = torch.Generator().manual_seed(0)
-    return PerCpuSecond(lambda: prior.sample(32, generator).n_tasks)
+    return PerCpuSecond(lambda: prior.sample(PRIOR_BATCH, generator).n_tasks)
 
 
 def training_step(config: Any, precision: str, paths: Paths) -> Timed:
-    """Forward, backward, clipping and schedule-free AdamW, as the training loop does them."""
+    """Forward, backward, clipping and schedule-free AdamW, as `train` does them."""
     return Milliseconds(stepper(config, precision, lambda: random_tasks(config.max_classes)), count_flops=True)
 
 
@@ -80,7 +88,9 @@ def stepper(config: Any, precision: str, next_batch: Operation) -> Operation:
     from openpfn.configs import TrainingConfig
     from openpfn.models import PFN
     from openpfn.training.optimizers import Optimizers
+    from openpfn.training.surroundings import keep_freed_memory
 
+    keep_freed_memory()
     model = PFN(config).train()
     optimizers = Optimizers(model, TrainingConfig(optimizer="schedulefree", learning_rate=4e-3, weight_decay=0.0))
 
@@ -105,6 +115,42 @@ def random_tasks(n_classes: int) -> Any:
     x = torch.randn(STEP_SHAPE)
     score = x[..., 0] * x[..., 1] + x[..., 2]
     return TaskBatch(x=x, y=(score > 0).float() + (score > 1).float() * (n_classes > 2), n_train=STEP_CONTEXT)
+
+
+def training(config: Any, precision: str, paths: Paths) -> Timed:
+    """Held-out loss after `QUALITY_STEPS` steps of `train`."""
+
+    def loss_after(seed: int) -> float:
+        import torch
+
+        from openpfn.configs import TrainingConfig
+        from openpfn.training import train
+
+        training_config = TrainingConfig(
+            num_steps=QUALITY_STEPS, batch_size=STEP_SHAPE[0], optimizer="schedulefree", learning_rate=4e-3, weight_decay=0.0,
+            precision=precision, seed=seed, save_checkpoint=False, eval_every=None, log_every=QUALITY_STEPS,
+        )
+        trained = train(quality_tasks(seed), config, training_config)
+        with torch.no_grad():
+            return mean_loss(trained.loss)
+
+    return HeldOutLoss(loss_after)
+
+
+def quality_tasks(seed: int, start: int = 0) -> Any:
+    """Tasks that ours and the peer train on alike, drawn in this process."""
+    from openpfn import registry
+    from openpfn.priors.base import TaskPrior
+    from openpfn.priors_io.stream import TaskStream
+
+    return TaskStream(registry.find("priors", "mixture", TaskPrior)(QUALITY_PRIOR), STEP_SHAPE[0], seed=seed, n_workers=0, start=start)
+
+
+def mean_loss(loss: Callable[[Any], Any]) -> float:
+    """Mean over 1,024 tasks that no training sees."""
+    n_batches = 32
+    tasks = quality_tasks(seed=0, start=2**40)
+    return sum(float(loss(next(tasks))) for _ in range(n_batches)) / n_batches
 
 
 class WaitingShare:
@@ -178,7 +224,7 @@ def fitting_and_predicting(config: Any, shape: tuple[int, int, int], paths: Path
 
 def measurements() -> list[Measurement]:
     """The rows of ours."""
-    return [*_products(), *_priors(), *_steps(), *_streams(), *_tables()]
+    return [*_products(), *_priors(), *_steps(), *_streams(), *_tables(), *_qualities()]
 
 
 def _products() -> list[Measurement]:
@@ -247,4 +293,16 @@ def _tables() -> list[Measurement]:
         for group, operation in operations.items()
         for shape in TABLE_SHAPES
         for name, (subject, config, peer) in networks.items()
+    ]
+
+
+def _qualities() -> list[Measurement]:
+    kinds = (("table", TABLE, "bfloat16"), ("published", NANO, "float32"), ("published", NANO, "bfloat16"))
+    subjects = {"table": "openpfn table network", "published": "openpfn, nanoTabPFN's network"}
+    return [
+        Measurement(
+            f"quality-{name}-{precision}", "quality", f"{subjects[name]}, {precision}", QUALITY_SHAPE, "nats",
+            partial(training, config, precision), precision=precision,
+        )
+        for name, config, precision in kinds
     ]

@@ -9,14 +9,18 @@ from typing import Any
 from openpfn.benchmark.speed_ours import (
     NANO_STEP,
     PRIOR_SHAPES,
+    QUALITY_SHAPE,
+    QUALITY_STEPS,
     STEP_CONTEXT,
     TABLE_SHAPES,
     TINY_STEP,
+    mean_loss,
+    quality_tasks,
     random_table,
     random_tasks,
     table_shape,
 )
-from openpfn.benchmark.speed_timers import Measurement, Milliseconds, Paths, PerCpuSecond, Timed
+from openpfn.benchmark.speed_timers import HeldOutLoss, Measurement, Milliseconds, Paths, PerCpuSecond, Timed
 from openpfn.configs.prior import PriorConfig
 
 NETWORKS: dict[str, tuple[str, dict[str, int]]] = {
@@ -77,6 +81,36 @@ def training_step(peer: str, paths: Paths) -> Timed:
     return Milliseconds(steps, n_per_call=n_steps)
 
 
+def training(paths: Paths) -> Timed:
+    """Held-out loss after `QUALITY_STEPS` steps of nanoTabPFN's own `train`, on the tasks that ours sees."""
+
+    def loss_after(seed: int) -> float:
+        import torch
+
+        torch.manual_seed(seed)
+        trained = network("nanotabpfn", paths)
+        import train  # pyright: ignore[reportMissingImports]
+
+        def batches() -> Any:
+            for _, tasks in zip(range(QUALITY_STEPS), quality_tasks(seed), strict=False):
+                yield {"x": tasks.x, "y": tasks.y, "train_test_split_index": tasks.n_train}
+
+        def loss(tasks: Any) -> Any:
+            logits = trained((tasks.x, tasks.y_context), train_test_split_index=tasks.n_train)
+            return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tasks.y_query.flatten().long())
+
+        def evaluate(classifier: Any) -> dict[str, float]:     # called with the weights to use, those that are averaged
+            with torch.no_grad():
+                return {"loss": mean_loss(loss)}
+
+        _, history = train.train(
+            trained, batches(), lr=4e-3, device=torch.device("cpu"), steps_per_eval=QUALITY_STEPS, eval_func=evaluate
+        )
+        return history[-1][1]["loss"]
+
+    return HeldOutLoss(loss_after)
+
+
 def classifier(peer: str, paths: Paths) -> Any:
     import torch
 
@@ -118,6 +152,9 @@ def measurements() -> list[Measurement]:
         Measurement(f"step-{peer}", "step", f"{TITLES[peer]}, its own loop", shape, "ms", partial(training_step, peer), needs=peer)
         for peer, shape in (("nanotabpfn", NANO_STEP), ("tinypfn", TINY_STEP))
     ]
+    rows.append(
+        Measurement("quality-nanotabpfn", "quality", "nanoTabPFN, its own loop", QUALITY_SHAPE, "nats", training, needs="nanotabpfn")
+    )
     operations = {"predict": predicting, "fit_predict": fitting_and_predicting}
     rows += [
         Measurement(

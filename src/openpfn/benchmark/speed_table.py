@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openpfn.benchmark import speed_ours, speed_peers
-from openpfn.benchmark.speed import GROUPS
+from openpfn.benchmark.speed import GROUPS, ON_REQUEST
 from openpfn.benchmark.speed_timers import Measurement
 
 
@@ -16,9 +16,11 @@ def all_measurements() -> dict[str, Measurement]:
 
 
 def chosen(only: Sequence[str]) -> list[Measurement]:
-    """The measurements of these groups or names; all if none is given. Raises ValueError for a name of neither."""
+    """The measurements of these groups or names; all but those `ON_REQUEST` if none is given. Raises ValueError for a name of neither."""
     known = all_measurements()
     for name in only:
         if name not in GROUPS and name not in known:
             raise ValueError(f"{name!r} is no group and no measurement. Choose among {', '.join(GROUPS)}, or a name that --list shows.")
-    return [row for row in known.values() if not only or row.group in only or row.name in only]
+    if not only:
+        return [row for row in known.values() if row.group not in ON_REQUEST]
+    return [row for row in known.values() if row.group in only or row.name in only]

@@ -129,6 +129,27 @@ class Rate:
         return {}
 
 
+class HeldOutLoss:
+    """Loss on held-out tasks after a training; `train` takes a seed, another one for each repeat."""
+
+    def __init__(self, train: Callable[[int], float]) -> None:
+        self.train = train
+        self.n_trained = 0
+        self.known: dict[str, Any] = {}
+
+    def value(self, seconds: float) -> float:
+        if seconds == 0:    # nothing to warm up
+            return float("nan")
+        began = time.perf_counter()
+        loss = self.train(self.n_trained)
+        self.n_trained += 1
+        self.known = {"train_seconds": round(time.perf_counter() - began, 1)}
+        return loss
+
+    def facts(self) -> dict[str, Any]:
+        return self.known
+
+
 def count(operation: Callable[[], Any]) -> float:
     """Floating-point operations of the matrix products in one call."""
     from torch.utils.flop_counter import FlopCounterMode

@@ -137,9 +137,8 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype, eps: float) -> Tensor:
         scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        scale = scale.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
-        y = torch.empty_like(x, dtype=dtype)
-        torch.mul(x, scale, out=y)
+        scale = scale.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_().to(dtype)
+        y = x.to(dtype) * scale
         ctx.save_for_backward(y, scale)
         ctx.input_dtype = x.dtype
         return y
@@ -148,4 +147,4 @@ class _RMSNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         y, scale = ctx.saved_tensors
         along = torch.linalg.vecdot(grad, y).unsqueeze(-1) / y.shape[-1]
-        return torch.addcmul(grad, y, along.to(y.dtype), value=-1).to(ctx.input_dtype).mul_(scale.to(ctx.input_dtype)), None, None
+        return torch.addcmul(grad, y, along.to(y.dtype), value=-1).mul_(scale).to(ctx.input_dtype), None, None

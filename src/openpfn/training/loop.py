@@ -23,7 +23,7 @@ from openpfn.training.evaluation import Evaluation, is_prior
 from openpfn.training.optimizers import Optimizers, rate_factor
 from openpfn.training.provenance import describe_data, surroundings
 from openpfn.training.saving import Counters, RunFolder, SinceRow, restore, training_state
-from openpfn.training.surroundings import asked_to_stop, kept_rng, locked, pick_device, torch_settings
+from openpfn.training.surroundings import asked_to_stop, keep_freed_memory, kept_rng, locked, pick_device, torch_settings
 from openpfn.training.tracking import TrainingEvent, notify
 from openpfn.training.tracking.console import ProgressLine
 from openpfn.training.tracking.history import History, read_rows
@@ -67,6 +67,8 @@ def train(
     """
     config = training_config or TrainingConfig()
     device = pick_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     with ExitStack() as stack:
         stack.enter_context(kept_rng(device))
         stack.enter_context(torch_settings(config))
