@@ -58,6 +58,7 @@ def test_the_table_network_learns_from_the_real_prior():
     losses = model.history["eval_loss"].dropna().tolist()
     assert losses[-1] < losses[0]
     assert 0 <= model.history["eval_accuracy"].iloc[-1] <= 1
+    assert 0 <= model.history["eval_auc"].iloc[-1] <= 1
 
 
 def test_accumulated_batches_are_one_bigger_batch():

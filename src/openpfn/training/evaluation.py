@@ -8,6 +8,8 @@ from itertools import islice
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.configs.training import TrainingConfig
@@ -18,7 +20,7 @@ EVALUATION_START = 2**40
 
 
 class Evaluation:
-    """Mean loss and accuracy on `eval_batches` fixed batches.
+    """Mean loss, accuracy and area under the ROC curve on `eval_batches` fixed batches.
 
     The batches come from `source`, or, if that is None, from `prior`, in a part of its stream that training never
     reaches. Raises ValueError if there is neither.
@@ -35,10 +37,14 @@ class Evaluation:
 
     @torch.no_grad()
     def __call__(self, model: Any, device: torch.device) -> dict[str, float]:
-        """`eval_loss` in nats and `eval_accuracy` (NaN where the model's answers are no classes); each batch counts the same."""
+        """`eval_loss` in nats, `eval_accuracy` and `eval_auc`, the area under the ROC curve of each class against the rest.
+
+        Each batch counts the same in the first two, each task in the last. NaN where the model's answers are no classes.
+        """
         results = [evaluate_batch(model, batch.to(device)) for batch in self.draw()]
-        losses, accuracies = zip(*results, strict=True)
-        return {"eval_loss": sum(losses) / len(losses), "eval_accuracy": sum(accuracies) / len(accuracies)}
+        losses, accuracies, areas = zip(*results, strict=True)
+        means = {"eval_loss": sum(losses) / len(losses), "eval_accuracy": sum(accuracies) / len(accuracies)}
+        return means | {"eval_auc": float(torch.cat(areas).nanmean())}
 
     def draw(self) -> list[TaskBatch]:
         """The fixed batches; drawn by the first call, which should not stand under autocast."""
@@ -54,13 +60,31 @@ class Evaluation:
         return TaskStream(self.prior, self.config.batch_size, seed=self.config.seed, n_workers=0, start=EVALUATION_START)
 
 
-def evaluate_batch(model: Any, batch: TaskBatch) -> tuple[float, float]:
-    """Loss and accuracy on one batch."""
+def evaluate_batch(model: Any, batch: TaskBatch) -> tuple[float, float, Float[Tensor, " B"]]:
+    """Loss, accuracy, and the area under the ROC curve of each task on one batch."""
     loss = float(model.loss(batch))
     probabilities = getattr(model.predictive(batch), "probs", None) if hasattr(model, "predictive") else None
     if probabilities is None:
-        return loss, math.nan
-    return loss, float((probabilities.argmax(-1) == batch.y_query).float().mean())
+        return loss, math.nan, torch.full((1,), math.nan)
+    accuracy = float((probabilities.argmax(-1) == batch.y_query).float().mean())
+    return loss, accuracy, areas_under_roc(probabilities.float(), batch.y_query).cpu()
+
+
+def areas_under_roc(probabilities: Float[Tensor, "B Q K"], y: Float[Tensor, "B Q"]) -> Float[Tensor, " B"]:
+    """Per task, the mean over classes of the area under the ROC curve of each against the rest; NaN if all rows have one class.
+
+    The area is the share of (row of the class, other row) pairs that the probabilities order rightly, ties counting half:
+    from the ranks of the rows, Mann and Whitney 1947. Classes that no row or every row has are left out.
+    """
+    scores = probabilities.transpose(1, 2).contiguous()                       # (B, K, Q)
+    ordered = scores.sort(-1).values
+    below = torch.searchsorted(ordered, scores, right=False)
+    rank = (below + torch.searchsorted(ordered, scores, right=True) + 1) / 2  # from 1; ties share the mean of their ranks
+    is_class = y.unsqueeze(1) == torch.arange(scores.shape[1], device=y.device).view(1, -1, 1)
+    n_in = is_class.sum(-1)
+    n_out = y.shape[1] - n_in
+    area = ((rank * is_class).sum(-1) - n_in * (n_in + 1) / 2) / (n_in * n_out)    # 0 / 0 where a class is left out
+    return area.nanmean(-1)
 
 
 def is_prior(source: Any) -> bool:

@@ -23,6 +23,7 @@ COLUMNS = (
     "nan_losses",
     "eval_loss",
     "eval_accuracy",
+    "eval_auc",
 )
 """Steps done; training seconds without evaluations and checkpoints; tasks seen; means since the last row of the
 loss (nats) and the gradient norm; the last rate; the last rows' speed; share of the time spent waiting for tasks;
