@@ -21,6 +21,11 @@ class RowAttention(nn.Module, ABC):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
+    """Other names for the mechanism."""
+    mixes_rows_alone: ClassVar[bool] = True
+    """Whether `mix` answers each context row from the state alone, so that rows may be mixed in any portions."""
+    order_matters: ClassVar[bool] = False
+    """Whether the order of the context rows changes answers."""
 
     def __init__(self, d_model: int, n_heads: int, *, separate_query_weights: bool = False) -> None:
         super().__init__()
@@ -36,6 +41,11 @@ class RowAttention(nn.Module, ABC):
     def merge(self, a: State, b: State) -> State:
         """The state of two sets of context rows together, where sums allow it."""
         raise TypeError(f"{type(self).__name__} states cannot be merged: summarize all context rows at once.")
+
+    @property
+    def can_merge(self) -> bool:
+        """Whether states of parts of the context can be merged."""
+        return type(self).merge is not RowAttention.merge
 
     def finalize(self, state: State) -> State:
         """The state made ready for reading, once, after the last merge."""

@@ -13,6 +13,9 @@ from openpfn import registry
 from openpfn.attention.base import RowAttention, State
 from openpfn.configs.tabular import TabularConfig
 
+BYTES_PER_TILE = 2**22
+"""Cells handled at once where a long context goes a few rows at a time: more fall out of a CPU's caches, and memory grows with them."""
+
 
 class TwoWayLayer(nn.Module):
     """Pre-norm residual layer on cells (B, C, N, E): tasks, columns with the target last, rows, width."""
@@ -38,6 +41,27 @@ class TwoWayLayer(nn.Module):
         cells = cells + mixed.view_as(cells)
         return cells + self.mlp(self.mlp_norm(cells)), state
 
+    def tiled(self, cells: Float[Tensor, "B C n E"], columns: Bool[Tensor, "B C"] | None) -> tuple[Float[Tensor, "B C n E"], State]:
+        """`forward` for context rows alone. Without gradients it goes a few rows at a time and overwrites `cells`.
+
+        Beside `cells` it then needs the state and about 64 MB. A mechanism whose rows read each other beyond the state
+        (`mixes_rows_alone` is False), or whose states do not merge, sees the rows in one piece and needs that much more.
+        """
+        if torch.is_grad_enabled():
+            return self(cells, columns, cells.shape[2])
+        attention, partial = self.row_attention, []
+        tiles = cells.split(rows_per_tile(cells), dim=2)
+        for tile in tiles:
+            tile += self.column_attention(self.column_norm(tile), columns)
+            if attention.can_merge:
+                partial.append(attention.summarize(self.row_norm(tile).flatten(0, 1)))
+        state = self.finalized(partial or [attention.summarize(self.row_norm(cells).flatten(0, 1))])
+        for part in tiles if attention.mixes_rows_alone else [cells]:
+            part += attention.mix(self.row_norm(part).flatten(0, 1), state).view(part.shape)    # (B, C, tile, E)
+        for tile in tiles:
+            tile += self.mlp(self.mlp_norm(tile))
+        return cells, state
+
     def read(
         self, cells: Float[Tensor, "B C Q E"], columns: Bool[Tensor, "B C"] | None, state: State
     ) -> Float[Tensor, "B C Q E"]:
@@ -56,6 +80,21 @@ class TwoWayLayer(nn.Module):
         state = self.row_attention.finalize(self.row_attention.summarize(normed[:, :n_context]))
         return self.finish(targets[:, n_context:], normed[:, n_context:], state), state
 
+    def last_tiled(self, cells: Float[Tensor, "B C n E"], columns: Bool[Tensor, "B C"] | None) -> State:
+        """The state that `last` gives for context rows alone; without gradients a few rows at a time."""
+        size = cells.shape[2] if torch.is_grad_enabled() else rows_per_tile(cells)
+        normed = (self.row_norm(self.targets(tile, columns)) for tile in cells.split(size, dim=2))    # each (B, tile, E)
+        if self.row_attention.can_merge:
+            return self.finalized([self.row_attention.summarize(rows) for rows in normed])
+        return self.finalized([self.row_attention.summarize(torch.cat(list(normed), dim=1))])
+
+    def finalized(self, states: list[State]) -> State:
+        """The state of all rows from the states of consecutive parts of them, merged in pairs: sums of equals lose least."""
+        while len(states) > 1:
+            pairs = zip(states[::2], states[1::2], strict=False)
+            states = [self.row_attention.merge(a, b) for a, b in pairs] + (states[-1:] if len(states) % 2 else [])
+        return self.row_attention.finalize(states[0])
+
     def last_read(self, cells: Float[Tensor, "B C Q E"], columns: Bool[Tensor, "B C"] | None, state: State) -> Float[Tensor, "B Q E"]:
         """`read`, for the targets only."""
         targets = self.targets(cells, columns)                                              # (B, Q, E)
@@ -68,6 +107,11 @@ class TwoWayLayer(nn.Module):
     def finish(self, targets: Float[Tensor, "B Q E"], normed: Float[Tensor, "B Q E"], state: State) -> Float[Tensor, "B Q E"]:
         targets = targets + self.row_attention.read(normed, state)
         return targets + self.mlp(self.mlp_norm(targets))
+
+
+def rows_per_tile(cells: Float[Tensor, "B C n E"]) -> int:
+    """Rows whose cells take `BYTES_PER_TILE`."""
+    return max(1, cells.shape[2] * BYTES_PER_TILE // (cells.numel() * cells.element_size()))
 
 
 class ColumnAttention(nn.Module):
