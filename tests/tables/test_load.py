@@ -28,6 +28,12 @@ def test_bundled_tables(name, shape, n_classes):
     assert name in BUNDLED
 
 
+def test_a_bundled_table_keeps_to_its_target():
+    assert load("wine", "target").y.nunique() == 3
+    with pytest.raises(ValueError, match="wine is 'target', not 'colour'"):
+        load("wine", "colour")
+
+
 def test_digits_keep_their_labels():
     assert set(load("digits_3_8_9").y) == {3, 8, 9}
 

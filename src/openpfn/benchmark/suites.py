@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from openpfn.benchmark import openml
 from openpfn.benchmark.config import TablesConfig
+from openpfn.tables import openml
 from openpfn.tables.load import BUNDLED, INDEX, Table, load
 from openpfn.tables.schema import Kind
 

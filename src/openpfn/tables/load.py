@@ -1,4 +1,4 @@
-"""Load tables: CSV, parquet, folders of tables with an index, and the tables that scikit-learn bundles."""
+"""Load tables: CSV, parquet, folders of tables with an index, OpenML's, and those that scikit-learn bundles."""
 
 from __future__ import annotations
 
@@ -35,16 +35,24 @@ class Table:
     """classification or regression."""
 
 
-def load(source: str | Path, target: str | None = None) -> Table:
+def load(source: str | Path | int, target: str | None = None) -> Table:
     """The table that `source` names.
 
-    `source` is a bundled table (`BUNDLED`), a CSV, TSV or parquet file, or FOLDER/NAME where FOLDER holds an index.json.
-    `target` names the column to predict; bundled and indexed tables know theirs.
+    `source` is a bundled table (`BUNDLED`), a CSV, TSV or parquet file, FOLDER/NAME where FOLDER holds an index.json,
+    openml:data/ID, openml:task/ID, or the number of a data set of OpenML.
+    `target` names the column to predict; all but files know theirs.
     The index is a list of entries {name, file, target, task, types: {column: numeric | categorical | text | date}}.
     Raises FileNotFoundError or ValueError, with the choices, for a name, file or column that is not there.
     """
+    if isinstance(source, int) or str(source).startswith("openml:"):
+        from openpfn.tables import openml  # which builds on this file
+
+        return openml.fetch_single(f"openml:data/{source}" if isinstance(source, int) else str(source), target)
     if str(source) in BUNDLED:
-        return Table(str(source), *BUNDLED[str(source)]())
+        X, y = BUNDLED[str(source)]()
+        if target not in (None, y.name):
+            raise ValueError(f"the target of the bundled table {source} is {y.name!r}, not {target!r}. Leave the target out.")
+        return Table(str(source), X, y)
     path = Path(source)
     entry = _entry(path)
     if entry is not None:

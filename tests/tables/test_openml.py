@@ -12,8 +12,9 @@ from urllib.parse import urlparse
 
 import pytest
 
-from openpfn.benchmark import openml
 from openpfn.benchmark.suites import entries, load_table
+from openpfn.tables import openml
+from openpfn.tables.load import load
 
 ARFF = """@RELATION weather
 @ATTRIBUTE outlook {sunny, rainy, overcast}
@@ -73,6 +74,8 @@ RECORDED = {
     },
     "task/12": {"task": {"task_id": "12", "task_type": "Clustering", "input": []}},
     "data/41": {"data_set_description": DESCRIPTION},
+    "data/42": {"data_set_description": DESCRIPTION | {"id": "42", "name": "Climate"}},
+    "data/features/42": {"data_features": {"feature": FEATURES}},
     "data/features/41": {"data_features": {"feature": FEATURES}},
     "data/qualities/41": {"data_qualities": {"quality": [{"name": "NumberOfInstances", "value": "4.0"}]}},
 }
@@ -141,6 +144,28 @@ def test_what_was_asked_once_is_not_asked_again(server):
     load_table.cache_clear()
     load_table("openml:7", "Weather-41")
     assert len(server.asked) == n_asked
+
+
+@pytest.mark.parametrize("source", [41, "openml:data/41", "openml:task/11"])
+def test_one_data_set_is_loaded_like_any_table(server, source):
+    table = load(source)
+    assert (table.name, list(table.X), list(table.y)) == ("Weather-41", ["outlook", "temperature"], ["no", "yes", "yes", "no"])
+
+
+def test_another_target_may_be_asked_for(server):
+    table = load(41, "outlook")
+    assert table.y.tolist() == ["sunny", "rainy", "overcast", "sunny"]
+    assert "play" in table.X
+
+
+def test_an_unknown_target_is_told_with_the_columns(server):
+    with pytest.raises(ValueError, match=r"no column 'sunshine'.*outlook, temperature, play"):
+        load(41, "sunshine")
+
+
+def test_several_data_sets_are_not_one_table(server):
+    with pytest.raises(ValueError, match=r"holds 2 data sets.*openml:data/41"):
+        load("openml:data/41,42")
 
 
 def test_an_unknown_number_is_told(server):

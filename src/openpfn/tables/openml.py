@@ -57,9 +57,26 @@ def listing(source: str) -> tuple[DataSet, ...]:
 
 def fetch(source: str, name: str) -> Table:
     """The table of `source` called `name` (NAME-NUMBER), from the cache if it is there."""
+    return _download(next(d for d in listing(source) if f"{d.name}-{d.data_id}" == name))
+
+
+def fetch_single(source: str, target: str | None = None) -> Table:
+    """The one table that `source` names, to predict `target` (None: what OpenML says).
+
+    Raises ValueError if there are several, or no such column.
+    """
+    kind, numbers = _parse(source)
+    if kind == "data" and len(numbers) == 1:
+        return _download(_of_data(numbers[0], target))
+    found = listing(source)
+    if len(found) > 1:
+        raise ValueError(f"{source} holds {len(found)} data sets. Choose one of them, as in openml:data/{found[0].data_id}.")
+    return _download(found[0] if target is None else _of_data(found[0].data_id, target))
+
+
+def _download(data: DataSet) -> Table:
     from sklearn.datasets import fetch_openml
 
-    data = next(d for d in listing(source) if f"{d.name}-{d.data_id}" == name)
     found: Any = fetch_openml(
         data_id=data.data_id, target_column=data.target, as_frame=True, parser="auto", data_home=str(cache_folder()), cache=True
     )
@@ -67,7 +84,7 @@ def fetch(source: str, name: str) -> Table:
     kinds = {c: "categorical" if isinstance(X[c].dtype, pd.CategoricalDtype) else "numeric" for c in X.columns if _settled(X[c])}
     y = found.target.reset_index(drop=True)
     y = y.astype(object).rename("target") if data.task == "classification" else y.astype(float)
-    return Table(name, X, y, kinds, data.task)    # type: ignore[arg-type]
+    return Table(f"{data.name}-{data.data_id}", X, y, kinds, data.task)    # type: ignore[arg-type]
 
 
 def answer(path: str) -> dict[str, Any]:
@@ -111,14 +128,15 @@ def _of_task(number: int | str) -> DataSet | None:
     return DataSet(int(source["data_set_id"]), described["name"], source["target_feature"], _TASKS[task["task_type"]])
 
 
-def _of_data(number: int) -> DataSet:
+def _of_data(number: int, target: str | None = None) -> DataSet:
     described = answer(f"data/{number}")["data_set_description"]
-    target = described.get("default_target_attribute")
+    target = target or described.get("default_target_attribute")
     if not target or "," in target:
-        raise ValueError(f"OpenML's data set {number} has no single target ({target!r}). Choose a task with one: openml:task/ID.")
-    features = answer(f"data/features/{number}")["data_features"]["feature"]
-    numeric = next(f["data_type"] == "numeric" for f in features if f["name"] == target)
-    return DataSet(number, described["name"], target, "regression" if numeric else "classification")
+        raise ValueError(f"OpenML's data set {number} has no single target ({target!r}). Name one, or a task with one: openml:task/ID.")
+    types = {f["name"]: f["data_type"] for f in answer(f"data/features/{number}")["data_features"]["feature"]}
+    if target not in types:
+        raise ValueError(f"OpenML's data set {number} has no column {target!r}. Its columns are {', '.join(types)}.")
+    return DataSet(number, described["name"], target, "regression" if types[target] == "numeric" else "classification")
 
 
 def _settled(values: pd.Series) -> bool:
