@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from openpfn.attention.softmax import SoftmaxAttention, short_attention
+from openpfn.attention.base import short_attention
+from openpfn.attention.softmax import SoftmaxAttention
 
 
 def test_it_averages_values_by_the_softmax_of_scaled_products():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 
@@ -24,6 +25,14 @@ class TabularConfig:
     """Classes that the network can tell apart."""
     attention_type: str = "softmax"
     """Attention between rows: a file name in `openpfn.attention`, an alias, or "module:Class"."""
+    attention_options: Mapping[str, int | float | str] = field(default_factory=dict, hash=False)
+    """Options of the attention between rows by name, such as `n_points` of induced; its own defaults for the others."""
+    qassmax: bool = False
+    """Sharpen the softmax over context rows by their number and the query (QASSMax), for contexts longer than trained."""
+    column_attention_type: str = "softmax"
+    """Attention between columns: the same names as for rows."""
+    column_attention_options: Mapping[str, int | float | str] = field(default_factory=dict, hash=False)
+    """Options of the attention between columns by name; softmax has none."""
     separate_query_weights: bool = True
     """Query rows read the context through their own projections instead of those that context rows mix with."""
     norm: Literal["rms", "layer"] = "rms"

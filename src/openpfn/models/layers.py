@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from openpfn import registry
 from openpfn.attention.base import RowAttention, State
+from openpfn.attention.softmax import SoftmaxAttention
 from openpfn.configs.tabular import TabularConfig
 
 BYTES_PER_TILE = 2**22
@@ -20,15 +21,17 @@ BYTES_PER_TILE = 2**22
 class TwoWayLayer(nn.Module):
     """Pre-norm residual layer on cells (B, C, N, E): tasks, columns with the target last, rows, width."""
 
-    def __init__(self, config: TabularConfig, is_last: bool = False) -> None:
+    def __init__(self, config: TabularConfig, is_last: bool = False, layer: int = 0) -> None:
         super().__init__()
-        attention = registry.find("attention", config.attention_type, RowAttention)
+        attention: type[RowAttention] = registry.find("attention", config.attention_type, RowAttention)
         self.column_norm = make_norm(config)
-        self.column_attention = ColumnAttention(config.d_model, config.n_heads)
+        self.column_attention = make_column_attention(config, layer)
         self.row_norm = make_norm(config)
         # in the last layer only query rows ask: weights for context rows would never be used
         separate = config.separate_query_weights and not is_last
-        self.row_attention = attention(config.d_model, config.n_heads, separate_query_weights=separate)
+        self.row_attention = attention.build(
+            config.d_model, config.n_heads, config.attention_options, separate_query_weights=separate, layer=layer, qassmax=config.qassmax
+        )
         self.mlp_norm = make_norm(config)
         self.mlp = MLP(config.d_model, config.d_mlp)
 
@@ -140,6 +143,48 @@ class ColumnAttention(nn.Module):
 
     def split_heads(self, cells: Float[Tensor, "B C N E"]) -> Float[Tensor, "B N H C K"]:
         return cells.unflatten(-1, (self.n_heads, self.d_head)).permute(0, 2, 3, 1, 4)
+
+
+class SwappedColumnAttention(nn.Module):
+    """A mechanism of `openpfn.attention` between the columns of each row; padded columns are never read."""
+
+    def __init__(self, mechanism: RowAttention) -> None:
+        super().__init__()
+        self.mechanism = mechanism
+
+    def forward(
+        self, cells: Float[Tensor, "B C N E"], columns: Bool[Tensor, "B C"] | None, last_column_only: bool = False
+    ) -> Float[Tensor, "B A N E"]:
+        if columns is None:
+            return self.attend(cells, last_column_only)
+        widths = columns.sum(dim=1)
+        out = None
+        for width in widths.unique().tolist():      # tasks of one width go together, without their padding
+            tasks = (widths == width).nonzero()                                             # (b, 1)
+            present = columns[tasks.squeeze(1)].nonzero()[:, 1].view(-1, width)             # (b, C')
+            taken = self.attend(cells[tasks, present], last_column_only)                    # (b, A', N, E)
+            if out is None:
+                out = taken.new_zeros(len(cells), 1 if last_column_only else cells.shape[1], *taken.shape[2:])
+            out[tasks, torch.zeros_like(tasks) if last_column_only else present] = taken
+        assert out is not None
+        return out
+
+    def attend(self, cells: Float[Tensor, "B C N E"], last_column_only: bool) -> Float[Tensor, "B A N E"]:
+        groups = cells.transpose(1, 2).flatten(0, 1)                                        # (B·N, C, E)
+        state = self.mechanism.finalize(self.mechanism.summarize(groups))
+        alone = last_column_only and self.mechanism.mixes_rows_alone
+        taken = self.mechanism.mix(groups[:, -1:] if alone else groups, state)              # (B·N, A, E)
+        if last_column_only:
+            taken = taken[:, -1:]
+        return taken.unflatten(0, (len(cells), cells.shape[2])).transpose(1, 2)             # (B, A, N, E)
+
+
+def make_column_attention(config: TabularConfig, layer: int) -> ColumnAttention | SwappedColumnAttention:
+    """The attention between columns that `config` names."""
+    found: type[RowAttention] = registry.find("attention", config.column_attention_type, RowAttention)
+    if found is SoftmaxAttention and not config.column_attention_options:
+        return ColumnAttention(config.d_model, config.n_heads)      # the same, and faster for a few columns
+    return SwappedColumnAttention(found.build(config.d_model, config.n_heads, config.column_attention_options, layer=layer))
 
 
 class MLP(nn.Module):

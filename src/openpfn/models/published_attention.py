@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from openpfn.attention.softmax import LONGEST_EXPLICIT, short_attention
+from openpfn.attention.base import LONGEST_EXPLICIT, short_attention
 
 
 class KeysAndValues(NamedTuple):
