@@ -48,7 +48,7 @@ class TabularPFN(nn.Module):
         if config.n_thinking_rows:
             self.thinking_cells = nn.Parameter(torch.randn(config.n_thinking_rows, config.d_model))
             self.thinking_targets = nn.Parameter(torch.randn(config.n_thinking_rows, config.d_model))
-        self.layers = nn.ModuleList(TwoWayLayer(config, is_last=i == config.n_layers - 1) for i in range(config.n_layers))
+        self.layers = nn.ModuleList(TwoWayLayer(config, is_last=i == config.n_layers - 1, layer=i) for i in range(config.n_layers))
         self.final_norm = make_norm(config)
         self.head = CategoricalHead(config.d_model, config.d_mlp, config.max_classes)
 
