@@ -7,7 +7,7 @@ import torch
 
 from openpfn.batch import TaskBatch
 from openpfn.configs import PRESETS, TabularConfig, preset
-from openpfn.models import PFN
+from openpfn.models import PFN, layers, tabular
 
 VARIANTS = {
     "plain": TabularConfig(d_model=16, d_mlp=16, n_layers=2, scalar_embedding="linear", target_aware=False, separate_query_weights=False),
@@ -44,6 +44,30 @@ def test_one_joint_pass_equals_reading_the_kept_state(model):
     batch = tasks(n_features=torch.tensor([5, 3, 4]))
     state = model.summarize(batch)
     torch.testing.assert_close(model(batch), model.read(batch.x[:, batch.n_train :], state), atol=1e-5, rtol=1e-5)
+
+
+def test_a_context_read_in_tiles_leaves_the_state_of_one_pass(model, monkeypatch):
+    batch = tasks(n_rows=40, n_train=37, n_features=torch.tensor([5, 3, 4]))
+    whole = model.read(batch.x[:, 37:], model.summarize(batch))
+    monkeypatch.setattr(tabular, "CELLS_PER_TILE", 3 * 6 * 5)             # 5 of the 37 rows at a time
+    monkeypatch.setattr(layers, "BYTES_PER_TILE", 3 * 6 * 5 * 16 * 4)
+    embedded = count_rows(monkeypatch, model)
+    with torch.no_grad():
+        state = model.summarize(batch)
+        assert embedded == [5] * 7 + [2]
+        torch.testing.assert_close(model.read(batch.x[:, 37:], state), whole, atol=1e-5, rtol=1e-5)
+
+
+def count_rows(monkeypatch, model) -> list[int]:
+    """The rows of every call of the cell encoder from now on."""
+    counts, forward = [], model.cell_encoder.forward
+
+    def counted(x, statistics):
+        counts.append(x.shape[1])
+        return forward(x, statistics)
+
+    monkeypatch.setattr(model.cell_encoder, "forward", counted)
+    return counts
 
 
 def test_the_answers_to_query_rows_are_never_read(model):

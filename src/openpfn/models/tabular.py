@@ -16,6 +16,9 @@ from openpfn.heads.categorical import Categorical, CategoricalHead
 from openpfn.models.encoders import CellEncoder, ColumnStatistics, TargetEncoder
 from openpfn.models.layers import TwoWayLayer, make_norm
 
+CELLS_PER_TILE = 2**13
+"""Cells embedded at once where no gradient is asked for: the features of more fall out of a CPU's caches, and memory grows with them."""
+
 
 class TableState(NamedTuple):
     """What the network keeps of the context rows: enough to predict any query row."""
@@ -74,18 +77,21 @@ class TabularPFN(nn.Module):
         return F.cross_entropy(self(batch).flatten(0, 1), batch.y_query.flatten().long())
 
     def summarize(self, batch: TaskBatch) -> TableState:
-        """The state that the context rows of `batch` leave; query rows, if any, are ignored."""
+        """The state that the context rows of `batch` leave; query rows, if any, are ignored.
+
+        Without gradients a long context goes through the network a few rows at a time.
+        """
         x = self.check(batch)[:, : batch.n_train]
         statistics = self.cell_encoder.fit(x, batch.n_features, batch.categorical)
         columns = present_columns(batch)
-        cells = self.embed(x, batch.y_context, statistics)                          # (B, C, T + n, E)
+        cells = self.embed_tiled(x, batch.y_context, statistics)                    # (B, C, T + n, E)
         states = []
         *inner, last = self.stack
         for layer in inner:
-            cells, state = layer(cells, columns, cells.shape[2])
+            cells, state = layer.tiled(cells, columns)
             states.append(state)
-        _, state = last.last(cells, columns, cells.shape[2])
-        return TableState(statistics, [*states, state], columns, batch.n_train, batch.n_classes)
+        states.append(last.last_tiled(cells, columns))
+        return TableState(statistics, states, columns, batch.n_train, batch.n_classes)
 
     def read(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q classes"]:
         """Logits of the query rows `x`, whose cost does not include the context's."""
@@ -106,17 +112,35 @@ class TabularPFN(nn.Module):
     ) -> Float[Tensor, "B C R E"]:
         """Cells of thinking rows, context rows and query rows; the target is the last column."""
         n_context = y_context.shape[1]
-        context = self.join(
-            self.cell_encoder(x[:, :n_context], statistics),
-            self.target_encoder.context(y_context),
-            self.hint_encoder.context(y_context) if self.config.target_aware else None,
-        )
-        parts = [context]
+        parts = [self.embed_context(x[:, :n_context], y_context, statistics)]
         if self.config.n_thinking_rows:
-            parts.insert(0, self.thinking_rows(context))
+            parts.insert(0, self.thinking_rows(parts[0]))
         if x.shape[1] > n_context:
             parts.append(self.embed_queries(x[:, n_context:], statistics, n_context))
         return torch.cat(parts, dim=2)
+
+    def embed_tiled(
+        self, x: Float[Tensor, "B n D"], y: Float[Tensor, "B n"], statistics: ColumnStatistics
+    ) -> Float[Tensor, "B C R E"]:
+        """`embed` of context rows alone, a few at a time: beside the cells themselves it takes little memory."""
+        n_tasks, n_rows, n_columns = x.shape
+        size = max(1, CELLS_PER_TILE // (n_tasks * (n_columns + 1)))
+        if torch.is_grad_enabled() or n_rows <= size:
+            return self.embed(x, y, statistics)
+        n_thinking, weight = self.config.n_thinking_rows, self.cell_encoder.embed.weight
+        cells = weight.new_empty(n_tasks, n_columns + 1, n_thinking + n_rows, self.config.d_model)
+        if n_thinking:
+            cells[:, :, :n_thinking] = self.thinking_rows(cells)
+        places = cells[:, :, n_thinking:].split(size, dim=2)
+        for place, x_tile, y_tile in zip(places, x.split(size, dim=1), y.split(size, dim=1), strict=True):
+            place.copy_(self.embed_context(x_tile, y_tile, statistics))
+        return cells
+
+    def embed_context(
+        self, x: Float[Tensor, "B n D"], y: Float[Tensor, "B n"], statistics: ColumnStatistics
+    ) -> Float[Tensor, "B C n E"]:
+        hint = self.hint_encoder.context(y) if self.config.target_aware else None
+        return self.join(self.cell_encoder(x, statistics), self.target_encoder.context(y), hint)
 
     def embed_queries(self, x: Float[Tensor, "B Q D"], statistics: ColumnStatistics, n_context: int) -> Float[Tensor, "B C Q E"]:
         cells = self.cell_encoder(x, statistics)                                    # (B, D, Q, E)
