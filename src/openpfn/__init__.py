@@ -11,11 +11,15 @@ _HOME = {
     "TaskBatch": "batch",
     "TaskPrior": "priors.base",
     "PriorConfig": "configs.prior",
+    "RealTableConfig": "configs.real_table",
     "TabularConfig": "configs.tabular",
     "TrainingConfig": "configs.training",
     "PFN": "models",
     "PFNClassifier": "estimators",
     "PriorDumpDataLoader": "priors_io.dump",
+    "create_h5_prior_from_dataset": "priors.real_tables",
+    "get_default_device": "training.surroundings",
+    "plot_metric": "plots.metric",
     "train": "training",
 }
 

@@ -1,11 +1,15 @@
 from openpfn.batch import TaskBatch as TaskBatch
 from openpfn.configs.prior import PriorConfig as PriorConfig
+from openpfn.configs.real_table import RealTableConfig as RealTableConfig
 from openpfn.configs.tabular import TabularConfig as TabularConfig
 from openpfn.configs.training import TrainingConfig as TrainingConfig
 from openpfn.estimators import PFNClassifier as PFNClassifier
 from openpfn.models import PFN as PFN
+from openpfn.plots.metric import plot_metric as plot_metric
 from openpfn.priors.base import TaskPrior as TaskPrior
+from openpfn.priors.real_tables import create_h5_prior_from_dataset as create_h5_prior_from_dataset
 from openpfn.priors_io.dump import PriorDumpDataLoader as PriorDumpDataLoader
 from openpfn.training import train as train
+from openpfn.training.surroundings import get_default_device as get_default_device
 
 __version__: str

@@ -1,10 +1,11 @@
-"""Laws of every tabular prior that the registry finds."""
+"""Laws of every prior that the registry finds, and of those that draw synthetic tables as a `PriorConfig` says."""
 
 from __future__ import annotations
 
 import importlib
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -28,13 +29,20 @@ CORNERS = {
     "unfiltered": replace(SMALL, learnable=False),
     "every blemish": replace(SMALL, categorical_share=1, missing_share=1, blemish_share=1, label_noise_share=1),
 }
-every_prior = pytest.mark.parametrize("name", registry.names("priors"))
+CLASSES = {name: registry.find("priors", name, TaskPrior) for name in registry.names("priors")}
+every_prior = pytest.mark.parametrize("name", CLASSES)
+every_synthetic_prior = pytest.mark.parametrize("name", [name for name, prior in CLASSES.items() if prior.config_class is PriorConfig])
 every_corner = pytest.mark.parametrize("corner", CORNERS)
 
 
-def draw(name: str, config: PriorConfig, n_tasks: int = 12, seed: int = 0) -> TaskBatch:
-    prior = registry.find("priors", name, TaskPrior)(config)
-    return prior.sample(n_tasks, torch.Generator().manual_seed(seed))
+def made(name: str, config: Any = None) -> TaskPrior:
+    """The prior with `config`, or with a small one."""
+    prior: Any = CLASSES[name]
+    return prior(config or (SMALL if prior.config_class is PriorConfig else prior.config_class()))
+
+
+def draw(name: str, config: Any = None, n_tasks: int = 12, seed: int = 0) -> TaskBatch:
+    return made(name, config).sample(n_tasks, torch.Generator().manual_seed(seed))
 
 
 def same(a: TaskBatch, b: TaskBatch) -> bool:
@@ -42,7 +50,7 @@ def same(a: TaskBatch, b: TaskBatch) -> bool:
     return a.n_train == b.n_train and all(p.shape == q.shape and torch.equal(p.nan_to_num(-7.5), q.nan_to_num(-7.5)) for p, q in pairs)
 
 
-@every_prior
+@every_synthetic_prior
 @every_corner
 def test_shapes_and_ranges_keep_to_the_configuration(name: str, corner: str) -> None:
     config = CORNERS[corner]
@@ -59,7 +67,7 @@ def test_shapes_and_ranges_keep_to_the_configuration(name: str, corner: str) -> 
         assert batch.n_classes.min() >= min(config.min_classes, n_rows)
 
 
-@every_prior
+@every_synthetic_prior
 @every_corner
 def test_labels_are_whole_and_every_class_has_rows(name: str, corner: str) -> None:
     batch = draw(name, CORNERS[corner])
@@ -67,7 +75,7 @@ def test_labels_are_whole_and_every_class_has_rows(name: str, corner: str) -> No
         assert torch.equal(y.unique(), torch.arange(int(k)).to(y.dtype))
 
 
-@every_prior
+@every_synthetic_prior
 @every_corner
 def test_every_class_is_in_the_context_where_there_is_room(name: str, corner: str) -> None:
     batch = draw(name, CORNERS[corner])
@@ -76,7 +84,7 @@ def test_every_class_is_in_the_context_where_there_is_room(name: str, corner: st
             assert len(y.unique()) == k
 
 
-@every_prior
+@every_synthetic_prior
 @every_corner
 def test_padding_is_zero_and_values_are_finite_or_missing(name: str, corner: str) -> None:
     batch = draw(name, CORNERS[corner])
@@ -88,13 +96,13 @@ def test_padding_is_zero_and_values_are_finite_or_missing(name: str, corner: str
         assert not batch.x.isnan().any()
 
 
-@every_prior
+@every_synthetic_prior
 def test_without_gaps_nothing_is_missing_and_with_gaps_something_is(name: str) -> None:
     assert not draw(name, replace(SMALL, missing_share=0)).x.isnan().any()
     assert draw(name, replace(SMALL, missing_share=1)).x.isnan().any()
 
 
-@every_prior
+@every_synthetic_prior
 def test_category_codes_are_small_whole_numbers(name: str) -> None:
     batch = draw(name, replace(SMALL, categorical_share=1))
     assert batch.categorical.any()
@@ -105,25 +113,38 @@ def test_category_codes_are_small_whole_numbers(name: str) -> None:
 
 
 @every_prior
+def test_a_batch_is_whole(name: str) -> None:
+    batch = draw(name, n_tasks=9)
+    padding = torch.arange(batch.n_columns) >= batch.n_features.unsqueeze(1)
+    assert (batch.x.transpose(1, 2)[padding] == 0).all()
+    assert not batch.x.isinf().any()
+    assert 1 <= batch.n_train < batch.n_rows
+    for y, y_context, k in zip(batch.y, batch.y_context, batch.n_classes, strict=True):
+        assert torch.equal(y.unique(), torch.arange(int(k)).to(y.dtype))
+        assert k >= 2
+        assert batch.n_train < k or len(y_context.unique()) == k
+    assert not batch.x.is_inference()                           # autograd must accept the tensors
+    assert batch.x.is_contiguous()
+
+
+@every_prior
 def test_the_generator_decides_everything(name: str) -> None:
-    assert same(draw(name, SMALL, seed=3), draw(name, SMALL, seed=3))
-    assert not same(draw(name, SMALL, seed=3), draw(name, SMALL, seed=4))
+    assert same(draw(name, seed=3), draw(name, seed=3))
+    assert not same(draw(name, seed=3), draw(name, seed=4))
     torch.manual_seed(99)                                       # the global generator plays no part
-    assert same(draw(name, SMALL, seed=3), draw(name, SMALL, seed=3))
+    assert same(draw(name, seed=3), draw(name, seed=3))
 
 
 @every_prior
 def test_a_pickled_prior_draws_the_same(name: str) -> None:
-    prior = registry.find("priors", name, TaskPrior)(SMALL)
+    prior = made(name)
     copy = pickle.loads(pickle.dumps(prior))
     assert same(prior.sample(4, torch.Generator().manual_seed(1)), copy.sample(4, torch.Generator().manual_seed(1)))
 
 
-@every_prior
-def test_tasks_can_be_trained_on_and_report_their_graph(name: str) -> None:
+@every_synthetic_prior
+def test_tasks_report_their_graph(name: str) -> None:
     batch = draw(name, SMALL)
-    assert not batch.x.is_inference()                           # autograd must accept the tensors
-    assert batch.x.is_contiguous()
     assert batch.latents["hidden_width"].min() >= 1
     assert batch.latents["depth"].min() >= 1
 
@@ -137,7 +158,7 @@ def test_graphs_are_wide_and_deep(name: str, least_depth: float) -> None:
     assert torch.cat([g.depth.float() for g in graphs]).mean() > least_depth
 
 
-@every_prior
+@every_synthetic_prior
 def test_the_filter_makes_tasks_learnable(name: str) -> None:
     def gain(learnable: bool) -> float:
         batch = draw(name, PriorConfig(max_features=8, min_features=8, max_seq_len=120, learnable=learnable), n_tasks=150)
@@ -147,7 +168,7 @@ def test_the_filter_makes_tasks_learnable(name: str) -> None:
     assert gain(True) > gain(False) + 0.12
 
 
-@every_prior
+@every_synthetic_prior
 def test_half_of_the_tasks_are_binary_and_few_have_many_classes(name: str) -> None:
     batch = draw(name, PriorConfig(max_features=6, min_seq_len=60, max_seq_len=60, learnable=False, min_context_share=0.5), n_tasks=500)
     assert 0.35 < float((batch.n_classes == 2).float().mean()) < 0.65

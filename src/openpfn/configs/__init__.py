@@ -2,7 +2,8 @@
 
 from openpfn.configs.presets import PRESETS, preset
 from openpfn.configs.prior import PriorConfig
+from openpfn.configs.real_table import RealTableConfig
 from openpfn.configs.tabular import TabularConfig
 from openpfn.configs.training import TrainingConfig
 
-__all__ = ["PRESETS", "PriorConfig", "TabularConfig", "TrainingConfig", "preset"]
+__all__ = ["PRESETS", "PriorConfig", "RealTableConfig", "TabularConfig", "TrainingConfig", "preset"]

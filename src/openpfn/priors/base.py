@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from openpfn.batch import TaskBatch
+from openpfn.configs.prior import PriorConfig
 
 
 class TaskPrior(ABC):
@@ -17,6 +18,8 @@ class TaskPrior(ABC):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
+    config_class: ClassVar[type] = PriorConfig
+    """What the command line makes the prior with, as `Class(config)`."""
 
     @abstractmethod
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:

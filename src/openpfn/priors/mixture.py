@@ -29,6 +29,9 @@ class MixturePrior(TaskPrior):
     def __init__(self, config: PriorConfig | None = None) -> None:
         self.config = config or PriorConfig()
         self.parts = [registry.find("priors", name, TaskPrior) for name in self.config.parts]
+        for name, part in zip(self.config.parts, self.parts, strict=True):
+            if not issubclass(part.config_class, PriorConfig):
+                raise ValueError(f"{name} is made with a {part.config_class.__name__}, not a PriorConfig: it cannot be part of a mixture.")
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         noise = Noise(generator)

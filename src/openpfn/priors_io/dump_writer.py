@@ -114,9 +114,9 @@ class DumpWriter:
         """Whole batches in the file."""
         return self.n_tasks // self.header.batch_size
 
-    def append(self, batch: TaskBatch) -> None:
-        """Write the `header.batch_size` tasks of `batch`; when this returns, they are in the file."""
-        self._check(batch)
+    def append(self, batch: TaskBatch, *, is_last: bool = False) -> None:
+        """Write the `header.batch_size` tasks of `batch`, or fewer in the last batch of all; when this returns, they are in the file."""
+        self._check(batch, is_last)
         columns = self._columns_of(batch)
         begin, end = self.n_tasks, self.n_tasks + batch.n_tasks
         try:
@@ -154,11 +154,13 @@ class DumpWriter:
     def _data(self, name: str) -> Any:
         return self._hdf5[name]
 
-    def _check(self, batch: TaskBatch) -> None:
+    def _check(self, batch: TaskBatch, is_last: bool) -> None:
         header = self.header
         if batch.x is None:
             raise ValueError("the prior draws tasks without columns (x is None), which a dump cannot hold.")
-        if batch.n_tasks != header.batch_size:
+        if self.n_tasks % header.batch_size:
+            raise ValueError(f"the last batch in {self.path} is smaller than the others: nothing can follow it. Write another file.")
+        if batch.n_tasks != header.batch_size and not (is_last and batch.n_tasks < header.batch_size):
             raise ValueError(f"the batch has {batch.n_tasks} tasks, but this dump is made of batches of {header.batch_size}.")
         if batch.n_rows > header.max_seq_len or batch.n_columns > header.max_features:
             raise ValueError(

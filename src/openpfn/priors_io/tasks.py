@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
@@ -138,7 +138,7 @@ def _attempt(propagate: Propagate, shape: Shape, config: PriorConfig, n_tasks: i
     order = torch.randperm(n_tasks, generator=noise.generator, device=noise.device)      # graphs come sorted by depth
     accepted = order[accepted[order]]
     columns, labels = columns[accepted], labels[accepted]
-    columns, labels = _every_class_in_context(columns, labels, shape.n_train, config.max_classes)
+    columns, labels = every_class_in_context(columns, labels, shape.n_train, config.max_classes)
     return TaskBatch(
         x=columns.transpose(1, 2).contiguous(), y=labels.float(), n_train=shape.n_train, n_features=n_features[accepted],
         n_classes=labels.amax(1) + 1, categorical=categorical[accepted],
@@ -197,8 +197,10 @@ def _enough_classes(labels: Tensor, scores: Tensor, n_classes: Tensor, config: P
     return labels
 
 
-def _every_class_in_context(columns: Tensor, labels: Tensor, n_train: int, n_classes: int) -> tuple[Tensor, Tensor]:
-    """Reorder the rows of those tasks that have a class without context rows, so that its first row comes first."""
+def every_class_in_context(
+    columns: Num[Tensor, "B D N"], labels: Int[Tensor, "B N"], n_train: int, n_classes: int
+) -> tuple[Num[Tensor, "B D N"], Int[Tensor, "B N"]]:
+    """Reorder, in place, the rows of those tasks that have a class without context rows, so that its first row comes first."""
     inside, everywhere = class_counts(labels[:, :n_train], n_classes), class_counts(labels, n_classes)
     short = ((inside == 0) & (everywhere > 0)).any(1).nonzero().squeeze(1)
     if len(short):

@@ -68,10 +68,10 @@ def fetch_single(source: str, target: str | None = None) -> Table:
     kind, numbers = _parse(source)
     if kind == "data" and len(numbers) == 1:
         return _download(_of_data(numbers[0], target))
-    found = listing(source)
-    if len(found) > 1:
-        raise ValueError(f"{source} holds {len(found)} data sets. Choose one of them, as in openml:data/{found[0].data_id}.")
-    return _download(found[0] if target is None else _of_data(found[0].data_id, target))
+    first, *others = listing(source)
+    if others:
+        raise ValueError(f"{source} holds {1 + len(others)} data sets. Choose one of them, as in openml:data/{first.data_id}.")
+    return _download(first if target is None else _of_data(first.data_id, target))
 
 
 def _download(data: DataSet) -> Table:

@@ -30,6 +30,11 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" and device.index is None else device
 
 
+def get_default_device() -> str:
+    """The kind of device to compute on: "cuda", "mps" or "cpu", by what there is."""
+    return pick_device("auto").type
+
+
 @contextmanager
 def torch_settings(config: TrainingConfig) -> Iterator[None]:
     """The run's threads and matmul precision; the caller's after."""

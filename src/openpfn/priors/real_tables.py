@@ -1,0 +1,306 @@
+"""`RealTable`: tasks drawn from the rows of one real table; `create_h5_prior_from_dataset` writes them into files."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from openpfn.batch import TaskBatch
+from openpfn.configs.real_table import RealTableConfig
+from openpfn.priors.base import TaskPrior
+from openpfn.priors_io.dump_writer import DumpHeader, DumpWriter
+from openpfn.priors_io.stream import task_generator
+from openpfn.priors_io.targets import relabel
+from openpfn.priors_io.tasks import every_class_in_context
+from openpfn.tables.encode import TableEncoder
+from openpfn.tables.load import Table, load, require_columns
+from openpfn.tables.schema import Column
+from openpfn.tables.splits import stratified_split
+
+TASKS_PER_BATCH = 50
+FIRST_TEST_BATCH = 2**40
+"""Index of the first batch of test tasks in a stream, far beyond any batch of training tasks."""
+
+
+class RealTable(TaskPrior):
+    """Tasks whose rows are rows of one table: no row twice in a task, none in both the train and the test part.
+
+    `table` is a table in memory in place of `config.source`: a `Table`, or a DataFrame with the column `config.target`.
+    How a column is read (number, category, …) is settled once for the whole table. Whatever is fitted to values is fitted to the
+    context rows of each task alone: a category's code is its place among the categories of the context, and one that the
+    context lacks is missing. Numbers stay as they are. Free text and columns that hold a single value are left out.
+
+    Every class of a task has a context row where there is room, and every task has two classes: in a task whose rows happen to
+    be all of one class, a row of another class takes a random row's place. `latents` tell each task's `rows` and `columns` of the table.
+
+    Raises ValueError for a table that is too small, has one class, or numbers to predict.
+
+    >>> prior = RealTable(RealTableConfig("wine", total_rows=30, train_rows=20, num_features=5))
+    >>> prior.sample(4, torch.Generator().manual_seed(0)).x.shape
+    torch.Size([4, 30, 5])
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("real_table", "table")
+    config_class: ClassVar[type] = RealTableConfig
+
+    def __init__(self, config: RealTableConfig | None = None, table: Table | pd.DataFrame | None = None) -> None:
+        config = config or RealTableConfig()
+        whole = _table(config, table)
+        self.config = config if table is None else replace(config, source=whole.name)
+        labels, self.classes = _labels(whole)
+        self.rows = torch.from_numpy(_rows_of_part(labels, config, whole.name))
+        values, names, self.categorical, self.coded = _columns(whole)
+        self.column_names = names
+        self.numbers = torch.from_numpy(values)[self.rows]
+        self.y = torch.from_numpy(labels)[self.rows]
+        self._check(whole.name)
+
+    @property
+    def n_features(self) -> int:
+        """Columns of a task."""
+        return len(self.column_names) if self.config.num_features is None else self.config.num_features
+
+    @property
+    def n_classes(self) -> int:
+        """Classes of the table; a task may have fewer."""
+        return len(self.classes)
+
+    def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
+        device, n_train = generator.device, self.config.train_rows
+        y = self.y.to(device)
+        rows = draw_without_replacement(n_tasks, self.config.total_rows, len(y), generator)
+        rows = _two_classes_at_least(rows, y, generator)
+        rows, labels = every_class_in_context(rows.unsqueeze(1), y[rows], n_train, self.n_classes)
+        rows = rows.squeeze(1)
+        columns = self._draw_columns(n_tasks, generator)
+        x = self.numbers.to(device)[rows.unsqueeze(2), columns.unsqueeze(1)]                # (B, N, D)
+        x = torch.where(self.coded.to(device)[columns].unsqueeze(1), codes_of_context(x, n_train), x).contiguous()
+        labels, n_classes = relabel(labels, self.n_classes)
+        if self.config.shuffle_classes_for_each_task:
+            labels = _renumbered(labels, n_classes, self.n_classes, generator)
+        return TaskBatch(
+            x=x, y=labels.float(), n_train=n_train, n_features=torch.full((n_tasks,), columns.shape[1], device=device),
+            n_classes=n_classes, categorical=self.categorical.to(device)[columns],
+            latents={"rows": self.rows.to(device)[rows], "columns": columns},
+        )  # fmt: skip
+
+    def _draw_columns(self, n_tasks: int, generator: torch.Generator) -> Int[Tensor, "B D"]:
+        width = len(self.column_names)
+        if self.config.shuffle_columns_for_each_task:
+            return torch.rand(n_tasks, width, generator=generator, device=generator.device).argsort(1)[:, : self.n_features]
+        return torch.arange(self.n_features, device=generator.device).repeat(n_tasks, 1)
+
+    def _check(self, name: str) -> None:
+        config = self.config
+        if len(self.rows) < config.total_rows:
+            raise ValueError(
+                f"the {config.part} part of {name} has {len(self.rows)} rows, but a task takes total_rows={config.total_rows}. "
+                "Lower total_rows (and train_rows), or change test_share."
+            )
+        if len(self.y.unique()) < 2:
+            raise ValueError(f"all rows in the {config.part} part of {name} are of one class: there is nothing to tell apart.")
+        if self.n_features > len(self.column_names):
+            raise ValueError(
+                f"num_features is {config.num_features}, but {name} has {len(self.column_names)} columns that can be used: "
+                f"{', '.join(self.column_names[:20])}. Lower num_features."
+            )
+
+
+def create_h5_prior_from_dataset(
+    dataset_id: int | str | Path | Table | pd.DataFrame,
+    train_filename: str | Path,
+    test_filename: str | Path,
+    num_tasks: int = 5000,
+    total_rows: int = 40,
+    train_rows: int = 30,
+    num_features: int | None = 8,
+    shuffle_columns_for_each_task: bool = False,
+    *,
+    target: str | None = None,
+    test_share: float = 0.3,
+    seed: int = 0,
+    fill_missing: bool = False,
+    overwrite: bool = False,
+) -> tuple[Path, Path]:
+    """The paths of two dumps of tasks drawn from one table: one to train on, one to evaluate on, of disjoint rows.
+
+    Of the `num_tasks` tasks, and of the table's rows, `test_share` go into the test file and the others into the train file
+    (500 tasks: 350 and 150). `dataset_id` is the number of a data set of OpenML, a bundled table's name, a file, or a table in memory,
+    whose column `target` is to be predicted. What is in a task stands at `RealTable`; without `shuffle_columns_for_each_task` all tasks
+    have the table's first `num_features` columns (None: all). `fill_missing` stores the mean of a column's context rows in place of a
+    missing value, for readers that know no NaN.
+
+    Either both files appear, whole, or none. Raises FileExistsError if one exists, unless `overwrite`, and ValueError for a table
+    that cannot give such tasks.
+
+    >>> create_h5_prior_from_dataset(179, "TRAIN.h5", "TEST.h5", 500, 100, 80, 13)    # doctest: +SKIP
+    """
+    paths = Path(train_filename), Path(test_filename)
+    n_test = round(num_tasks * test_share)
+    if not 0 < n_test < num_tasks:
+        raise ValueError(f"num_tasks is {num_tasks}, of which {n_test} would go into the test file. Ask for more tasks.")
+    if paths[0].resolve() == paths[1].resolve():
+        raise ValueError(f"train_filename and test_filename are both {paths[0]}. Name two files.")
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists already. Choose another file, or replace it with overwrite=True.")
+    source, table = "in memory", dataset_id
+    if isinstance(dataset_id, (int, str, Path)):
+        source = f"openml:data/{dataset_id}" if isinstance(dataset_id, int) else str(dataset_id)
+        table = load(dataset_id, target)
+    config = RealTableConfig(
+        source=source, target=target, test_share=test_share, split_seed=seed, total_rows=total_rows, train_rows=train_rows,
+        num_features=num_features, shuffle_columns_for_each_task=shuffle_columns_for_each_task,
+    )  # fmt: skip
+    in_test = replace(config, part="test")
+    train, test = RealTable(config, table), RealTable(in_test, table)
+    missing = "mean" if fill_missing else "nan"
+    with ExitStack() as stack:
+        unfinished = [_beside(path, stack) for path in paths]
+        _write(unfinished[0], train, config, num_tasks - n_test, seed, 0, missing)
+        _write(unfinished[1], test, in_test, n_test, seed, FIRST_TEST_BATCH, missing)
+        for path, written in zip(paths, unfinished, strict=True):
+            os.replace(written, path)
+    return paths
+
+
+def draw_without_replacement(n_tasks: int, n_drawn: int, n_rows: int, generator: torch.Generator) -> Int[Tensor, "B N"]:
+    """Per task `n_drawn` of the numbers 0 … `n_rows` − 1 in random order, none twice; every choice is equally likely.
+
+    Floyd's sampling (Bentley and Floyd 1987), which costs no more for a larger table, and then a shuffle.
+    """
+    device = generator.device
+    uniform = torch.rand(n_tasks, n_drawn, generator=generator, device=device, dtype=torch.float64)
+    drawn = torch.empty(n_tasks, n_drawn, dtype=torch.long, device=device)
+    for i, last in enumerate(range(n_rows - n_drawn, n_rows)):
+        candidate = (uniform[:, i] * (last + 1)).long()
+        taken = (drawn[:, :i] == candidate.unsqueeze(1)).any(1)
+        drawn[:, i] = torch.where(taken, last, candidate)
+    return drawn.gather(1, torch.rand(n_tasks, n_drawn, generator=generator, device=device).argsort(1))
+
+
+def codes_of_context(x: Float[Tensor, "B N D"], n_train: int) -> Float[Tensor, "B N D"]:
+    """Per column, each value's place among the distinct values of the context rows; NaN where the context lacks it."""
+    values = x.transpose(1, 2).nan_to_num(nan=torch.inf).contiguous()                     # (B, D, N)
+    known = values[..., :n_train].sort(-1)[0]                                         # missing ones last
+    is_new = torch.zeros_like(known, dtype=torch.long)
+    is_new[..., 1:] = known[..., 1:] != known[..., :-1]
+    code = is_new.cumsum(-1)
+    place = torch.searchsorted(known, values).clamp(max=n_train - 1)
+    found = (known.gather(-1, place) == values) & values.isfinite()
+    codes = torch.where(found, code.gather(-1, place).to(x.dtype), torch.nan)
+    return codes.transpose(1, 2)
+
+
+def _two_classes_at_least(rows: Int[Tensor, "B N"], y: Int[Tensor, " T"], generator: torch.Generator) -> Int[Tensor, "B N"]:
+    """`rows`, where in tasks of a single class a row of another class takes a random row's place."""
+    labels = y[rows]
+    alone = (labels == labels[:, :1]).all(1).nonzero().squeeze(1)
+    if not len(alone):
+        return rows
+    by_class = y.argsort(stable=True)
+    counts = torch.bincount(y)
+    first = counts.cumsum(0) - counts                                                      # where each class begins in `by_class`
+    label = labels[alone, 0]
+    u = torch.rand(2, len(alone), generator=generator, device=generator.device, dtype=torch.float64)
+    other = (u[0] * (len(y) - counts[label])).long()
+    other = torch.where(other >= first[label], other + counts[label], other)              # skip the task's own class
+    rows = rows.clone()
+    rows[alone, (u[1] * rows.shape[1]).long()] = by_class[other]
+    return rows
+
+
+def _renumbered(labels: Int[Tensor, "B N"], n_classes: Int[Tensor, " B"], most: int, generator: torch.Generator) -> Int[Tensor, "B N"]:
+    """The labels 0 … `n_classes` − 1 of each task in a random order of its own."""
+    key = torch.rand(len(labels), most, generator=generator, device=labels.device)
+    unused = torch.arange(most, device=labels.device) >= n_classes.unsqueeze(1)
+    return key.masked_fill(unused, 2.0).argsort(1).gather(1, labels)
+
+
+def _table(config: RealTableConfig, table: Any) -> Table:
+    """The table that `config` or `table` means, without the rows that have no target."""
+    if isinstance(table, pd.DataFrame):
+        if config.target is None:
+            raise ValueError(f"say which column of the DataFrame is the target. Its columns are {', '.join(map(str, table.columns))}.")
+        require_columns(table, [config.target], "the DataFrame")
+        table = Table("a table in memory", table.drop(columns=config.target), table[config.target])
+    whole = load(config.source, config.target) if table is None else table
+    if whole.task != "classification":
+        raise ValueError(f"{whole.name} has numbers to predict, but tasks are drawn from tables with classes. Choose another target.")
+    known = whole.y.notna().to_numpy()
+    return replace(whole, X=whole.X.loc[known].reset_index(drop=True), y=whole.y.loc[known].reset_index(drop=True))
+
+
+def _labels(table: Table) -> tuple[Int[np.ndarray, " T"], list[Any]]:
+    """The class of each row, and the classes in order."""
+    labels, classes = pd.factorize(table.y, sort=True)
+    if len(classes) < 2:
+        raise ValueError(f"the target of {table.name} has {len(classes)} class, wanted at least 2. Choose another target.")
+    if len(classes) > len(labels) / 2:
+        raise ValueError(
+            f"the target of {table.name} has {len(classes)} distinct values in {len(labels)} rows: these are numbers or names, "
+            "not classes. Choose another target, or cut its values into classes."
+        )
+    return labels.astype(np.int64), list(classes)
+
+
+def _rows_of_part(labels: Int[np.ndarray, " T"], config: RealTableConfig, name: str) -> Int[np.ndarray, " P"]:
+    n_train = len(labels) - round(len(labels) * config.test_share)
+    if not 0 < n_train < len(labels):
+        raise ValueError(f"{name} has {len(labels)} rows: too few to keep a test_share of {config.test_share} apart.")
+    train, test = stratified_split(labels, n_train, seed=config.split_seed)
+    return np.sort(train if config.part == "train" else test).astype(np.int64)
+
+
+def _columns(table: Table) -> tuple[Float[np.ndarray, "T D"], list[str], Bool[Tensor, " D"], Bool[Tensor, " D"]]:
+    """The columns as numbers, their names, which hold codes, and which codes are made anew for each task's context."""
+    encoder = TableEncoder().fit(table.X, table.kinds)
+    used = [i for i, column in enumerate(encoder.columns) if _is_used(column)]
+    text = [str(column.name) for column in encoder.columns if column.kind == "text"]
+    if text:
+        warnings.warn(f"columns of free text in {table.name} are left out: {', '.join(text)}.", stacklevel=4)
+    if not used:
+        raise ValueError(f"{table.name} has no column of numbers or categories with two distinct values. Choose another table.")
+    parts = [encoder.encoders[i](table.X.iloc[:, i]) for i in used]
+    columns = [encoder.columns[i] for i, part in zip(used, parts, strict=True) for _ in range(part.shape[1])]
+    values = np.concatenate(parts, axis=1).astype(np.float32)
+    if np.isinf(values).any():
+        worst = columns[int(np.isinf(values).any(0).argmax())].name
+        raise ValueError(f"column {worst!r} of {table.name} has values beyond float32. Rescale it, or make them missing.")
+    categorical = torch.tensor([column.kind in ("categorical", "boolean") for column in columns])
+    coded = torch.tensor([column.kind == "categorical" for column in columns])
+    return values, [str(column.name) for column in columns], categorical, coded
+
+
+def _is_used(column: Column) -> bool:
+    return column.kind not in ("text", "empty") and column.n_distinct > 1
+
+
+def _beside(path: Path, stack: ExitStack) -> Path:
+    """A name beside `path` to write to first; nothing is left under it when `stack` closes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    stack.callback(unfinished.unlink, missing_ok=True)
+    return unfinished
+
+
+def _write(path: Path, prior: RealTable, config: RealTableConfig, n_tasks: int, seed: int, first_batch: int, missing: Any) -> None:
+    size = min(TASKS_PER_BATCH, n_tasks)
+    header = DumpHeader(
+        max_seq_len=config.total_rows, max_features=prior.n_features, batch_size=size, max_classes=prior.n_classes,
+        prior="real_tables", prior_config=asdict(config), seed=seed, missing=missing,
+    )  # fmt: skip
+    with DumpWriter.create(path, header, replace=True) as dump:
+        while dump.n_tasks < n_tasks:
+            tasks = prior.sample(min(size, n_tasks - dump.n_tasks), task_generator(seed, first_batch + dump.n_batches))
+            dump.append(tasks, is_last=dump.n_tasks + tasks.n_tasks == n_tasks)
