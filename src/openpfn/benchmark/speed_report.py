@@ -18,6 +18,10 @@ TITLES = {
     "fit": "Showing a context",
     "predict": "Reading query rows of a context shown before",
     "fit_predict": "Fit and predict",
+    "first": "Fit and the first answers, by attention",
+    "one_row": "One more query row, by attention",
+    "state": "What is kept of the context, by attention",
+    "long": "Very long contexts",
     "quality": "What equal steps are worth",
 }
 NOTES = {
@@ -28,6 +32,10 @@ NOTES = {
     "fit": "What `fit` computes and keeps of the context. The peers compute nothing in `fit`.",
     "predict": "`predict_proba` of a fitted classifier. The peers read their context anew each time.",
     "fit_predict": "One table from the beginning: `fit`, then `predict_proba` of all query rows.",
+    "first": "nanoTabPFN's width, layers and heads, with another attention between rows: a new table and 100 query rows.",
+    "one_row": "The network's `read`, and `predict_proba` of `PFNClassifier` with its checks. nanoTabPFN reads the table anew.",
+    "state": "Keys and values of every context row, or sums of constant size. Ratios are against softmax.",
+    "long": "`fit` of `PFNClassifier`, and the network's `read` for one row, which should cost the same at both lengths.",
     "quality": "Loss on 1,024 held-out tasks after training on the same tasks, another seed in each repeat.",
 }
 

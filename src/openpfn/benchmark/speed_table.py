@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openpfn.benchmark import speed_ours, speed_peers
+from openpfn.benchmark import speed_cached, speed_ours, speed_peers
 from openpfn.benchmark.speed import GROUPS, ON_REQUEST
 from openpfn.benchmark.speed_timers import Measurement
 
 
 def all_measurements() -> dict[str, Measurement]:
     """Every measurement by name, group by group."""
-    rows = [*speed_ours.measurements(), *speed_peers.measurements()]
+    rows = [*speed_ours.measurements(), *speed_peers.measurements(), *speed_cached.measurements()]
     return {row.name: row for row in sorted(rows, key=lambda row: GROUPS.index(row.group))}
 
 

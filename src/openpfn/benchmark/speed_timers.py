@@ -129,6 +129,19 @@ class Rate:
         return {}
 
 
+class Figure:
+    """A figure that needs no clock."""
+
+    def __init__(self, figure: float) -> None:
+        self.figure = figure
+
+    def value(self, seconds: float) -> float:
+        return self.figure
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
 class HeldOutLoss:
     """Loss on held-out tasks after a training; `train` takes a seed, another one for each repeat."""
 

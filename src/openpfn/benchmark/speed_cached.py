@@ -1,0 +1,128 @@
+"""What `openpfn benchmark speed` measures of a context that is kept: the first answers, one more answer, bytes, very long contexts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from openpfn.benchmark import speed_peers
+from openpfn.benchmark.speed_ours import TABLE, fitting, fitting_and_predicting, predicting, random_table, table_shape
+from openpfn.benchmark.speed_timers import Figure, Measurement, Milliseconds, Paths, Timed
+
+MECHANISMS = ("softmax", "linear", "ridge", "induced", "hybrid")
+"""Row attentions that are compared, by name."""
+FIRST_SHAPES = ((1000, 100, 5), (5000, 100, 5))
+ONE_ROW_SHAPE = (1000, 1, 5)
+STATE_SHAPES = ((1000, 1, 5), (10_000, 1, 5))
+LONG_SHAPES = ((1000, 1, 10), (100_000, 1, 10))
+"""A query row must cost the same at both."""
+LONG_MECHANISMS = ("linear", "ridge")
+
+
+def network(mechanism: str) -> Any:
+    """nanoTabPFN's size with another attention between rows."""
+    return replace(TABLE, attention_type=mechanism)
+
+
+def state_size(mechanism: str, shape: tuple[int, int, int], paths: Paths) -> Timed:
+    """Megabytes that the network keeps of a context."""
+    import torch
+
+    from openpfn.batch import TaskBatch
+    from openpfn.estimators.network import nested_bytes
+    from openpfn.models import PFN
+
+    x, y, _ = random_table(*shape)
+    batch = TaskBatch(torch.from_numpy(x)[None], torch.from_numpy(y)[None].float(), n_train=len(y))
+    with torch.inference_mode():
+        state = PFN(network(mechanism)).eval().summarize(batch)
+    return Figure(nested_bytes(state.layers) / 1e6)
+
+
+def one_row(mechanism: str, shape: tuple[int, int, int], paths: Paths) -> Timed:
+    """`read` of the network for one more query row."""
+    import torch
+
+    from openpfn.batch import TaskBatch
+    from openpfn.models import PFN
+
+    x, y, queries = random_table(*shape)
+    model = PFN(network(mechanism)).eval()
+    row = torch.from_numpy(queries)[None]
+    with torch.inference_mode():
+        state = model.summarize(TaskBatch(torch.from_numpy(x)[None], torch.from_numpy(y)[None].float(), n_train=len(y)))
+
+    def operation() -> None:
+        with torch.inference_mode():
+            model.read(row, state)
+
+    return Milliseconds(operation)
+
+
+def measurements() -> list[Measurement]:
+    """The rows of all that a kept context is good for."""
+    return [*_first(), *_one_row(), *_states(), *_long()]
+
+
+def _first() -> list[Measurement]:
+    rows = []
+    for shape in FIRST_SHAPES:
+        peer = f"first-nanotabpfn-{shape[0]}"
+        rows += [
+            Measurement(
+                f"first-{name}-{shape[0]}", "first", f"openpfn {name}", table_shape(*shape), "ms",
+                partial(fitting_and_predicting, network(name), shape), baseline=peer,
+            )
+            for name in MECHANISMS
+        ]
+        rows.append(
+            Measurement(
+                peer, "first", "nanoTabPFN", table_shape(*shape), "ms", partial(speed_peers.fitting_and_predicting, "nanotabpfn", shape),
+                needs="nanotabpfn",
+            )
+        )
+    return rows
+
+
+def _one_row() -> list[Measurement]:
+    shape, peer = ONE_ROW_SHAPE, "one-row-nanotabpfn"
+    rows = [
+        Measurement(
+            f"one-row-{name}{suffix}", "one_row", f"openpfn {name}, {what}", table_shape(*shape), "ms", partial(operation, name, shape),
+            baseline=peer,
+        )
+        for suffix, what, operation in (("", "the network", one_row), ("-classifier", "PFNClassifier", classifier_row))
+        for name in MECHANISMS
+    ]
+    theirs = partial(speed_peers.predicting, "nanotabpfn", shape)
+    return [*rows, Measurement(peer, "one_row", "nanoTabPFN", table_shape(*shape), "ms", theirs, needs="nanotabpfn")]
+
+
+def classifier_row(mechanism: str, shape: tuple[int, int, int], paths: Paths) -> Timed:
+    return predicting(network(mechanism), shape, paths)
+
+
+def _states() -> list[Measurement]:
+    return [
+        Measurement(
+            f"state-{name}-{shape[0]}", "state", f"openpfn {name}", f"{shape[0]} rows × {shape[2]} columns", "MB",
+            partial(state_size, name, shape), baseline=f"state-softmax-{shape[0]}",
+        )
+        for shape in STATE_SHAPES
+        for name in MECHANISMS
+    ]
+
+
+def _long() -> list[Measurement]:
+    return [
+        Measurement(
+            f"long-{what}-{name}-{shape[0]}", "long", f"openpfn {name}, {title}", f"{shape[0]:,} rows × {shape[2]} columns", "ms", run
+        )
+        for shape in LONG_SHAPES
+        for name in LONG_MECHANISMS
+        for what, title, run in (
+            ("fit", "fit", partial(fitting, network(name), shape)),
+            ("row", "one query row", partial(one_row, name, shape)),
+        )
+    ]
