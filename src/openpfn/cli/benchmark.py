@@ -1,6 +1,7 @@
-"""Measure quality on real tables beside peers, and speed.
+"""Measure quality on real tables beside peers, compare mechanisms of attention, and time everything.
 
-tables measures methods on real tables, report shows such results as a page again, speed times everything.
+tables measures methods on real tables, report shows such results as a page again, attention trains networks that
+differ in their attention alone, speed times everything.
 """
 
 from __future__ import annotations
@@ -63,6 +64,22 @@ def report(argv: list[str]) -> int:
     return 0
 
 
+def attention(argv: list[str]) -> int:
+    """Train one network per mechanism of attention and seed on the same tasks; OUT/report.html says what each is worth and costs."""
+    import tyro
+
+    from openpfn.benchmark.compare_config import AttentionConfig
+
+    config = tyro.cli(AttentionConfig, args=argv, prog="openpfn benchmark attention", description=attention.__doc__)
+    from openpfn.benchmark.compare_attention import compare
+
+    failed = compare(config)
+    for name, reason in failed.items():
+        print(f"{name} failed: {reason}", file=sys.stderr)
+    print(f"results: {config.out / 'results.csv'}, {config.out / 'summary.csv'}\nreport:  {config.out / 'report.html'}")
+    return 1 if failed else 0
+
+
 def speed(argv: list[str]) -> int:
     """Time priors, training steps, fitting and predicting, beside peers."""
     import tyro
@@ -73,5 +90,10 @@ def speed(argv: list[str]) -> int:
     return 0
 
 
-SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {"tables": tables, "report": report, "speed": speed}
+SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {
+    "tables": tables,
+    "report": report,
+    "attention": attention,
+    "speed": speed,
+}
 """Name of each subcommand and the function that runs it."""

@@ -1,0 +1,119 @@
+"""What `openpfn benchmark attention` can be told: which mechanisms, trained how, on which tasks, measured where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from openpfn.configs import PriorConfig, TabularConfig, TrainingConfig
+
+NETWORK = TabularConfig(d_model=32, n_heads=4, n_layers=3, d_mlp=64, max_classes=3)
+TASKS = PriorConfig(min_features=2, max_features=8, max_seq_len=96, max_classes=3, min_context_share=2 / 3, max_context_share=2 / 3)
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Train one network per mechanism and seed on the same tasks, and say what each mechanism costs and is worth."""
+
+    mechanisms: tuple[str, ...] = ("softmax", "linear", "ridge", "induced", "hybrid")
+    """Attention between rows: names of files in `openpfn.attention`, aliases, or "module:Class". Differences are taken to softmax
+    if it is among them, else to the first."""
+    num_steps: int = 2000
+    """Optimizer steps of each run."""
+    seeds: int = 5
+    """Runs per mechanism. A seed decides the initial weights and the order of the tasks, alike for every mechanism."""
+    out: Path = Path("attention")
+    """Folder of the runs, results.csv and report.html. A comparison with the same folder goes on where the last one stopped."""
+    jobs: int = 1
+    """Processes, each of one thread."""
+    device: str = "cpu"
+    """Where the networks run: cpu or cuda."""
+    batch_size: int = 8
+    """Tasks per optimizer step."""
+    optimizer: Literal["adamw", "schedulefree", "muon"] = "muon"
+    """As in `openpfn train`; all but schedulefree end on a cosine."""
+    learning_rate: float = 3e-3
+    """Peak rate of AdamW."""
+    muon_learning_rate: float = 1e-2
+    """Peak rate of Muon."""
+    average_decay: float = 0.99
+    """Decay of the average of the weights that is evaluated; schedulefree keeps its own."""
+    eval_every: int = 100
+    """Steps between evaluations on the held-out tasks."""
+    held_out: int = 256
+    """Held-out tasks, the same for every run."""
+    lengths: tuple[int, ...] = (1, 2, 4, 8)
+    """Held-out tasks are also read with contexts this many times the longest that was trained."""
+    inference_rows: tuple[int, ...] = (40, 100, 500, 1000, 5000, 10000)
+    """Context rows at which fitting and reading are timed; none for no timing."""
+    query_rows: int = 100
+    """Query rows read at once in the timing."""
+    prior: str = "mixture"
+    """Where tasks come from: a prior that is made from the options --tasks.…"""
+    network: TabularConfig = field(default_factory=lambda: NETWORK)
+    tasks: PriorConfig = field(default_factory=lambda: TASKS)
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "seeds", "jobs", "batch_size", "eval_every", "held_out", "query_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
+        if not self.mechanisms:
+            raise ValueError("mechanisms is empty. Name at least one.")
+        if 1 not in self.lengths or min(self.lengths) < 1 or len(set(self.lengths)) < len(self.lengths):
+            raise ValueError(f"lengths is {self.lengths}. Give different whole numbers, 1 among them.")
+        if any(n < 2 for n in self.inference_rows):
+            raise ValueError(f"inference_rows is {self.inference_rows}. Give numbers of context rows from 2 on.")
+        if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
+            raise ValueError(f"device is {self.device!r}. Choose cpu or cuda.")
+        if self.network.max_classes < self.tasks.max_classes:
+            raise ValueError(
+                f"the tasks have up to {self.tasks.max_classes} classes, but the network tells {self.network.max_classes} apart. "
+                "Lower --tasks.max-classes or raise --network.max-classes."
+            )
+        self.training(0)    # its options are checked before hours of work
+
+    @property
+    def longest(self) -> int:
+        """The longest context that is trained."""
+        return round(self.tasks.max_context_share * self.tasks.max_seq_len)
+
+    @property
+    def n_query(self) -> int:
+        """Query rows of a held-out task."""
+        return max(8, self.tasks.max_seq_len - self.longest)
+
+    @property
+    def reference(self) -> str:
+        """The mechanism that the others are compared with."""
+        return next((name for name in self.mechanisms if name.lower() in ("softmax", "original")), self.mechanisms[0])
+
+    def training(self, seed: int) -> TrainingConfig:
+        """How the run of `seed` is trained, whatever its mechanism."""
+        free = self.optimizer == "schedulefree"
+        return TrainingConfig(
+            batch_size=self.batch_size,
+            num_steps=self.num_steps,
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            muon_learning_rate=self.muon_learning_rate,
+            weight_decay=0.01,
+            warmup_steps=100,
+            schedule="constant" if free else "cosine",
+            average_decay=0.0 if free else self.average_decay,
+            log_every=min(self.eval_every, max(1, self.num_steps // 20)),
+            eval_every=self.eval_every,
+            eval_batches=self.held_out,
+            device=self.device,
+            seed=seed,
+            n_workers=0,
+            n_threads=1,
+            save_minutes=1.0,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What the runs in one folder must have in common."""
+        from dataclasses import asdict
+
+        left_out = ("mechanisms", "seeds", "out", "jobs", "inference_rows", "query_rows")
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
