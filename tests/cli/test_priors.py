@@ -19,7 +19,7 @@ from openpfn.cli import main
 from openpfn.cli.priors import Generate
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
-from openpfn.priors_io.dump import PriorDumpDataLoader
+from openpfn.priors_io.dump import PriorDumpDataLoader, read_contents
 from openpfn.priors_io.stream import task_generator
 
 SMALL = ["--num_batches", "3", "--batch_size", "4", "--max_features", "3", "--max_seq_len", "16", "--max_classes", "3"]
@@ -211,3 +211,18 @@ def test_show_draws_a_prior_a_file_and_regression(tmp_path: Path) -> None:
     for name in ("p.png", "r.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert "d.h5" in (tmp_path / "f.svg").read_text() or len((tmp_path / "f.svg").read_text()) > 10_000
+
+
+def test_tasks_of_a_real_table_are_written_pictured_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = "--prior real_tables --table.source wine --table.total-rows 40 --table.train-rows 30 --table.num-features 6".split()
+    assert main(["priors", "generate", *table, "--num_batches", "3"]) == 0
+    contents = read_contents(tmp_path / "prior_3x8_40x6.h5")
+    assert (contents.n_tasks, contents.max_num_classes, set(contents.n_train)) == (24, 3, {30})
+    assert contents.attributes["header"]["prior_config"]["source"] == "wine"
+    assert main(["priors", "info", "prior_3x8_40x6.h5", "--n-tasks", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "drawn from real_tables with seed 0" in said
+    assert "total_rows = 40" in said
+    assert main(["priors", "show", *table, "--n-tasks", "2"]) == 0
+    assert (tmp_path / "prior.png").stat().st_size > 10_000

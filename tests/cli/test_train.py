@@ -69,6 +69,8 @@ def test_presets_are_changed_field_by_field():
         (["--dump", "nowhere.h5", *QUICK], "nowhere.h5"),
         (["--tasks.max-classes", "7", *QUICK], "tells 4 apart"),
         (["--resume"], "no checkpoint at"),
+        (["--prior", "real_tables", "--table.source", "digits", *QUICK], "the table has 10 classes, but the network tells 4 apart"),
+        (["--prior", "real_tables", "--table.source", "nowhere.csv", "--table.target", "y", *QUICK], "no file nowhere.csv"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(tmp_path, capsys, arguments, message):
@@ -82,6 +84,18 @@ def test_a_second_run_in_the_folder_is_refused(run, capsys):
     assert cli.main(["train", *QUICK, "--out", str(run)]) == 2
     assert "already holds a run" in capsys.readouterr().err
     assert cli.main(["train", *QUICK, "--out", str(run), "--overwrite"]) == 0
+
+
+TABLE = ["--prior", "real_tables", "--table.source", "wine", "--table.total-rows", "30", "--table.train-rows", "20"]
+
+
+def test_training_draws_from_a_real_table_and_resumes_on_it(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert cli.main(["train", *QUICK, *TABLE, "--out", str(folder)]) == 0
+    assert cli.main(["train", "--out", str(folder), "--resume", "--num-steps", "9"]) == 0
+    assert "trained 9 steps on 18 tasks" in capsys.readouterr().out
+    data = checkpoint.read_header(folder).provenance["data"]
+    assert (data["prior"], data["config"]["source"], data["config"]["total_rows"]) == ("real_tables", "wine", 30)
 
 
 def test_training_reads_a_dump_and_resumes_on_it(tmp_path, capsys):

@@ -79,8 +79,31 @@ def test_train_and_test_tasks_share_no_row_and_leave_none_out(table):
 
 def test_both_parts_hold_the_share_of_each_class(table):
     table["y"] = np.where(np.arange(200) < 20, "rare", "common")
-    assert made(table).y.bincount().tolist() == [126, 14]
-    assert made(table, part="test").y.bincount().tolist() == [54, 6]
+    prior = made(table)
+    counts = {part: prior.labels[rows].bincount().tolist() for part, rows in prior.rows_of_part.items()}
+    assert counts == {"train": [126, 14], "test": [54, 6]}
+
+
+class Listener(torch.nn.Module):
+    """Remembers the rows of the table that it is trained and evaluated on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.rows: dict[bool, set[int]] = {True: set(), False: set()}
+
+    def loss(self, batch: TaskBatch) -> torch.Tensor:
+        self.rows[torch.is_grad_enabled()] |= set(batch.latents["rows"].flatten().tolist())
+        return self.weight.square().sum()
+
+
+def test_a_network_is_evaluated_on_rows_that_training_never_sees(table):
+    settings = TrainingConfig(num_steps=3, batch_size=20, n_workers=0, save_checkpoint=False, eval_every=1, eval_batches=2)
+    model = train(made(table), Listener(), settings)
+    trained, evaluated = model.rows[True], model.rows[False]
+    assert len(trained) == 140
+    assert len(evaluated) == 60
+    assert not trained & evaluated
 
 
 def test_every_choice_of_rows_is_equally_likely():
@@ -235,8 +258,8 @@ def test_dumps_hold_the_tasks_of_both_parts(table, tmp_path):
             assert file["max_num_classes"][:] == [2]
         prior = made(table, part=part, num_features=4, split_seed=3)
         batches = list(PriorDumpDataLoader(path, 1, 500, shuffle=False))
-        heights = set(prior.numbers[:, 3].tolist()) | {float(v) for v in prior.numbers[:, 0]}
-        assert {float(v) for v in batches[0].x[..., 3].flatten()} <= heights
+        numbers = prior.numbers[prior.rows_of_part[part], 3]
+        assert set(batches[0].x[..., 3].flatten().tolist()) <= set(numbers.tolist())
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["test.h5", "train.h5"]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from openpfn.configs.prior import PriorConfig
+from openpfn.configs.real_table import RealTableConfig
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +80,8 @@ class Generate:
     """Replace the file if it exists."""
     config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=PriorConfig)
     """What the tasks look like."""
+    table: RealTableConfig = field(default_factory=RealTableConfig)
+    """For --prior real_tables."""
 
     def __post_init__(self) -> None:
         for name in ("num_batches", "batch_size", "jobs"):
@@ -89,8 +92,11 @@ class Generate:
 
     @property
     def path(self) -> Path:
-        config = self.config
-        automatic = f"prior_{self.num_batches}x{self.batch_size}_{config.max_seq_len}x{config.max_features}.h5"
+        return self.path_for(self.config.max_seq_len, self.config.max_features)
+
+    def path_for(self, most_rows: int, most_columns: int) -> Path:
+        """The file for tasks of at most so many rows and columns."""
+        automatic = f"prior_{self.num_batches}x{self.batch_size}_{most_rows}x{most_columns}.h5"
         return Path(automatic) if self.save_path is None else self.save_path
 
 
@@ -110,6 +116,8 @@ class Show:
     """Seed of the tasks."""
     config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=lambda: PriorConfig(max_features=12, max_seq_len=300))
     """What the tasks look like."""
+    table: RealTableConfig = field(default_factory=RealTableConfig)
+    """For --prior real_tables."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,8 @@ class Info:
     """Seed of the tasks."""
     config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=lambda: PriorConfig(max_features=12, max_seq_len=150))
     """What the tasks look like."""
+    table: RealTableConfig = field(default_factory=RealTableConfig)
+    """For --prior real_tables."""
 
 
 def main(argv: list[str]) -> int:
@@ -143,12 +153,13 @@ def main(argv: list[str]) -> int:
 
 
 def generate(options: Generate) -> None:
-    """Write the tasks, or those still missing, into `options.path`."""
+    """Write the tasks, or those still missing, into the file."""
     from openpfn.priors_io.dump import DumpWriter
     from openpfn.priors_io.stream import TaskStream
 
-    prior = _OnDevice(build(options.prior, options.config), options.device)
-    path, header = options.path, _header(options, prior)
+    prior = _OnDevice(build(options.prior, options.config, options.table), options.device)
+    header = _header(options, prior)
+    path = options.path_for(header.max_seq_len, header.max_features)
     writer = DumpWriter.resume(path, header) if options.resume else DumpWriter.create(path, header, replace=options.force)
     n_workers = 0 if options.jobs == 1 else options.jobs
     with writer as dump, TaskStream(prior, options.batch_size, seed=options.seed, n_workers=n_workers, start=dump.n_batches) as stream:
@@ -170,7 +181,7 @@ def show(options: Show) -> None:
 
     if not options.out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {options.out.parent} to write {options.out.name} into. Create it first.")
-    source = _Replay(options.dump, options.seed) if options.dump else build(options.prior, options.config)
+    source = _Replay(options.dump, options.seed) if options.dump else build(options.prior, options.config, options.table)
     tasks = [_drawn(source.sample(1, task_generator(options.seed, i))) for i in range(options.n_tasks)]
     origin = options.dump.name if options.dump else f"prior {options.prior}"
     tasks_figure(tasks, f"{options.n_tasks} tasks from {origin}").savefig(options.out, dpi=140)
@@ -184,7 +195,7 @@ def info(options: Info) -> None:
     from openpfn.priors_io.profile import profile_prior
     from openpfn.priors_io.stream import task_generator
 
-    source = _Replay(options.dump, options.seed) if options.dump else build(options.prior, options.config)
+    source = _Replay(options.dump, options.seed) if options.dump else build(options.prior, options.config, options.table)
     n_tasks = min(options.n_tasks, source.n_tasks) if isinstance(source, _Replay) else options.n_tasks
     if source.sample(1, task_generator(options.seed, 0)).n_classes is None:
         raise ValueError("these are regression tasks; the profile compares classifiers and needs tasks with classes.")
@@ -196,12 +207,13 @@ def info(options: Info) -> None:
     console.print(_profile_table(profile, str(options.dump or f"prior {options.prior}")))
 
 
-def build(name: str, config: PriorConfig) -> TaskPrior:
-    """The prior called `name`, made with `config`."""
+def build(name: str, config: PriorConfig, table: RealTableConfig) -> TaskPrior:
+    """The prior called `name`, made with `table` if it draws from a real table, else with `config`."""
     from openpfn.priors.base import TaskPrior
     from openpfn.registry import find
 
-    return find("priors", name, TaskPrior)(config)
+    found = find("priors", name, TaskPrior)
+    return found(table if found.config_class is RealTableConfig else config)
 
 
 class _Replay:
@@ -225,7 +237,8 @@ class _Replay:
         if "header" in contents.attributes:
             header = contents.attributes["header"]
             lines.append(f"drawn from {header['prior']} with seed {header['seed']} by OpenPFN {contents.attributes['openpfn_version']}")
-            changed = {k: v for k, v in header["prior_config"].items() if _json_value(getattr(PriorConfig(), k, None)) != v}
+            usual = RealTableConfig() if "total_rows" in header["prior_config"] else PriorConfig()
+            changed = {k: v for k, v in header["prior_config"].items() if _json_value(getattr(usual, k, None)) != v}
             lines += [f"{k} = {v}" for k, v in changed.items()]
         return "\n  ".join(lines)
 
@@ -253,14 +266,20 @@ def _header(options: Generate, prior: _OnDevice) -> DumpHeader:
     from openpfn.priors_io.dump import DumpHeader
     from openpfn.priors_io.stream import task_generator
 
+    made: Any = prior.prior
+    if made.config_class is RealTableConfig:
+        config, rows, columns, classes = made.config, made.config.total_rows, made.n_features, made.n_classes
+    else:
+        config = options.config
+        rows, columns, classes = config.max_seq_len, config.max_features, config.max_classes
     is_classification = prior.sample(1, task_generator(options.seed, 0)).n_classes is not None
     return DumpHeader(
-        max_seq_len=options.config.max_seq_len,
-        max_features=options.config.max_features,
+        max_seq_len=rows,
+        max_features=columns,
         batch_size=options.batch_size,
-        max_classes=options.config.max_classes if is_classification else None,
+        max_classes=classes if is_classification else None,
         prior=options.prior,
-        prior_config=asdict(options.config),
+        prior_config=asdict(config),
         seed=options.seed,
         device=options.device.partition(":")[0],
         missing="mean" if options.fill_missing else "nan",
@@ -280,7 +299,7 @@ def _write(dump: DumpWriter, stream: Any, options: Generate) -> None:
     )
     begun_with, began = dump.n_tasks, time.perf_counter()
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(str(options.path.name), total=options.num_batches, completed=dump.n_batches, speed="…")
+        bar = progress.add_task(dump.path.name, total=options.num_batches, completed=dump.n_batches, speed="…")
         while dump.n_batches < options.num_batches:
             dump.append(next(stream))
             speed = (dump.n_tasks - begun_with) / (time.perf_counter() - began)

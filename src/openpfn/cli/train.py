@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from openpfn.configs import PriorConfig, TabularConfig, TrainingConfig, preset
+from openpfn.configs import PriorConfig, RealTableConfig, TabularConfig, TrainingConfig, preset
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class TrainOptions:
     training: Annotated[TrainingConfig, tyro.conf.arg(name="")] = field(default_factory=TrainingConfig)
     model: TabularConfig = field(default_factory=TabularConfig)
     tasks: PriorConfig = field(default_factory=PriorConfig)
+    table: RealTableConfig = field(default_factory=RealTableConfig)
+    """For --prior real_tables."""
 
 
 def main(argv: list[str]) -> int:
@@ -68,7 +70,8 @@ def parse(argv: list[str]) -> TrainOptions:
     options = tyro.cli(TrainOptions, args=argv, default=default, prog="openpfn train")
     if options.attention_type is not None:
         options = replace(options, model=replace(options.model, attention_type=options.attention_type))
-    if options.dump is None and options.tasks.max_classes > options.model.max_classes:
+    is_synthetic = options.dump is None and config_class_of(options.prior) is not RealTableConfig
+    if is_synthetic and options.tasks.max_classes > options.model.max_classes:
         raise ValueError(
             f"the tasks have up to {options.tasks.max_classes} classes, but the network tells {options.model.max_classes} apart. "
             "Lower --tasks.max-classes or raise --model.max-classes."
@@ -92,8 +95,18 @@ def recorded(folder: Path) -> TrainOptions:
     options = TrainOptions(training=training, model=header.config, resume=True)
     if "dump" in data:
         return replace(options, dump=Path(data["dump"]))
-    tasks = checkpoint.from_json(PriorConfig, data.get("config", {}), header.path)
-    return replace(options, prior=data.get("prior", options.prior), tasks=tasks)
+    prior = data.get("prior", options.prior)
+    name = "table" if config_class_of(prior) is RealTableConfig else "tasks"
+    config = checkpoint.from_json(type(getattr(options, name)), data.get("config", {}), header.path)
+    return replace(options, prior=prior, **{name: config})
+
+
+def config_class_of(prior: str) -> type:
+    """The class of the configuration that the prior called `prior` is made with."""
+    from openpfn import registry
+    from openpfn.priors import TaskPrior
+
+    return registry.find("priors", prior, TaskPrior).config_class
 
 
 def run(options: TrainOptions) -> Any:
@@ -108,6 +121,12 @@ def run(options: TrainOptions) -> Any:
         tasks: Any = PriorDumpDataLoader(options.dump, None, config.batch_size, shuffle=True, seed=config.seed)
         data: dict[str, Any] = {"dump": str(options.dump)}
     else:
-        tasks = registry.find("priors", options.prior, TaskPrior)(options.tasks)
-        data = {"prior": options.prior, "config": asdict(options.tasks)}
+        chosen: Any = options.table if config_class_of(options.prior) is RealTableConfig else options.tasks
+        tasks = registry.find("priors", options.prior, TaskPrior)(chosen)
+        data = {"prior": options.prior, "config": asdict(chosen)}
+        if getattr(tasks, "n_classes", 0) > options.model.max_classes:
+            raise ValueError(
+                f"the table has {tasks.n_classes} classes, but the network tells {options.model.max_classes} apart. "
+                "Raise --model.max-classes."
+            )
     return train(tasks, options.model, config, resume_from=config.checkpoint_dir if options.resume else None, data_config=data)

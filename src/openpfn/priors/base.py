@@ -24,3 +24,10 @@ class TaskPrior(ABC):
     @abstractmethod
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         """`n_tasks` tasks, vectorised; all randomness comes from `generator`, on whose device they are made."""
+
+    def for_evaluation(self) -> TaskPrior:
+        """The prior whose tasks tell how good a network is that was trained on this one's.
+
+        It is this one where every task is new; a prior over a limited table keeps some of it apart.
+        """
+        return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,6 +44,8 @@ class RealTable(TaskPrior):
     Every class of a task has a context row where there is room, and every task has two classes: in a task whose rows happen to
     be all of one class, a row of another class takes a random row's place. `latents` tell each task's `rows` and `columns` of the table.
 
+    A network that trains on one part of the table is evaluated on the other.
+
     Raises ValueError for a table that is too small, has one class, or numbers to predict.
 
     >>> prior = RealTable(RealTableConfig("wine", total_rows=30, train_rows=20, num_features=5))
@@ -57,13 +60,12 @@ class RealTable(TaskPrior):
         config = config or RealTableConfig()
         whole = _table(config, table)
         self.config = config if table is None else replace(config, source=whole.name)
+        self.name = whole.name
         labels, self.classes = _labels(whole)
-        self.rows = torch.from_numpy(_rows_of_part(labels, config, whole.name))
-        values, names, self.categorical, self.coded = _columns(whole)
-        self.column_names = names
-        self.numbers = torch.from_numpy(values)[self.rows]
-        self.y = torch.from_numpy(labels)[self.rows]
-        self._check(whole.name)
+        values, self.column_names, self.categorical, self.coded = _columns(whole)
+        self.numbers, self.labels = torch.from_numpy(values), torch.from_numpy(labels)
+        self.rows_of_part = _rows_of_parts(labels, config, whole.name)
+        self._check()
 
     @property
     def n_features(self) -> int:
@@ -75,13 +77,21 @@ class RealTable(TaskPrior):
         """Classes of the table; a task may have fewer."""
         return len(self.classes)
 
+    def for_evaluation(self) -> RealTable:
+        """Tasks of the other part of the table."""
+        other = copy(self)
+        other.config = replace(self.config, part="test" if self.config.part == "train" else "train")
+        other._check()
+        return other
+
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         device, n_train = generator.device, self.config.train_rows
-        y = self.y.to(device)
+        rows_of_part = self.rows_of_part[self.config.part].to(device)
+        y = self.labels.to(device)[rows_of_part]
         rows = draw_without_replacement(n_tasks, self.config.total_rows, len(y), generator)
         rows = _two_classes_at_least(rows, y, generator)
         rows, labels = every_class_in_context(rows.unsqueeze(1), y[rows], n_train, self.n_classes)
-        rows = rows.squeeze(1)
+        rows = rows_of_part[rows.squeeze(1)]
         columns = self._draw_columns(n_tasks, generator)
         x = self.numbers.to(device)[rows.unsqueeze(2), columns.unsqueeze(1)]                # (B, N, D)
         x = torch.where(self.coded.to(device)[columns].unsqueeze(1), codes_of_context(x, n_train), x).contiguous()
@@ -91,7 +101,7 @@ class RealTable(TaskPrior):
         return TaskBatch(
             x=x, y=labels.float(), n_train=n_train, n_features=torch.full((n_tasks,), columns.shape[1], device=device),
             n_classes=n_classes, categorical=self.categorical.to(device)[columns],
-            latents={"rows": self.rows.to(device)[rows], "columns": columns},
+            latents={"rows": rows, "columns": columns},
         )  # fmt: skip
 
     def _draw_columns(self, n_tasks: int, generator: torch.Generator) -> Int[Tensor, "B D"]:
@@ -100,14 +110,14 @@ class RealTable(TaskPrior):
             return torch.rand(n_tasks, width, generator=generator, device=generator.device).argsort(1)[:, : self.n_features]
         return torch.arange(self.n_features, device=generator.device).repeat(n_tasks, 1)
 
-    def _check(self, name: str) -> None:
-        config = self.config
-        if len(self.rows) < config.total_rows:
+    def _check(self) -> None:
+        config, name, rows = self.config, self.name, self.rows_of_part[self.config.part]
+        if len(rows) < config.total_rows:
             raise ValueError(
-                f"the {config.part} part of {name} has {len(self.rows)} rows, but a task takes total_rows={config.total_rows}. "
+                f"the {config.part} part of {name} has {len(rows)} rows, but a task takes total_rows={config.total_rows}. "
                 "Lower total_rows (and train_rows), or change test_share."
             )
-        if len(self.y.unique()) < 2:
+        if len(self.labels[rows].unique()) < 2:
             raise ValueError(f"all rows in the {config.part} part of {name} are of one class: there is nothing to tell apart.")
         if self.n_features > len(self.column_names):
             raise ValueError(
@@ -162,13 +172,13 @@ def create_h5_prior_from_dataset(
         source=source, target=target, test_share=test_share, split_seed=seed, total_rows=total_rows, train_rows=train_rows,
         num_features=num_features, shuffle_columns_for_each_task=shuffle_columns_for_each_task,
     )  # fmt: skip
-    in_test = replace(config, part="test")
-    train, test = RealTable(config, table), RealTable(in_test, table)
+    train = RealTable(config, table)
+    test = train.for_evaluation()
     missing = "mean" if fill_missing else "nan"
     with ExitStack() as stack:
         unfinished = [_beside(path, stack) for path in paths]
-        _write(unfinished[0], train, config, num_tasks - n_test, seed, 0, missing)
-        _write(unfinished[1], test, in_test, n_test, seed, FIRST_TEST_BATCH, missing)
+        _write(unfinished[0], train, source, num_tasks - n_test, seed, 0, missing)
+        _write(unfinished[1], test, source, n_test, seed, FIRST_TEST_BATCH, missing)
         for path, written in zip(paths, unfinished, strict=True):
             os.replace(written, path)
     return paths
@@ -254,12 +264,13 @@ def _labels(table: Table) -> tuple[Int[np.ndarray, " T"], list[Any]]:
     return labels.astype(np.int64), list(classes)
 
 
-def _rows_of_part(labels: Int[np.ndarray, " T"], config: RealTableConfig, name: str) -> Int[np.ndarray, " P"]:
+def _rows_of_parts(labels: Int[np.ndarray, " T"], config: RealTableConfig, name: str) -> dict[str, Int[Tensor, "_"]]:
+    """The rows of the train and of the test part, in the table's order."""
     n_train = len(labels) - round(len(labels) * config.test_share)
     if not 0 < n_train < len(labels):
         raise ValueError(f"{name} has {len(labels)} rows: too few to keep a test_share of {config.test_share} apart.")
     train, test = stratified_split(labels, n_train, seed=config.split_seed)
-    return np.sort(train if config.part == "train" else test).astype(np.int64)
+    return {"train": torch.from_numpy(np.sort(train)), "test": torch.from_numpy(np.sort(test))}
 
 
 def _columns(table: Table) -> tuple[Float[np.ndarray, "T D"], list[str], Bool[Tensor, " D"], Bool[Tensor, " D"]]:
@@ -294,11 +305,11 @@ def _beside(path: Path, stack: ExitStack) -> Path:
     return unfinished
 
 
-def _write(path: Path, prior: RealTable, config: RealTableConfig, n_tasks: int, seed: int, first_batch: int, missing: Any) -> None:
+def _write(path: Path, prior: RealTable, source: str, n_tasks: int, seed: int, first_batch: int, missing: Any) -> None:
     size = min(TASKS_PER_BATCH, n_tasks)
     header = DumpHeader(
-        max_seq_len=config.total_rows, max_features=prior.n_features, batch_size=size, max_classes=prior.n_classes,
-        prior="real_tables", prior_config=asdict(config), seed=seed, missing=missing,
+        max_seq_len=prior.config.total_rows, max_features=prior.n_features, batch_size=size, max_classes=prior.n_classes,
+        prior="real_tables", prior_config=asdict(replace(prior.config, source=source)), seed=seed, missing=missing,
     )  # fmt: skip
     with DumpWriter.create(path, header, replace=True) as dump:
         while dump.n_tasks < n_tasks:

@@ -22,8 +22,8 @@ EVALUATION_START = 2**40
 class Evaluation:
     """Mean loss, accuracy and area under the ROC curve on `eval_batches` fixed batches.
 
-    The batches come from `source`, or, if that is None, from `prior`, in a part of its stream that training never
-    reaches. Raises ValueError if there is neither.
+    The batches come from `source`, or, if that is None, from `prior.for_evaluation()`, in a part of its stream that
+    training never reaches. Raises ValueError if there is neither.
     """
 
     def __init__(self, source: Iterable[TaskBatch] | None, prior: Any, config: TrainingConfig) -> None:
@@ -57,7 +57,8 @@ class Evaluation:
     def _all_batches(self) -> Iterable[TaskBatch]:
         if self.source is not None:
             return self.source
-        return TaskStream(self.prior, self.config.batch_size, seed=self.config.seed, n_workers=0, start=EVALUATION_START)
+        prior = self.prior.for_evaluation() if hasattr(self.prior, "for_evaluation") else self.prior
+        return TaskStream(prior, self.config.batch_size, seed=self.config.seed, n_workers=0, start=EVALUATION_START)
 
 
 def evaluate_batch(model: Any, batch: TaskBatch) -> tuple[float, float, Float[Tensor, " B"]]:
