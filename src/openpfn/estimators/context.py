@@ -26,21 +26,23 @@ class Context:
     """The context of one classification task, seen through the views of an ensemble.
 
     `labels` are class indices 0 … n_classes − 1. Views of the same width pass through the network as one batch
-    of tasks. States that do not fit into `memory_limit` bytes are computed anew for each prediction.
+    of tasks. States that do not fit into `memory_limit` bytes are computed anew for each prediction. A context that
+    came from a file without rows has none, only `groups` of views and their `states`.
     """
 
     def __init__(
         self,
         network: Network,
         members: list[Member],
-        rows: Float[np.ndarray, "n D"],
-        labels: Int[np.ndarray, " n"],
+        rows: Float[np.ndarray, "n D"] | None,
+        labels: Int[np.ndarray, " n"] | None,
         categorical: Bool[np.ndarray, " D"],
         n_classes: int,
         device: str,
         memory_limit: int | None,
     ) -> None:
         self.members, self.rows, self.labels, self.categorical = members, rows, labels, categorical
+        self.n_rows = 0 if rows is None else len(rows)
         self.n_classes, self.device, self.memory_limit = n_classes, device, memory_limit
         self.source, self.fingerprint = network.source, network.fingerprint
         self.network: Network | None = network
@@ -50,7 +52,8 @@ class Context:
     def read(self) -> Context:
         """Show the context to the network; `mean_log_probs` does so by itself where it was not yet done."""
         network = self.ready_network()
-        self.groups = self._grouped([View(member, self.rows, self.categorical) for member in self.members], network)
+        assert self.rows is not None, "a context without rows keeps its states"
+        self.groups = self._grouped([View.fit(member, self.rows, self.categorical) for member in self.members], network)
         kept = 0
         self.states = []
         for group in self.groups:
@@ -58,6 +61,16 @@ class Context:
             kept += nested_bytes(state)
             self.states.append(state if self._within_limit(kept) else None)
         return self
+
+    def resume(self, groups: list[list[View]], states: list[Any], n_rows: int) -> Context:
+        """Take up groups of views and their states, which another context of these rows had."""
+        self.groups, self.states, self.n_rows = groups, states, n_rows
+        return self
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the states that are kept."""
+        return nested_bytes(self.states)
 
     def mean_log_probs(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q k"]:
         """Log-probabilities of the classes, averaged over the views (they do not sum to one)."""
@@ -89,18 +102,33 @@ class Context:
         return self.network
 
     def __getstate__(self) -> dict[str, Any]:
-        """Weights from a checkpoint and states are left out of pickles and copies: both come back when needed."""
-        state = self.__dict__ | {"groups": None, "states": []}
+        """Weights from a checkpoint and states are left out of pickles and copies: both come back when needed.
+
+        Without rows the states cannot come back: they stay.
+        """
+        state = self.__dict__ | ({} if self.rows is None else {"groups": None, "states": []})
         if self.source is not None:
             state["network"] = None
         return state
 
+    def example_state(self, group: list[View]) -> Any:
+        """A state of the same make as that of `group`, of two rows of zeros."""
+        labels = np.stack([view.show_classes(np.arange(2), self.n_classes) for view in group])
+        return self._show(np.zeros((len(group), 2, group[0].width), dtype=np.float32), labels, group, self.ready_network())
+
     def _summarize(self, group: list[View], network: Network) -> Any:
+        assert self.rows is not None
+        assert self.labels is not None
         labels = np.stack([view.show_classes(self.labels, self.n_classes) for view in group])
+        return self._show(np.stack([view(self.rows) for view in group]), labels, group, network)
+
+    def _show(
+        self, rows: Float[np.ndarray, "B n V"], labels: Int[np.ndarray, "B n"], group: list[View], network: Network
+    ) -> Any:
         batch = TaskBatch(
-            x=torch.from_numpy(np.stack([view(self.rows) for view in group])),
+            x=torch.from_numpy(rows),
             y=torch.from_numpy(labels.astype(np.float32)),
-            n_train=len(self.labels),
+            n_train=labels.shape[1],
             n_classes=torch.full((len(group),), self.n_classes),
             categorical=torch.from_numpy(np.stack([view.categorical for view in group])),
         )
@@ -120,7 +148,7 @@ class Context:
         groups: list[list[View]] = []
         for width, same in groupby(sorted(views, key=lambda view: view.width), key=lambda view: view.width):
             alike = list(same)
-            size = self._cells(network, width) // ((width + 1) * len(self.rows))
+            size = self._cells(network, width) // ((width + 1) * self.n_rows)
             size = min(max(size, 1), len(alike))
             groups += [alike[start : start + size] for start in range(0, len(alike), size)]
         return groups
@@ -133,7 +161,7 @@ class Context:
 
     def _cells(self, network: Network, width: int) -> int:
         """How many cells may pass through the network at once."""
-        within = 2**62 if self.memory_limit is None else self.memory_limit // network.bytes_per_cell(width, len(self.rows))
+        within = 2**62 if self.memory_limit is None else self.memory_limit // network.bytes_per_cell(width, self.n_rows)
         return min(within, CELLS_PER_PASS) if network.device.type == "cpu" else within
 
     def _within_limit(self, n_bytes: int) -> bool:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import ndtri
+
+from openpfn.estimators.transforms import NormalScores, PrincipalComponents, SoftClip, Standardise, Transform
 
 Variant = Literal["plain", "normal", "squashed", "rotated"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 """How a member sees the columns: as they are; as normal scores of their ranks, categories coded by frequency;
 softly clipped around the median; as they are plus their principal components."""
-
-MAX_COMPONENTS = 8
-"""Principal components that the rotated view adds at most."""
+TRANSFORMS: dict[Variant, tuple[Any, ...]] = {
+    "plain": (Standardise,),
+    "normal": (Standardise, NormalScores),
+    "squashed": (Standardise, SoftClip),
+    "rotated": (Standardise, PrincipalComponents),
+}
+"""What each variant applies, in turn."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +51,24 @@ def draw_members(n_members: int, n_classes: int, seed: int) -> list[Member]:
 class View:
     """A member fitted to context rows: turns rows of the table into what the network reads."""
 
-    def __init__(self, member: Member, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> None:
-        self.member = member
-        self.transforms: list[Any] = [Standardise(context)]
-        columns = self.transforms[0](context)
-        if member.variant == "normal":
-            self.transforms.append(NormalScores(columns, categorical))
-        elif member.variant == "squashed":
-            self.transforms.append(SoftClip(columns, categorical))
-        elif member.variant == "rotated":
-            self.transforms.append(PrincipalComponents(columns))
-        n_added = self._apply(context[:1]).shape[1] - context.shape[1]
-        self.categorical = np.concatenate([categorical, np.zeros(n_added, dtype=bool)])
-        n_columns = len(self.categorical)
-        self.order = np.arange(n_columns) if member.seed is None else np.random.default_rng(member.seed).permutation(n_columns)
-        self.categorical = self.categorical[self.order]
+    def __init__(
+        self, member: Member, transforms: list[Transform], order: Int[np.ndarray, " V"], categorical: Bool[np.ndarray, " V"]
+    ) -> None:
+        self.member, self.transforms, self.order, self.categorical = member, transforms, order, categorical
+
+    @classmethod
+    def fit(cls, member: Member, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> View:
+        """`member`, having seen the context rows; `categorical` marks the columns of category codes."""
+        transforms: list[Transform] = []
+        shown = context
+        for kind in TRANSFORMS[member.variant]:
+            if transforms:
+                shown = transforms[-1](shown)
+            transforms.append(kind.fit(shown, categorical))
+        n_columns = transforms[-1](shown[:1]).shape[1]
+        order = np.arange(n_columns) if member.seed is None else np.random.default_rng(member.seed).permutation(n_columns)
+        flags = np.concatenate([categorical, np.zeros(n_columns - len(categorical), dtype=bool)])
+        return cls(member, transforms, order, flags[order])
 
     @property
     def width(self) -> int:
@@ -68,12 +77,9 @@ class View:
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
         """`rows` as the network sees them."""
-        return self._apply(rows)[:, self.order].astype(np.float32)
-
-    def _apply(self, rows: np.ndarray) -> np.ndarray:
         for transform in self.transforms:
             rows = transform(rows)
-        return rows
+        return rows[:, self.order].astype(np.float32)
 
     def show_classes(self, y: Int[np.ndarray, " n"], n_classes: int) -> Int[np.ndarray, " n"]:
         """Canonical class indices as this member shows them to the network."""
@@ -83,84 +89,20 @@ class View:
         """Where in the network's answer each canonical class stands."""
         return (np.arange(n_classes) + self.member.shift) % n_classes
 
+    def thinned(self, most: int) -> View:
+        """The same view, holding at most `most` single values of each column of numbers."""
+        return View(self.member, [transform.thinned(most) for transform in self.transforms], self.order, self.categorical)
 
-class Standardise:
-    """(x − mean) / standard deviation in double precision: offsets such as timestamps would drown the differences in single."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that was fitted, by name."""
+        fitted = {f"{i}.{name}": array for i, transform in enumerate(self.transforms) for name, array in transform.arrays().items()}
+        return fitted | {"order": self.order, "categorical": self.categorical}
 
-    LARGEST = 1e6
-
-    def __init__(self, context: Float[np.ndarray, "n D"]) -> None:
-        largest = np.nanmax(np.abs(context), axis=0, initial=0.0)
-        self.unit = np.where(largest > 0, largest, 1.0)             # keeps the squares of huge values finite
-        scaled = context / self.unit
-        present = ~np.isnan(scaled)
-        n_present = np.maximum(present.sum(axis=0), 1)
-        self.mean = np.where(present, scaled, 0).sum(axis=0) / n_present
-        variance = np.where(present, (scaled - self.mean) ** 2, 0).sum(axis=0) / n_present
-        self.std = np.where(variance > 1e-24, np.sqrt(variance), 1.0)
-
-    def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
-        # a query value may be astronomically far from the context's: the network only needs to know "far"
-        return np.clip((rows / self.unit - self.mean) / self.std, -self.LARGEST, self.LARGEST)
-
-
-class NormalScores:
-    """Standard normal quantiles of the mid-ranks among the context; category codes become ranks of their frequency."""
-
-    def __init__(self, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> None:
-        self.columns = [_NormalScore(values, bool(flag)) for values, flag in zip(context.T, categorical, strict=True)]
-
-    def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
-        return np.stack([column(values) for column, values in zip(self.columns, rows.T, strict=True)], axis=1)
-
-
-class _NormalScore:
-    def __init__(self, context: Float[np.ndarray, " n"], is_code: bool) -> None:
-        self.known, counts = np.unique(context[~np.isnan(context)], return_counts=True)
-        if is_code:
-            order = np.lexsort((self.known, counts))
-            self.score = np.empty(len(order))
-            self.score[order] = np.arange(len(order))
-        else:
-            below = np.concatenate([[0], counts.cumsum()[:-1]])
-            self.score = ndtri((below + counts / 2) / max(counts.sum(), 1))
-
-    def __call__(self, values: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        if len(self.known) == 0:
-            return np.full_like(values, np.nan)
-        return np.where(np.isnan(values), np.nan, np.interp(values, self.known, self.score))
-
-
-class SoftClip:
-    """u / √(1 + (u/3)²), u the distance to the median in robust standard deviations: outliers keep their order, not their weight."""
-
-    def __init__(self, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> None:
-        low, self.median, high = _quantiles(context, (0.25, 0.5, 0.75))
-        spread = (high - low) / 1.349                               # the standard deviation of a normal column
-        self.spread = np.where(spread > 1e-12, spread, 1.0)
-        self.untouched = categorical
-
-    def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
-        u = (rows - self.median) / self.spread
-        return np.where(self.untouched, rows, u / np.sqrt(1 + (u / 3) ** 2))
-
-
-class PrincipalComponents:
-    """The columns followed by their first principal components (missing values at the mean)."""
-
-    def __init__(self, context: Float[np.ndarray, "n D"]) -> None:
-        filled = np.nan_to_num(context)
-        values, vectors = np.linalg.eigh(filled.T @ filled)
-        n_components = min(MAX_COMPONENTS, int((values > 1e-9 * max(values.max(), 1e-300)).sum()))
-        directions = vectors[:, ::-1][:, :n_components]             # (D, components), largest variance first
-        largest = np.abs(directions).argmax(axis=0)
-        self.directions = directions * np.sign(directions[largest, np.arange(n_components)])
-
-    def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
-        return np.concatenate([rows, np.nan_to_num(rows) @ self.directions], axis=1)
-
-
-def _quantiles(context: Float[np.ndarray, "n D"], q: tuple[float, ...]) -> Float[np.ndarray, "q D"]:
-    """Quantiles of each column's present values; 0 for a column without any."""
-    filled = np.where(np.isnan(context).all(axis=0), 0.0, context)
-    return np.nanquantile(filled, q, axis=0)
+    @classmethod
+    def from_arrays(cls, member: Member, arrays: Mapping[str, np.ndarray]) -> View:
+        """The view of `member` whose `arrays()` these were."""
+        transforms = []
+        for i, kind in enumerate(TRANSFORMS[member.variant]):
+            own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{i}.")}
+            transforms.append(kind(**own))
+        return cls(member, transforms, arrays["order"], arrays["categorical"])

@@ -29,6 +29,15 @@ class ColumnStatistics(NamedTuple):
     """Which column each cell also embeds, per further shift; None without column grouping."""
     categorical: Float[Tensor, "B D"] | None
 
+    def thinned(self, most: int) -> ColumnStatistics:
+        """These statistics with at most `most` of the sorted values per column: those in the middle of as many equal shares."""
+        if self.sorted is None or self.sorted.shape[2] <= most:
+            return self
+        middle = (torch.arange(most, device=self.mean.device) + 0.5) / most
+        places = (middle * self.n_present[:, :, None]).long()               # (B, D, most)
+        n_present = torch.where(self.n_present > 0, float(most), 0.0)
+        return self._replace(sorted=self.sorted.gather(2, places), n_present=n_present)
+
 
 class CellEncoder(nn.Module):
     """Embeds the cells of the input columns: one linear map of features of the standardised value."""

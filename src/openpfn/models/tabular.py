@@ -29,6 +29,10 @@ class TableState(NamedTuple):
     n_context: int
     n_classes: Int[Tensor, " B"] | None
 
+    def thinned(self, most: int) -> TableState:
+        """This state with at most `most` single values of each column; ranks are then known to half of 1 / `most`."""
+        return self._replace(statistics=self.statistics.thinned(most))
+
 
 class TabularPFN(nn.Module):
     """The two-way table network (after Hollmann et al. 2025): each cell is a token; columns attend, rows attend.
