@@ -13,9 +13,18 @@ import pytest
 import torch
 from matplotlib import pyplot
 
-from openpfn import PriorDumpDataLoader, RealTableConfig, TabularConfig, TrainingConfig, create_h5_prior_from_dataset, plot_metric, train
+from openpfn import (
+    PriorConfig,
+    PriorDumpDataLoader,
+    RealTableConfig,
+    TabularConfig,
+    TrainingConfig,
+    create_h5_prior_from_dataset,
+    plot_metric,
+    train,
+)
 from openpfn.batch import TaskBatch
-from openpfn.priors.mixture import MixturePrior, PriorConfig
+from openpfn.priors.mixture import MixturePrior
 from openpfn.priors.real_tables import RealTable, codes_of_context, draw_without_replacement
 from openpfn.priors_io.dump import read_contents
 from openpfn.tables.encode import TableEncoder
