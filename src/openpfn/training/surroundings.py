@@ -16,8 +16,10 @@ import torch
 
 from openpfn.configs.training import TrainingConfig
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's numbers of two parameters, from malloc.h."""
+LARGEST_KEPT = 2**25
+"""Bytes of the largest arrays that come from memory that is kept: glibc allows no more."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -52,14 +54,14 @@ def torch_settings(config: TrainingConfig) -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Have glibc keep what it frees, for the rest of the process; nothing elsewhere.
 
-    By default it gives every large array back to the system and asks for new pages at the next one: a training step on
-    a CPU then spends up to a third of its time on page faults.
+    By default it gives memory back to the system at the end of each training step and asks for new pages in the next one:
+    a step on a CPU then spends up to a third of its time on page faults.
     """
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)       # musl has none
     if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
