@@ -41,13 +41,13 @@ def compare(config: AttentionConfig) -> dict[str, str]:
 
 
 def check_mechanisms(config: AttentionConfig) -> None:
-    """Build every network once. Raises ValueError for unknown names, and for two names of one mechanism."""
+    """Build the prior and every network once. Raises ValueError for unknown names, and for two names of one mechanism."""
     from openpfn import registry
     from openpfn.attention.base import RowAttention
-    from openpfn.benchmark.compare_tasks import make_prior
+    from openpfn.benchmark.compare_tasks import TaskSource
     from openpfn.benchmark.compare_timing import network
 
-    make_prior(config)
+    TaskSource(config).with_longest_contexts()
     known: dict[type, str] = {}
     for name in config.mechanisms:
         found = registry.find("attention", name, RowAttention)

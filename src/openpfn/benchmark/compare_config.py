@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from openpfn.configs import PriorConfig, TabularConfig, TrainingConfig
+from openpfn.configs.real_table import RealTableConfig
 
 NETWORK = TabularConfig(d_model=32, n_heads=4, n_layers=3, d_mlp=64, max_classes=3)
 TASKS = PriorConfig(min_features=2, max_features=8, max_seq_len=96, max_classes=3, min_context_share=2 / 3, max_context_share=2 / 3)
+TABLE = RealTableConfig(shuffle_columns_for_each_task=True, shuffle_classes_for_each_task=True)
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ class AttentionConfig:
     query_rows: int = 100
     """Query rows read at once in the timing."""
     prior: str = "mixture"
-    """Where tasks come from: a prior that is made from the options --tasks.…"""
+    """Where tasks come from: a file name in `openpfn.priors`, an alias, or "module:Class"."""
     network: TabularConfig = field(default_factory=lambda: NETWORK)
     tasks: PriorConfig = field(default_factory=lambda: TASKS)
+    table: RealTableConfig = field(default_factory=lambda: TABLE)
+    """For --prior real_tables, whose held-out tasks take rows that no training task has."""
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "seeds", "jobs", "batch_size", "eval_every", "held_out", "query_rows"):
@@ -66,22 +70,7 @@ class AttentionConfig:
             raise ValueError(f"inference_rows is {self.inference_rows}. Give numbers of context rows from 2 on.")
         if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
             raise ValueError(f"device is {self.device!r}. Choose cpu or cuda.")
-        if self.network.max_classes < self.tasks.max_classes:
-            raise ValueError(
-                f"the tasks have up to {self.tasks.max_classes} classes, but the network tells {self.network.max_classes} apart. "
-                "Lower --tasks.max-classes or raise --network.max-classes."
-            )
         self.training(0)    # its options are checked before hours of work
-
-    @property
-    def longest(self) -> int:
-        """The longest context that is trained."""
-        return round(self.tasks.max_context_share * self.tasks.max_seq_len)
-
-    @property
-    def n_query(self) -> int:
-        """Query rows of a held-out task."""
-        return max(8, self.tasks.max_seq_len - self.longest)
 
     @property
     def reference(self) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from openpfn.benchmark import page
 from openpfn.benchmark.compare_results import Comparison, after_equal_steps, after_equal_time, length_changes, mean_and_error, summary
+from openpfn.benchmark.compare_tasks import TaskSource
 from openpfn.benchmark.compare_worker import LOGISTIC, replace_text
 from openpfn.benchmark.page import Field, Line
 from openpfn.plots import attention_report as draw
@@ -22,8 +23,12 @@ CURVES = {"loss": "training loss", "eval_loss": "held-out log-loss", "eval_auc":
 
 
 def write_report(results: Comparison, out: Path, failed: Mapping[str, str] | None = None) -> Path:
-    """Write the report to `out`, whole or not at all; `failed` says which jobs failed, and why."""
-    replace_text(out, Report(results, failed or {}).html())
+    """Write the report to `out`, whole or not at all, and overview.png beside it; `failed` says which jobs failed, and why."""
+    report = Report(results, failed or {})
+    replace_text(out, report.html())
+    figure = report.overview()
+    figure.set_facecolor("white")
+    figure.savefig(out.with_name("overview.png"), dpi=150)
     return out
 
 
@@ -35,6 +40,9 @@ class Report:
         self.names = results.mechanisms
         logistic = results.lengths[results.lengths["mechanism"] == LOGISTIC]
         self.logistic = logistic[logistic["length"] == 1][["auc", "log_loss"]].mean() if len(logistic) else None
+        self.methods = [*self.names, *([LOGISTIC] if self.logistic is not None else [])]
+        source = TaskSource(self.config)
+        self.longest, self.n_columns = source.longest, source.max_features
         self.look = draw.mechanism_styles(self.names, None if self.logistic is None else LOGISTIC)
         self.steps = summary(after_equal_steps(results), self.names, self.config.reference)
         self.is_timed = set(self.names) <= set(results.step_seconds)
@@ -54,6 +62,17 @@ class Report:
         subtitle = f"{len(self.names)} mechanisms · {n_runs} of {n_asked} runs of {self.config.num_steps} steps · {when}"
         return page.page("Attention between rows", subtitle, [(anchor, title) for anchor, title, _ in sections], body)
 
+    def overview(self) -> Any:
+        """One figure of the most important panels."""
+        panels = [self._training_panel("eval_auc")]
+        if self.is_timed:
+            panels.append(self._training_panel("eval_auc", against_time=True))
+        if len(self.config.lengths) > 1:
+            panels.append(self._length_panel("log_loss"))
+        if len(self.results.inference):
+            panels += self._inference_panels()
+        return draw.curve_panels(panels, self.look, label="overview")
+
     def _equal_steps(self) -> str:
         leader = str(self.steps["auc"].idxmax())
         words = f"After {self.config.num_steps} steps **{leader}** has the largest ROC AUC on {self.config.held_out} held-out tasks, "
@@ -61,8 +80,7 @@ class Report:
         if self.logistic is not None:
             words += f" Logistic regression, fitted to each task, has {self.logistic['auc']:.4f}."
         pieces = [page.prose(words, "lede"), self._scores(self.steps)]
-        curves = {title: {n: self._history(n, column, 1.0) for n in self.names} for column, title in CURVES.items()}
-        figure = draw.curve_panels(self._with_logistic(curves), self.look, "step", label="steps")
+        figure = draw.curve_panels([self._training_panel(column) for column in CURVES], self.look, label="steps")
         caption = "Means over the seeds with a band of one standard error; the axes leave out the first fifth of the training."
         return "".join(pieces) + page.picture(svg(figure), caption)
 
@@ -76,14 +94,9 @@ class Report:
             "The learning rate of the others has not come to its end then."
         )
         table = self._scores(summary(timed, self.names, self.config.reference), {"steps": {n: f"{steps[n]:.0f}" for n in self.names}})
-        unit, per_unit = ("minutes", 60.0) if seconds > 120 else ("seconds", 1.0)
-        curves = {
-            title: {n: self._history(n, column, self.results.step_seconds[n] / per_unit) for n in self.names}
-            for column, title in CURVES.items()
-        }
-        figure = draw.curve_panels(self._with_logistic(curves), self.look, f"{unit} of training", label="time")
+        figure = draw.curve_panels([self._training_panel(column, against_time=True) for column in CURVES], self.look, label="time")
         caption = (
-            "The same curves against time: steps × the time of a step, which is measured in turns, so that other work on the machine "
+            "The curves against time: steps × the time of a step, which is measured in turns, so that other work on the machine "
             "hits all alike."
         )
         return page.prose(words) + table + page.picture(svg(figure), caption)
@@ -130,39 +143,34 @@ class Report:
         return text + (self._inference() if len(self.results.inference) else "")
 
     def _inference(self) -> str:
+        panels = self._inference_panels()
+        figure = draw.curve_panels(panels, self.look, label="inference")
+        sizes = sorted(self.results.inference["n_context"].unique())
+        caption = "The context is fitted once; query rows read the state that it leaves."
+        pieces = [page.subheading("Inference"), page.picture(svg(figure), caption)]
+        for panel in panels:
+            lines = [Line([Field(n), *(Field(f"{v:.3g}") for v in curve[1])]) for n, curve in panel.curves.items()]
+            pieces.append(page.folded(panel.title, page.table(["context rows", *(f"{s:,.0f}" for s in sizes)], lines)))
+        return "".join(pieces)
+
+    def _inference_panels(self) -> list[draw.Panel]:
         frame = self.results.inference
-        panels: dict[str, dict[str, draw.Curve]] = {}
-        reading = f"read {self.config.query_rows} rows in ms"
-        units = {"fit": ("fit in ms", 1e3), "read": (reading, 1e3), "state_bytes": ("state in MB", 1e-6)}
-        for column, (title, factor) in units.items():
-            panels[title] = {}
+        reading = f"read {self.config.query_rows} rows, ms"
+        panels = []
+        for column, title, factor in (("fit", "fit a context, ms", 1e3), ("read", reading, 1e3), ("state_bytes", "state, MB", 1e-6)):
+            curves = {}
             for n in self.names:
                 own = frame[frame["mechanism"] == n].sort_values("n_context")
                 values = factor * own[column].to_numpy(dtype=float)
-                panels[title][n] = (own["n_context"].to_numpy(dtype=float), values, np.full(len(own), np.nan))
-        figure = draw.curve_panels(panels, self.look, "context rows", label="inference", log_x=True, log_y=True, marks=True)
-        sizes = sorted(frame["n_context"].unique())
-        caption = "The context is fitted once; query rows read the state that it leaves."
-        pieces = [page.subheading("Inference"), page.picture(svg(figure), caption)]
-        for title, curves in panels.items():
-            lines = [Line([Field(n), *(Field(f"{v:.3g}") for v in curves[n][1])]) for n in self.names if len(curves[n][1]) == len(sizes)]
-            pieces.append(page.folded(title[0].upper() + title[1:], page.table(["context rows", *(f"{s:,.0f}" for s in sizes)], lines)))
-        return "".join(pieces)
+                curves[n] = (own["n_context"].to_numpy(dtype=float), values, np.full(len(own), np.nan))
+            panels.append(draw.Panel(title, "context rows", curves, log_x=True, log_y=True, marks=True))
+        return panels
 
     def _lengths(self) -> str:
-        methods = [*self.names, *([LOGISTIC] if self.logistic is not None else [])]
-        changes = {metric: length_changes(self.results, metric) for metric in ("log_loss", "auc")}
+        losses = length_changes(self.results).set_index(["mechanism", "length"])
         lengths = sorted(self.config.lengths)
-        panels: dict[str, dict[str, draw.Curve]] = {}
-        for metric, frame in changes.items():
-            own = {n: frame[frame["mechanism"] == n].sort_values("length") for n in methods}
-            panels[f"held-out {TITLES[metric]}"] = {
-                n: (self.config.longest * rows["length"].to_numpy(dtype=float), rows["mean"].to_numpy(), rows["error"].to_numpy())
-                for n, rows in own.items()
-            }
-        losses = changes["log_loss"].set_index(["mechanism", "length"])
         lines = []
-        for n in methods:
+        for n in self.methods:
             fields = [Field(n)]
             for length in lengths:
                 row: Any = losses.loc[(n, length)]
@@ -170,17 +178,26 @@ class Report:
                 small = "" if length == 1 else f"{row['change']:+.4f} {_error(row['change_error'])}"
                 fields.append(Field(f"{row['mean']:.4f}", small, "bad" if worse else ""))
             lines.append(Line(fields))
-        head = ["log-loss", *(f"{self.config.longest * length:,} rows" for length in lengths)]
+        head = ["log-loss", *(f"{self.longest * length:,} rows" for length in lengths)]
         note = (
-            f"The networks were trained with at most {self.config.longest} context rows. Under each value its difference to that length, "
+            f"The networks were trained with at most {self.longest} context rows. Under each value its difference to that length, "
             "with the standard error over seeds; coloured where the log-loss rises by more than two of them. "
             "The tasks and query rows are the same at every length."
         )
         text = page.table(head, lines) + page.prose(note, "faint")
         if len(lengths) < 2:
             return text
-        figure = draw.curve_panels(panels, self.look, "context rows", label="lengths", log_x=True, marks=True)
+        figure = draw.curve_panels([self._length_panel(metric) for metric in ("log_loss", "auc")], self.look, label="lengths")
         return page.picture(svg(figure), "Held-out tasks with longer contexts than were trained.") + text
+
+    def _length_panel(self, metric: str) -> draw.Panel:
+        frame = length_changes(self.results, metric)
+        own = {n: frame[frame["mechanism"] == n].sort_values("length") for n in self.methods}
+        curves = {
+            n: (self.longest * rows["length"].to_numpy(dtype=float), rows["mean"].to_numpy(), rows["error"].to_numpy())
+            for n, rows in own.items()
+        }
+        return draw.Panel(f"held-out {TITLES[metric]}", "context rows", curves, log_x=True, marks=True)
 
     def _failures(self) -> str:
         lines = [Line([Field(name), Field(reason[:300], style="words")]) for name, reason in self.failed.items()]
@@ -193,14 +210,27 @@ class Report:
             f"{config.batch_size}; a seed decides their order and the initial weights, alike for all mechanisms. The held-out tasks come "
             "from a part of the prior's stream that no training reaches; a task whose shortest context lacks one of its classes stays out. "
             "ROC AUC is the mean over classes of each against the rest. Every process has one thread. Fitting and reading are timed with "
-            f"{config.tasks.max_features} columns and fresh weights."
+            f"{self.n_columns} columns and fresh weights."
         )
         network = {k: v for k, v in vars(config.network).items() if k != "attention_type"}
         pieces = [page.prose(words)]
-        for title, values in (("Network", network), ("Tasks", vars(config.tasks)), ("Training", vars(config.training(0)))):
+        for title, values in (("Network", network), ("Tasks", vars(TaskSource(config).config)), ("Training", vars(config.training(0)))):
             lines = [Line([Field(name), Field(str(value), style="words")]) for name, value in values.items()]
             pieces.append(page.folded(title, page.table(["option", "value"], lines)))
         return "".join(pieces)
+
+    def _training_panel(self, column: str, against_time: bool = False) -> draw.Panel:
+        """One of `CURVES` against steps or time, with a level line for logistic regression where it has a value."""
+        slowest = self.config.num_steps * max(self.results.step_seconds.values(), default=0.0)
+        unit, per_unit = ("minutes", 60.0) if slowest > 120 else ("seconds", 1.0)
+        curves = {
+            n: self._history(n, column, self.results.step_seconds[n] / per_unit if against_time else 1.0) for n in self.names
+        }
+        metric = {"eval_loss": "log_loss", "eval_auc": "auc"}.get(column)
+        if self.logistic is not None and metric is not None:
+            ends = np.array([0.0, max(float(x.max()) for x, _, _ in curves.values())])
+            curves[LOGISTIC] = (ends, np.full(2, float(self.logistic[metric])), np.full(2, np.nan))
+        return draw.Panel(CURVES[column], f"{unit} of training" if against_time else "step", curves)
 
     def _history(self, name: str, column: str, unit: float) -> draw.Curve:
         """Places (steps × `unit`), means over seeds and standard errors of one column of the histories."""
@@ -208,16 +238,6 @@ class Report:
         wide = pd.concat(own, axis=1).dropna()
         found = np.array([mean_and_error(row) for row in wide.to_numpy(dtype=float)]).reshape(-1, 2)
         return wide.index.to_numpy(dtype=float) * unit, found[:, 0], found[:, 1]
-
-    def _with_logistic(self, curves: dict[str, dict[str, draw.Curve]]) -> dict[str, dict[str, draw.Curve]]:
-        """The same with a level line for logistic regression where it has a value."""
-        if self.logistic is None:
-            return curves
-        for column, metric in (("eval_loss", "log_loss"), ("eval_auc", "auc")):
-            panel = curves[CURVES[column]]
-            ends = np.array([0.0, max(float(x.max()) for x, _, _ in panel.values())])
-            panel[LOGISTIC] = (ends, np.full(2, float(self.logistic[metric])), np.full(2, np.nan))
-        return curves
 
 
 def _error(value: float) -> str:

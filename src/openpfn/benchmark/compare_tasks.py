@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from itertools import islice
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -15,6 +16,7 @@ from openpfn import registry
 from openpfn.batch import TaskBatch
 from openpfn.benchmark.compare_config import AttentionConfig
 from openpfn.configs import PriorConfig
+from openpfn.configs.real_table import RealTableConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.priors_io.dump import DumpHeader, DumpWriter
 from openpfn.priors_io.stream import TaskStream
@@ -26,23 +28,70 @@ HELD_OUT_START = 2**41
 """Index of the first held-out batch in the prior's stream, far beyond any training batch."""
 BATCH = 32
 """Held-out tasks that are read together."""
+MOST_DRAWN = 50
+"""Held-out tasks that are drawn for one that is kept, at most."""
+
+
+class TaskSource:
+    """The prior that a comparison trains on, and the shape of its tasks.
+
+    Raises ValueError for a prior made from other options than --tasks.… or --table.…, and for more classes than the network has.
+    """
+
+    def __init__(self, config: AttentionConfig) -> None:
+        self.name, self.lengths = config.prior, config.lengths
+        self.found = registry.find("priors", config.prior, TaskPrior)
+        if self.found.config_class is RealTableConfig:
+            self.config: Any = config.table
+            self.n_rows, self.longest = config.table.total_rows, config.table.train_rows
+        elif self.found.config_class is PriorConfig:
+            self.config = config.tasks
+            self.n_rows, self.longest = config.tasks.max_seq_len, round(config.tasks.max_context_share * config.tasks.max_seq_len)
+        else:
+            raise ValueError(
+                f"the prior {config.prior!r} is made from a {self.found.config_class.__name__}, which a comparison cannot give it. "
+                "Choose one that is made from a PriorConfig, such as mixture, or real_tables."
+            )
+        self.prior: Any = self.found(self.config)
+        self.max_features = getattr(self.prior, "n_features", config.tasks.max_features)
+        self.max_classes = getattr(self.prior, "n_classes", config.tasks.max_classes)
+        if self.max_classes > config.network.max_classes:
+            raise ValueError(
+                f"the tasks have up to {self.max_classes} classes, but the network tells {config.network.max_classes} apart. "
+                "Raise --network.max-classes, or draw tasks with fewer."
+            )
+
+    def with_longest_contexts(self) -> TaskPrior:
+        """The prior of the held-out tasks: the greatest length asked for, then as many query rows as in training (8 at least)."""
+        n_context = max(self.lengths) * self.longest
+        n_rows = n_context + max(8, self.n_rows - self.longest)
+        if isinstance(self.config, PriorConfig):
+            share = n_context / n_rows
+            shape = {"min_seq_len": n_rows, "max_seq_len": n_rows, "min_context_share": share, "max_context_share": share}
+            return self.found(replace(self.config, **shape))
+        try:
+            return self.found(replace(self.config, total_rows=n_rows, train_rows=n_context)).for_evaluation()
+        except ValueError as error:
+            longer = f"contexts of {max(self.lengths)} × {self.longest} rows"
+            raise ValueError(f"{longer}: {error} Or give other --lengths, such as 1.") from error
 
 
 def write_training_tasks(config: AttentionConfig, path: Path) -> None:
     """Draw `num_steps` × `batch_size` tasks into the dump `path`, or the rest of them where a part is there."""
+    source = TaskSource(config)
     header = DumpHeader(
-        max_seq_len=config.tasks.max_seq_len,
-        max_features=config.tasks.max_features,
+        max_seq_len=source.n_rows,
+        max_features=source.max_features,
         batch_size=DRAWN_TOGETHER,
-        max_classes=config.tasks.max_classes,
-        prior=config.prior,
-        prior_config=asdict(config.tasks),
+        max_classes=source.max_classes,
+        prior=source.name,
+        prior_config=asdict(source.config),
     )
     wanted = ceil(config.num_steps * config.batch_size / DRAWN_TOGETHER)
     with DumpWriter.resume(path, header) as dump:
         missing = wanted - dump.n_batches
         if missing > 0:
-            stream = TaskStream(make_prior(config), DRAWN_TOGETHER, seed=0, n_workers=0, start=dump.n_batches)
+            stream = TaskStream(source.prior, DRAWN_TOGETHER, seed=0, n_workers=0, start=dump.n_batches)
             for batch in islice(stream, missing):
                 dump.append(batch)
 
@@ -53,17 +102,20 @@ def held_out_tasks(config: AttentionConfig) -> list[TaskBatch]:
     Their context has the greatest length asked for. A task stays out if its shortest context lacks one of its classes,
     so that every length is asked for the same tasks.
     """
-    n_context = max(config.lengths) * config.longest
-    n_rows = n_context + config.n_query
-    share = n_context / n_rows
-    shape = replace(config.tasks, min_seq_len=n_rows, max_seq_len=n_rows, min_context_share=share, max_context_share=share)
+    source = TaskSource(config)
     kept: list[TaskBatch] = []
-    n_missing = config.held_out
-    for batch in TaskStream(make_prior(config, shape), BATCH, seed=0, n_workers=0, start=HELD_OUT_START):
-        kept.append(batch.tasks(has_every_class(batch, config.longest)).tasks(slice(0, n_missing)))
+    n_missing, n_drawn = config.held_out, 0
+    for batch in TaskStream(source.with_longest_contexts(), BATCH, seed=0, n_workers=0, start=HELD_OUT_START):
+        kept.append(batch.tasks(has_every_class(batch, source.longest)).tasks(slice(0, n_missing)))
         n_missing -= kept[-1].n_tasks
+        n_drawn += BATCH
         if not n_missing:
             break
+        if n_drawn > MOST_DRAWN * config.held_out + BATCH:
+            raise ValueError(
+                f"only {config.held_out - n_missing} of {n_drawn} tasks have all their classes in the first {source.longest} rows. "
+                "Draw tasks with fewer classes or longer contexts."
+            )
     tasks = joined(kept)
     assert tasks.n_features is not None
     by_width = tasks.n_features.argsort(stable=True)
@@ -92,13 +144,3 @@ def has_every_class(batch: TaskBatch, n_context: int) -> Bool[Tensor, " B"]:
     )    # (B, K)
     return (seen == known).all(dim=1)
 
-
-def make_prior(config: AttentionConfig, tasks: PriorConfig | None = None) -> TaskPrior:
-    """The prior of `config`, of tasks of another shape where `tasks` says so. Raises ValueError for one of real tables."""
-    found = registry.find("priors", config.prior, TaskPrior)
-    if found.config_class is not PriorConfig:
-        raise ValueError(
-            f"the prior {config.prior!r} is made from a {found.config_class.__name__}, which cannot draw the longer contexts of the "
-            "held-out tasks. Choose one that takes the options --tasks.…, such as mixture."
-        )
-    return found(tasks or config.tasks)

@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.benchmark.compare_config import AttentionConfig
+from openpfn.benchmark.compare_tasks import TaskSource
 from openpfn.models import PFN
 from openpfn.training.optimizers import Optimizers
 from openpfn.training.surroundings import keep_freed_memory, pick_device
@@ -59,8 +61,9 @@ def inference_costs(config: AttentionConfig) -> Iterator[dict[str, Any]]:
     """
     device = pick_device(config.device)
     models = {name: network(config, name).to(device).eval() for name in config.mechanisms}
+    n_columns = TaskSource(config).max_features
     for n_rows in sorted(config.inference_rows):
-        context, queries = table_of(n_rows, config)
+        context, queries = table_of(n_rows, n_columns, config.query_rows)
         context, queries = context.to(device), queries.to(device)
         spent = dict.fromkeys(models, 0.0)
         for turn in range(ROUNDS + 1):    # the first warms up, and counts only where no other follows
@@ -74,10 +77,10 @@ def inference_costs(config: AttentionConfig) -> Iterator[dict[str, Any]]:
                     yield {"mechanism": name, "n_context": n_rows, "fit": fit, "read": read, "state_bytes": n_bytes(state.layers)}
 
 
-def table_of(n_rows: int, config: AttentionConfig) -> tuple[TaskBatch, Tensor]:
-    """A context of `n_rows` random rows of the widest task, and query rows."""
+def table_of(n_rows: int, n_columns: int, n_query: int) -> tuple[TaskBatch, Float[Tensor, "1 Q D"]]:
+    """A context of `n_rows` random rows, and query rows."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, n_rows + config.query_rows, config.tasks.max_features, generator=generator)
+    x = torch.randn(1, n_rows + n_query, n_columns, generator=generator)
     y = (x[:, :n_rows, 0] > 0).float()
     return TaskBatch(x=x[:, :n_rows], y=y, n_train=n_rows, n_classes=torch.tensor([2])), x[:, n_rows:]
 

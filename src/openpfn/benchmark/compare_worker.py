@@ -73,18 +73,18 @@ def train_run(config: AttentionConfig, job: Job, tell: Callable[[float], None]) 
     """Train one network, from its last checkpoint if there is one, and score it on the held-out tasks at every context length."""
     import torch
 
-    from openpfn.benchmark.compare_tasks import held_out_tasks, with_context
+    from openpfn.benchmark.compare_tasks import TaskSource, held_out_tasks, with_context
     from openpfn.priors_io.dump import PriorDumpDataLoader
     from openpfn.training import train
 
     folder = config.out / job.name
-    tasks = held_out_tasks(config)
+    tasks, longest = held_out_tasks(config), TaskSource(config).longest
     model = train(
         PriorDumpDataLoader(config.out / TASKS, None, config.batch_size, seed=job.seed),
         replace(config.network, attention_type=job.mechanism),
         replace(config.training(job.seed), checkpoint_dir=str(folder)),
         resume_from=folder if (folder / "latest.safetensors").exists() else None,
-        eval_data_generator=[with_context(batch, config.longest) for batch in tasks],
+        eval_data_generator=[with_context(batch, longest) for batch in tasks],
         callbacks=[lambda event: tell(0.98 * event.step / config.num_steps) if event.kind == "step" and event.step % 10 == 0 else None],
     )
     peak = torch.cuda.max_memory_allocated() / 1e6 if config.device != "cpu" else peak_memory_mb()
@@ -150,15 +150,16 @@ def by_length(config: AttentionConfig, tasks: Iterable[Any], probabilities: Call
     """`log_loss` and `auc` of each held-out task at each context length; `probabilities` gives those of a batch's query rows."""
     import torch
 
-    from openpfn.benchmark.compare_tasks import with_context
+    from openpfn.benchmark.compare_tasks import TaskSource, with_context
     from openpfn.benchmark.metrics import LEAST_PROBABILITY
     from openpfn.training.evaluation import areas_under_roc
 
     rows = []
+    longest = TaskSource(config).longest
     for length in sorted(config.lengths):
         first = 0
         for batch in tasks:
-            shown = with_context(batch, length * config.longest)
+            shown = with_context(batch, length * longest)
             p = torch.from_numpy(np.asarray(probabilities(shown), dtype=np.float64))                    # (B, Q, K)
             of_truth = p.gather(-1, shown.y_query.long().unsqueeze(-1)).squeeze(-1)
             losses = -of_truth.clamp(min=LEAST_PROBABILITY).log().mean(dim=1).numpy()

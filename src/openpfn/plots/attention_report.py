@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -28,42 +29,45 @@ def mechanism_styles(names: Sequence[str], baseline: str | None = None) -> dict[
     return out | ({} if baseline is None else {baseline: Style(FAINT, "", False)})
 
 
-def curve_panels(
-    panels: Mapping[str, Mapping[str, Curve]],
-    look: Mapping[str, Style],
-    x_label: str,
-    *,
-    label: str,
-    log_x: bool = False,
-    log_y: bool = False,
-    marks: bool = False,
-) -> Figure:
-    """A panel per title, in it a curve per name with a band of one standard error; names without a marker are dashed.
+@dataclass(frozen=True)
+class Panel:
+    """What one panel of curves shows."""
+
+    title: str
+    """Written above it."""
+    x_label: str
+    """Written below it."""
+    curves: Mapping[str, Curve]
+    """A curve per name."""
+    log_x: bool = False
+    """Logarithmic places, each of them a tick."""
+    log_y: bool = False
+    """Logarithmic values, without bands."""
+    marks: bool = False
+    """A mark at each point."""
+
+
+def curve_panels(panels: Sequence[Panel], look: Mapping[str, Style], *, label: str, n_columns: int = 3) -> Figure:
+    """A curve per name in each panel, with a band of one standard error; names without a marker are dashed.
 
     Linear axes look at the last four fifths of the curves, so that the fall at the beginning does not flatten the rest.
     """
-    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained", label=label)
-    for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for name, (x, mean, error) in curves.items():
+    n_columns = min(n_columns, len(panels))
+    n_lines = -(-len(panels) // n_columns)
+    figure = Figure(figsize=(WIDTH, 0.3 + 3.2 * n_lines), layout="constrained", label=label)
+    for axes, panel in zip(figure.subplots(n_lines, n_columns, squeeze=False).flat, panels, strict=False):
+        for name, (x, mean, error) in panel.curves.items():
             style = look[name]
-            marker = style.marker if marks else ""
-            axes.plot(x, mean, color=style.color, linewidth=1.7, linestyle="-" if style.marker else DASHED, marker=marker, markersize=4.5)
-            if np.isfinite(error).any() and not log_y:
+            line = "-" if style.marker else DASHED
+            axes.plot(x, mean, color=style.color, linewidth=1.7, linestyle=line, marker=style.marker if panel.marks else "", markersize=4.5)
+            if np.isfinite(error).any() and not panel.log_y:
                 axes.fill_between(x, mean - error, mean + error, color=style.color, alpha=0.18, linewidth=0)
-        if log_x:
-            _logarithmic_rows(axes, sorted({float(v) for x, _, _ in curves.values() for v in x}))
-        if log_y:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-        elif not log_x:
-            _look_at_the_end(axes, curves)
-        axes.set_title(title, loc="left", fontsize=10, color=INK)
-        axes.set_xlabel(x_label, fontsize=9, color=INK)
+        _scale(axes, panel)
+        axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
+        axes.set_xlabel(panel.x_label, fontsize=9, color=INK)
         _plain(axes)
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    _legend(figure, names, look, marks)
+    names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    _legend(figure, names, look, any(panel.marks for panel in panels))
     return figure
 
 
@@ -83,6 +87,18 @@ def cost_bars(panels: Mapping[str, Mapping[str, float]], look: Mapping[str, Styl
         _plain(axes)
         axes.grid(visible=False)
     return figure
+
+
+def _scale(axes: Axes, panel: Panel) -> None:
+    if panel.log_x:
+        _logarithmic_rows(axes, sorted({float(v) for x, _, _ in panel.curves.values() for v in x}))
+    if panel.log_y:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    elif not panel.log_x:
+        _look_at_the_end(axes, panel.curves)
 
 
 def _look_at_the_end(axes: Axes, curves: Mapping[str, Curve]) -> None:
