@@ -231,6 +231,7 @@ def test_a_standard_error_needs_two_values(values, expected):
     [
         ({"mechanisms": ("softmax", "magic")}, "unknown attention name 'magic'.*linear"),
         ({"mechanisms": ("softmax", "Original")}, "'softmax' and 'Original' are the same mechanism"),
+        ({"network": replace(NETWORK, attention_type="linear")}, "mechanisms decides about it"),
         ({"prior": "nowhere"}, "unknown priors name 'nowhere'"),
         ({"network": replace(NETWORK, max_classes=2)}, "up to 3 classes, but the network tells 2 apart"),
         ({"prior": "real_tables", "lengths": (1, 50)}, "contexts of 50 × 16 rows.*--lengths"),

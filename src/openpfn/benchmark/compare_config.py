@@ -68,6 +68,8 @@ class AttentionConfig:
             raise ValueError(f"lengths is {self.lengths}. Give different whole numbers, 1 among them.")
         if any(n < 2 for n in self.inference_rows):
             raise ValueError(f"inference_rows is {self.inference_rows}. Give numbers of context rows from 2 on.")
+        if self.network.attention_type != TabularConfig.attention_type:
+            raise ValueError(f"network.attention_type is {self.network.attention_type!r}, but mechanisms decides about it. Leave it out.")
         if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
             raise ValueError(f"device is {self.device!r}. Choose cpu or cuda.")
         self.training(0)    # its options are checked before hours of work

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 USAGE = "usage: openpfn benchmark {names} [OPTIONS]; openpfn benchmark NAME --help tells its options."
 
@@ -71,6 +72,7 @@ def attention(argv: list[str]) -> int:
     from openpfn.benchmark.compare_config import AttentionConfig
 
     config = tyro.cli(AttentionConfig, args=argv, prog="openpfn benchmark attention", description=attention.__doc__)
+    config = replace(config, mechanisms=tuple(name for word in config.mechanisms for name in word.split(",") if name))
     from openpfn.benchmark.compare_attention import compare
 
     failed = compare(config)
