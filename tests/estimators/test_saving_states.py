@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from openpfn import PFNClassifier, registry
 from openpfn.configs.published import PublishedConfig
+from openpfn.estimators import saving, states
 from openpfn.models import PFN, TabularPFN
 from tests.estimators.conftest import SMALL, KernelNetwork, random_network
 
@@ -54,8 +57,6 @@ def test_states_of_other_networks_come_back(tmp_path, monkeypatch, model):
     fitted = PFNClassifier(model=model).fit(X, y)
     expected = fitted.predict_proba(X_QUERY)
     if isinstance(model, KernelNetwork):    # a class of the user's own: its weights cannot be embedded, but there are none
-        from openpfn.estimators import saving
-
         monkeypatch.setattr(saving, "_checkpoint_bytes", lambda network: np.zeros(1, dtype=np.uint8))
         monkeypatch.setattr(saving, "_embedded_network", lambda content, device: fitted.context_.ready_network())
     loaded = PFNClassifier.load(fitted.save(tmp_path / "fitted.safetensors", keep_rows=False))
@@ -140,8 +141,6 @@ def test_unknown_precisions_and_unfitted_classifiers_are_refused(tmp_path):
 
 
 def test_states_that_do_not_fit_the_network_are_refused(tmp_path):
-    from openpfn.estimators import states
-
     network, other = random_network(), PFN(dataclasses.replace(SMALL, attention_type="linear"))
     fitted = [PFNClassifier(model=model, n_estimators=1).fit(X, y) for model in (network, other)]
     softmax, linear = (classifier.context_.states[0] for classifier in fitted)
@@ -150,15 +149,11 @@ def test_states_that_do_not_fit_the_network_are_refused(tmp_path):
 
 
 def test_ends_of_unknown_kinds_are_named():
-    from openpfn.estimators.states import take_apart
-
     with pytest.raises(TypeError, match="a set at 'a/0'"):
-        take_apart({"a": [{1, 2}], "b": torch.zeros(1)})
+        states.take_apart({"a": [{1, 2}], "b": torch.zeros(1)})
 
 
 def test_files_of_format_1_keep_predicting():
-    import pandas as pd
-
     loaded = PFNClassifier.load(Path(__file__).parent / "data" / "format1.safetensors")
     query = pd.DataFrame({"size": [0.126, None, 0.362], "colour": ["green", "red", "blue"]})
     expected = [[0.415039, 0.25269, 0.332271], [0.419913, 0.253149, 0.326938], [0.412807, 0.253504, 0.333688]]
@@ -167,8 +162,6 @@ def test_files_of_format_1_keep_predicting():
 
 
 def test_files_of_a_later_format_are_refused(tmp_path, monkeypatch):
-    from openpfn.estimators import saving
-
     monkeypatch.setattr(saving, "FORMAT", 99)
     path = PFNClassifier(model=random_network()).fit(X, y).save(tmp_path / "later.safetensors")
     monkeypatch.undo()
@@ -183,6 +176,21 @@ def test_truncated_files_are_refused(tmp_path):
         path.write_bytes(content[:length])
         with pytest.raises(ValueError, match="not a whole safetensors file"):
             PFNClassifier.load(path)
+
+
+@pytest.mark.parametrize("gone", ["views/", "states/0/layers/1", "encoder/", "checkpoint"])
+def test_files_whose_parts_are_missing_are_refused(tmp_path, gone):
+    frame = pd.DataFrame({"note": [f"word {i} of many" for i in range(60)], "size": X[:, 1]})
+    path = PFNClassifier(model=random_network()).fit(frame, y).save(tmp_path / "fitted.safetensors", keep_rows=False)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(gone)}    # noqa: SIM118
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(ValueError, match=r"is damaged|do not fit this network"):
+        PFNClassifier.load(path)
+    save_file(tensors, path, metadata={"openpfn_estimator": "{"})
+    with pytest.raises(ValueError, match="is damaged"):
+        PFNClassifier.load(path)
 
 
 def tensor_bytes(path: Path, prefix: str) -> int:

@@ -89,6 +89,13 @@ def save(
 def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
     """The classifier of class `cls` in `path`. Raises ValueError if the file is none, or if its checkpoint has other weights now."""
     record, tensors = _read(Path(path), cls.__name__)
+    try:
+        return _restored(cls, record, tensors, device)
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: its parts do not fit together ({type(error).__name__}: {error}). Save it anew.") from error
+
+
+def _restored(cls: Any, record: Mapping[str, Any], tensors: Mapping[str, Tensor], device: str) -> Any:
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith("states/")}
     estimator = cls(record["checkpoint"], device=device, **record["parameters"])
     estimator.classes_ = np.array(record["classes"], dtype=np.dtype(record["classes_dtype"]))
@@ -214,7 +221,10 @@ def _read(path: Path, estimator: str) -> tuple[dict[str, Any], dict[str, Tensor]
             tensors = {name: file.get_tensor(name) for name in file.keys()}    # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}).") from error
-    record = json.loads(text or "{}")
+    try:
+        record = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: its record is no JSON ({error}). Save it anew.") from error
     if record.get("estimator") != estimator:
         raise ValueError(f"{path} does not hold a {estimator}. Give a file written by {estimator}.save.")
     if record["format"] > FORMAT:
