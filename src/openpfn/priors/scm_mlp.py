@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -12,10 +13,9 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.priors_io.activations import KINDS, Activations
-from openpfn.priors_io.causes import draw_causes
-from openpfn.priors_io.graphs import Reader, draw_graphs
 from openpfn.priors_io.noise import SPARSITY, Noise, row_moments
-from openpfn.priors_io.tasks import Nodes, Shape, draw_tasks
+from openpfn.priors_io.propagate import propagate
+from openpfn.priors_io.tasks import draw_tasks
 
 DEPTHS = (2, 8)
 WIDTHS = (22, 113)
@@ -43,20 +43,7 @@ class MLPPrior(TaskPrior):
         self.config = config or PriorConfig()
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
-        return draw_tasks(_propagate, self.config, n_tasks, generator)
-
-
-def _propagate(shape: Shape, n_features: Int[Tensor, " B"], n_classes: Int[Tensor, " B"], noise: Noise) -> Nodes:
-    graphs = draw_graphs(DEPTHS, WIDTHS, DIRECT_SHARE, shape.most, n_features, noise)
-    causes = draw_causes(graphs.most_causes, shape.n_rows, n_classes, noise)
-    reader = Reader(graphs, shape.most, shape.n_rows, noise)
-    reader.read(causes.values)
-    layers = _Layers(len(n_features), graphs.most_width, noise)
-    previous, n_live = causes.values, graphs.n_causes
-    for n_left in graphs.left:
-        previous, n_live = layers.step(previous[:n_left], n_live[:n_left]), graphs.width
-        reader.read(previous)
-    return Nodes(reader.readings, shape.most, causes.clusters, causes.n_clusters, graphs.width.float(), graphs.depth.float())
+        return draw_tasks(partial(propagate, _Layers, DEPTHS, WIDTHS, DIRECT_SHARE), self.config, n_tasks, generator)
 
 
 class _Layers:
