@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,6 +13,7 @@ from openpfn.priors_io.noise import Noise
 from openpfn.priors_io.tasks import Nodes, Shape
 
 
+@runtime_checkable
 class Layers(Protocol):
     """The random layers of a chunk of tasks."""
 
