@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from openpfn.benchmark.speed_timers import HeldOutLoss, Measurement, Milliseconds, Paths, PerCpuSecond, Rate, Timed
 from openpfn.configs import PriorConfig, TabularConfig, preset
@@ -117,7 +117,7 @@ def random_tasks(n_classes: int) -> Any:
     return TaskBatch(x=x, y=(score > 0).float() + (score > 1).float() * (n_classes > 2), n_train=STEP_CONTEXT)
 
 
-def training(config: Any, precision: str, paths: Paths) -> Timed:
+def training(config: Any, precision: Literal["float32", "bfloat16"], paths: Paths) -> Timed:
     """Held-out loss after `QUALITY_STEPS` steps of `train`."""
 
     def loss_after(seed: int) -> float:
@@ -297,7 +297,11 @@ def _tables() -> list[Measurement]:
 
 
 def _qualities() -> list[Measurement]:
-    kinds = (("table", TABLE, "bfloat16"), ("published", NANO, "float32"), ("published", NANO, "bfloat16"))
+    kinds: tuple[tuple[str, Any, Literal["float32", "bfloat16"]], ...] = (
+        ("table", TABLE, "bfloat16"),
+        ("published", NANO, "float32"),
+        ("published", NANO, "bfloat16"),
+    )
     subjects = {"table": "openpfn table network", "published": "openpfn, nanoTabPFN's network"}
     return [
         Measurement(

@@ -216,8 +216,16 @@ class RMSNorm(nn.Module):
     def forward(self, x: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
         if torch.compiler.is_compiling():       # the compiler fuses the plain operations by itself
             return F.rms_norm(x, x.shape[-1:], eps=self.eps)
-        autocast = torch.is_autocast_enabled(x.device.type)
-        return _RMSNorm.apply(x, torch.get_autocast_dtype(x.device.type) if autocast else x.dtype, self.eps)
+        dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        if not torch.is_grad_enabled():
+            return x.to(dtype) * inverse_rms(x, self.eps).to(dtype)
+        return _RMSNorm.apply(x, dtype, self.eps)
+
+
+def inverse_rms(x: Float[Tensor, "... E"], eps: float) -> Float[Tensor, "... 1"]:
+    """1 / √(mean(x²) + eps) over the last axis, in float32 at least."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    return norm.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -225,8 +233,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype, eps: float) -> Tensor:
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        scale = scale.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_().to(dtype)
+        scale = inverse_rms(x, eps).to(dtype)
         y = x.to(dtype) * scale
         ctx.save_for_backward(y, scale)
         ctx.input_dtype = x.dtype
