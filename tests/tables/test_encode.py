@@ -35,6 +35,15 @@ def test_numbers_stay_and_words_are_read():
     assert_array_equal(encoded("size", [7.25, None, "8", "?"]), [[7.25], [np.nan], [8.0], [np.nan]])
 
 
+def test_plain_numbers_read_at_once_equal_those_read_one_by_one():
+    table = pd.DataFrame({"a": RANDOM.normal(size=9), "b": np.arange(9, dtype=np.int8), "c": np.float32([0.1, np.nan, 3] * 3)})
+    encoder = TableEncoder().fit(table, {"b": "numeric", "c": "numeric"})
+    encoded = encoder.transform(table)
+    assert_array_equal(encoded, encoder.transform(table.astype(object)))
+    encoded[:] = 0
+    assert table["a"].abs().min() > 0, "the caller's table was written to"
+
+
 def test_categories_become_codes_and_unseen_ones_are_missing():
     assert_array_equal(encoded("colour", ["blue", "green", "red", "pink", None, " red "]).ravel(), [0, 1, 2, np.nan, np.nan, 2])
     assert_array_equal(encoded("grade", ["low", "mid", "high"]).ravel(), [0, 1, 2])

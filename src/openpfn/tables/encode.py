@@ -56,6 +56,10 @@ class TableEncoder:
         """The rows of `table` as numbers, NaN where a value is missing. Raises ValueError for infinite values."""
         if table.shape[1] != len(self.columns):
             raise ValueError(f"the table has {table.shape[1]} columns, but {len(self.columns)} were fitted. Give the same columns.")
+        if all(isinstance(encoder, Numbers) for encoder in self.encoders) and holds_plain_numbers(table):
+            whole = np.array(table, dtype=np.float64, order="C")
+            if not np.isinf(whole).any():
+                return whole    # the same as column by column, in a fraction of the time
         parts = [encode(table.iloc[:, i]) for i, encode in enumerate(self.encoders)]
         for column, part in zip(self.columns, parts, strict=True):
             if np.isinf(part).any():
@@ -91,6 +95,11 @@ class TableEncoder:
             own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{i}.")}
             encoder.encoders.append(_ENCODERS[entry["column"]["kind"]](**entry["values"], **own))
         return encoder
+
+
+def holds_plain_numbers(table: pd.DataFrame) -> bool:
+    """Whether every column is of one of numpy's own kinds of numbers."""
+    return all(isinstance(dtype, np.dtype) and dtype.kind in "fiu" for dtype in table.dtypes)
 
 
 def fit_column(column: Column, values: pd.Series) -> ColumnEncoder:
