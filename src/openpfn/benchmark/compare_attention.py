@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 
 from openpfn.benchmark.compare_config import AttentionConfig
-from openpfn.benchmark.compare_worker import COMMAND, LOGISTIC, TASKS, Job, replace_text
+from openpfn.benchmark.compare_worker import COMMAND, LOGISTIC, TASKS, Job
+from openpfn.benchmark.files import write_whole
+from openpfn.benchmark.speed_worker import THREAD_VARIABLES
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 SETTINGS = "settings.json"
 
 
@@ -63,7 +64,7 @@ def claim_folder(config: AttentionConfig) -> None:
     wanted = json.loads(json.dumps(config.settings()))
     if not path.is_file():
         config.out.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(wanted, indent=1) + "\n")
+        write_whole(path, json.dumps(wanted, indent=1) + "\n")
         return
     recorded = json.loads(path.read_text(encoding="utf-8"))
     different = sorted(name for name in wanted.keys() | recorded.keys() if wanted.get(name) != recorded.get(name))
@@ -109,7 +110,7 @@ def run_job(job: Job, config: AttentionConfig, running: list[subprocess.Popen[by
     folder = config.out / job.name
     folder.mkdir(parents=True, exist_ok=True)
     paths = os.pathsep.join(path for path in sys.path if path)
-    environment = os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": paths}
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, "1") | {"PYTHONPATH": paths}
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", COMMAND], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment,

@@ -13,7 +13,8 @@ import pandas as pd
 from openpfn.benchmark import page
 from openpfn.benchmark.compare_results import Comparison, after_equal_steps, after_equal_time, length_changes, mean_and_error, summary
 from openpfn.benchmark.compare_tasks import TaskSource
-from openpfn.benchmark.compare_worker import LOGISTIC, replace_text
+from openpfn.benchmark.compare_worker import LOGISTIC
+from openpfn.benchmark.files import write_whole
 from openpfn.benchmark.page import Field, Line
 from openpfn.plots import attention_report as draw
 from openpfn.plots.benchmark import svg
@@ -25,7 +26,7 @@ CURVES = {"loss": "training loss", "eval_loss": "held-out log-loss", "eval_auc":
 def write_report(results: Comparison, out: Path, failed: Mapping[str, str] | None = None) -> Path:
     """Write the report to `out`, whole or not at all, and overview.png beside it; `failed` says which jobs failed, and why."""
     report = Report(results, failed or {})
-    replace_text(out, report.html())
+    write_whole(out, report.html())
     figure = report.overview()
     figure.set_facecolor("white")
     figure.savefig(out.with_name("overview.png"), dpi=150)

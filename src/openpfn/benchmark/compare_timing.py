@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from openpfn.batch import TaskBatch
 from openpfn.benchmark.compare_config import AttentionConfig
 from openpfn.benchmark.compare_tasks import TaskSource
+from openpfn.estimators.network import nested_bytes
 from openpfn.models import PFN
 from openpfn.training.optimizers import Optimizers
 from openpfn.training.surroundings import keep_freed_memory, pick_device
@@ -74,7 +75,7 @@ def inference_costs(config: AttentionConfig) -> Iterator[dict[str, Any]]:
                 read, _ = seconds_of(partial(model.read, queries, state), device)
                 spent[name] += fit + read
                 if turn or spent[name] > LONG_ENOUGH:
-                    yield {"mechanism": name, "n_context": n_rows, "fit": fit, "read": read, "state_bytes": n_bytes(state.layers)}
+                    yield {"mechanism": name, "n_context": n_rows, "fit": fit, "read": read, "state_bytes": nested_bytes(state.layers)}
 
 
 def table_of(n_rows: int, n_columns: int, n_query: int) -> tuple[TaskBatch, Float[Tensor, "1 Q D"]]:
@@ -98,11 +99,3 @@ def seconds_of(call: Callable[[], Any], device: torch.device) -> tuple[float, An
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - began, value
-
-
-def n_bytes(state: Any) -> int:
-    """Bytes of the tensors in nested tuples, lists and mappings."""
-    if isinstance(state, Tensor):
-        return state.numel() * state.element_size()
-    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, list | tuple) else ()
-    return sum(map(n_bytes, parts))

@@ -6,6 +6,7 @@ The order comes pickled on stdin, which stays open as long as the comparison liv
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import signal
@@ -20,6 +21,8 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark.compare_config import AttentionConfig
+from openpfn.benchmark.files import write_whole
+from openpfn.benchmark.speed_worker import peak_memory_mb
 from openpfn.tables.schema import Kind
 
 COMMAND = "from openpfn.benchmark.compare_worker import serve; serve()"
@@ -87,7 +90,7 @@ def train_run(config: AttentionConfig, job: Job, tell: Callable[[float], None]) 
         eval_data_generator=[with_context(batch, longest) for batch in tasks],
         callbacks=[lambda event: tell(0.98 * event.step / config.num_steps) if event.kind == "step" and event.step % 10 == 0 else None],
     )
-    peak = torch.cuda.max_memory_allocated() / 1e6 if config.device != "cpu" else peak_memory_mb()
+    peak = torch.cuda.max_memory_allocated() / 1e6 if config.device != "cpu" else peak_memory_mb() or math.nan
     device = next(model.parameters()).device
     with torch.no_grad():
         scores = by_length(config, tasks, lambda batch: model.predictive(batch.to(device)).probs.cpu().numpy())
@@ -98,7 +101,7 @@ def train_run(config: AttentionConfig, job: Job, tell: Callable[[float], None]) 
         "seconds": round(float(model.history["seconds"].iloc[-1]), 2),
         "nan_losses": int(model.history["nan_losses"].iloc[-1]),
     }
-    replace_text(folder / RUN, json.dumps(facts) + "\n")
+    write_whole(folder / RUN, json.dumps(facts) + "\n")
 
 
 def score_logistic(config: AttentionConfig, job: Job, tell: Callable[[float], None]) -> None:
@@ -173,30 +176,4 @@ def by_length(config: AttentionConfig, tasks: Iterable[Any], probabilities: Call
 
 def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write `rows` as CSV, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, pd.DataFrame(list(rows)).to_csv(index=False))
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader finds the old file or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def peak_memory_mb() -> float:
-    """Peak resident memory of this process in 10⁶ bytes; NaN where the system does not tell.
-
-    Linux hands `getrusage`'s peak from parent to child, so it is read from /proc there.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:
-        return float("nan")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    write_whole(path, pd.DataFrame(list(rows)).to_csv(index=False))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark import compare, page, statistics
+from openpfn.benchmark.files import write_whole
 from openpfn.benchmark.methods import FLOOR
 from openpfn.benchmark.metrics import LEAST_PROBABILITY, N_BINS, SMALLER_IS_BETTER
 from openpfn.benchmark.page import Field, Line
@@ -27,11 +28,7 @@ def write_report(rows: pd.DataFrame, out: Path, *, baseline: pd.DataFrame | None
     """
     if rows.empty:
         raise ValueError("there are no results to report. Run openpfn benchmark tables first.")
-    text = Report(rows, baseline, context).html()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(out)
+    write_whole(out, Report(rows, baseline, context).html())
     return out
 
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from openpfn.benchmark.files import write_whole
+
 GROUPS = ("gemm", "prior", "step", "stream", "fit", "predict", "fit_predict", "first", "one_row", "state", "long", "quality")
 """What can be measured: matrix products (the floor of everything else), drawing tasks, a training step, training on a
 stream of tasks, showing a context, reading query rows of a context shown before, both in one; with each attention between
@@ -178,11 +180,5 @@ def processor() -> str:
 
 
 def write_json(path: Path, results: Mapping[str, Any]) -> None:
-    """Write `results` to `path` so that a reader finds the old file or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write `results` to `path`, whole or not at all."""
+    write_whole(path, json.dumps(results, indent=1) + "\n")

@@ -25,23 +25,8 @@ def network(mechanism: str) -> Any:
     return replace(TABLE, attention_type=mechanism)
 
 
-def state_size(mechanism: str, shape: tuple[int, int, int], paths: Paths) -> Timed:
-    """Megabytes that the network keeps of a context."""
-    import torch
-
-    from openpfn.batch import TaskBatch
-    from openpfn.estimators.network import nested_bytes
-    from openpfn.models import PFN
-
-    x, y, _ = random_table(*shape)
-    batch = TaskBatch(torch.from_numpy(x)[None], torch.from_numpy(y)[None].float(), n_train=len(y))
-    with torch.inference_mode():
-        state = PFN(network(mechanism)).eval().summarize(batch)
-    return Figure(nested_bytes(state.layers) / 1e6)
-
-
-def one_row(mechanism: str, shape: tuple[int, int, int], paths: Paths) -> Timed:
-    """`read` of the network for one more query row."""
+def shown(mechanism: str, shape: tuple[int, int, int]) -> tuple[Any, Any, Any]:
+    """A network, the state of the context that it was shown, and query rows."""
     import torch
 
     from openpfn.batch import TaskBatch
@@ -49,9 +34,24 @@ def one_row(mechanism: str, shape: tuple[int, int, int], paths: Paths) -> Timed:
 
     x, y, queries = random_table(*shape)
     model = PFN(network(mechanism)).eval()
-    row = torch.from_numpy(queries)[None]
     with torch.inference_mode():
         state = model.summarize(TaskBatch(torch.from_numpy(x)[None], torch.from_numpy(y)[None].float(), n_train=len(y)))
+    return model, state, torch.from_numpy(queries)[None]
+
+
+def state_size(mechanism: str, shape: tuple[int, int, int], paths: Paths) -> Timed:
+    """Megabytes that the network keeps of a context."""
+    from openpfn.estimators.network import nested_bytes
+
+    _, state, _ = shown(mechanism, shape)
+    return Figure(nested_bytes(state.layers) / 1e6)
+
+
+def one_row(mechanism: str, shape: tuple[int, int, int], paths: Paths) -> Timed:
+    """`read` of the network for one more query row."""
+    import torch
+
+    model, state, row = shown(mechanism, shape)
 
     def operation() -> None:
         with torch.inference_mode():
@@ -89,18 +89,16 @@ def _one_row() -> list[Measurement]:
     shape, peer = ONE_ROW_SHAPE, "one-row-nanotabpfn"
     rows = [
         Measurement(
-            f"one-row-{name}{suffix}", "one_row", f"openpfn {name}, {what}", table_shape(*shape), "ms", partial(operation, name, shape),
-            baseline=peer,
+            f"one-row-{name}{suffix}", "one_row", f"openpfn {name}, {what}", table_shape(*shape), "ms", run(name), baseline=peer
         )
-        for suffix, what, operation in (("", "the network", one_row), ("-classifier", "PFNClassifier", classifier_row))
+        for suffix, what, run in (
+            ("", "the network", lambda name: partial(one_row, name, shape)),
+            ("-classifier", "PFNClassifier", lambda name: partial(predicting, network(name), shape)),
+        )
         for name in MECHANISMS
     ]
     theirs = partial(speed_peers.predicting, "nanotabpfn", shape)
     return [*rows, Measurement(peer, "one_row", "nanoTabPFN", table_shape(*shape), "ms", theirs, needs="nanotabpfn")]
-
-
-def classifier_row(mechanism: str, shape: tuple[int, int, int], paths: Paths) -> Timed:
-    return predicting(network(mechanism), shape, paths)
 
 
 def _states() -> list[Measurement]:

@@ -148,8 +148,10 @@ def quality_tasks(seed: int, start: int = 0) -> Any:
 
 def mean_loss(loss: Callable[[Any], Any]) -> float:
     """Mean over 1,024 tasks that no training sees."""
+    from openpfn.training.evaluation import EVALUATION_START
+
     n_batches = 32
-    tasks = quality_tasks(seed=0, start=2**40)
+    tasks = quality_tasks(seed=0, start=EVALUATION_START)
     return sum(float(loss(next(tasks))) for _ in range(n_batches)) / n_batches
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from openpfn.plots.benchmark import FAINT, INK, MARKERS, WIDTH, Style
+from openpfn.plots.benchmark import FAINT, INK, MARKERS, WIDTH, Style, plain
 
 COLORS = (
     "#4a86c5", "#e4572e", "#3f9f78", "#8f6bc9", "#d9961a", "#b0327a", "#2f9fb3", "#7a8b2f", "#a5765f", "#5c74d6",
@@ -116,10 +116,8 @@ def _logarithmic_rows(axes: Axes, places: Sequence[float]) -> None:
 
 
 def _plain(axes: Axes) -> None:
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, colors=INK, labelsize=8.5)
-    axes.set_axisbelow(True)
+    plain(axes)
+    axes.tick_params(labelsize=8.5)
     axes.grid(color=FAINT, alpha=0.25, linewidth=0.7)
 
 

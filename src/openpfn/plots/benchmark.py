@@ -140,7 +140,7 @@ def dot_plot(
         axes.axhline(len(tables) - n_apart - 0.5, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_ylim(len(tables) - 0.4, -0.6)
     axes.set_yticks(range(len(tables)), list(tables), fontsize=9, color=INK)
-    _plain(axes)
+    plain(axes)
     axes.set_xlabel(title, fontsize=10, color=INK)
     axes.grid(axis="x", color=FAINT, alpha=0.25, linewidth=0.7)
     _legend(figure, list(scores), look)
@@ -167,7 +167,7 @@ def learning_curves(
         axes.set_xlabel("context rows", fontsize=10, color=INK)
         axes.set_title(title, fontsize=10.5, color=INK)
         axes.set_ylim(*limits[title])
-        _plain(axes)
+        plain(axes)
         axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.7)
     _legend(figure, list(dict.fromkeys(names)), look)
     return figure
@@ -189,7 +189,7 @@ def calibration_panels(bins: Mapping[str, Float[np.ndarray, "bins 3"]], errors: 
         )
         axes.set_title(f"{name}  {errors[name]:.3f}", fontsize=9.5, color=INK, fontweight="bold" if style.is_ours else "normal")
         axes.set(xlim=(lowest - 0.04, 1.03), ylim=(lowest - 0.04, 1.03))
-        _plain(axes)
+        plain(axes)
     for axes in grid.flat[len(bins) :]:
         axes.axis("off")
     figure.supxlabel("confidence", fontsize=10, color=INK)
@@ -223,7 +223,7 @@ def quality_against_time(
     axes.set_xlabel("fit + predict (median over cells, one thread)", fontsize=10, color=INK)
     axes.set_ylabel(title, fontsize=10, color=INK)
     axes.margins(x=0.14, y=0.12)
-    _plain(axes)
+    plain(axes)
     axes.grid(color=FAINT, alpha=0.25, linewidth=0.7)
     return figure
 
@@ -243,7 +243,7 @@ def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]], look: Ma
         )
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0, colors=INK, labelsize=9)

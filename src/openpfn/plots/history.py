@@ -46,7 +46,7 @@ def loss_curves(
     """The training loss as a faint line, the evaluations as dots; the line stands out where there are no evaluations."""
     evaluated = bool(np.isfinite(eval_loss).any())
     axes.plot(x, loss, color=color, alpha=0.35 if evaluated else 1.0, linewidth=1.2, label=None if evaluated else name)
-    return evaluation_curve(axes, x, eval_loss, name, color) if evaluated else _tidied(axes)
+    return evaluation_curve(axes, x, eval_loss, name, color) if evaluated else tidied(axes)
 
 
 def evaluation_curve(
@@ -55,10 +55,10 @@ def evaluation_curve(
     """The rows that have a value, joined by a line."""
     known = np.isfinite(values)
     axes.plot(x[known], values[known], color=color, linewidth=1.6, marker="o", markersize=3.5, label=name)
-    return _tidied(axes)
+    return tidied(axes)
 
 
-def _tidied(axes: Axes) -> Axes:
+def tidied(axes: Axes) -> Axes:
     axes.grid(color=GRID, linewidth=0.7)
     axes.tick_params(labelsize=8, colors=FAINT, length=0)
     for spine in axes.spines.values():

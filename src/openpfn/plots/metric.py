@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from openpfn.plots.history import COLORS, FAINT, GRID
+from openpfn.plots.history import COLORS, FAINT, tidied
 
 MORE_COLORS = (*COLORS, "#2a9187", "#b09015", "#7466c4")
 Curve = tuple[Float[np.ndarray, "_"], Float[np.ndarray, "_"]]
@@ -95,7 +95,8 @@ def plot_metric(kind: str, histories: Histories, axes: Axes | None = None) -> Ax
     axes.set_xlabel(labels[0], color=FAINT, fontsize=9)
     axes.set_ylabel(labels[1], color=FAINT, fontsize=9)
     axes.set_title(kind, loc="left", fontsize=10)
-    return _tidied(axes)
+    axes.set_axisbelow(True)
+    return tidied(axes)
 
 
 def mean_curve(
@@ -159,12 +160,3 @@ def _bars(axes: Axes, values: Mapping[str, list[float]]) -> None:
     axes.bar_label(bars, [f"{mean:,.3g}" for mean in means], padding=4, fontsize=8, color=FAINT)
     axes.margins(x=0.12)
     axes.invert_yaxis()
-
-
-def _tidied(axes: Axes) -> Axes:
-    axes.grid(color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8, colors=FAINT, length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    return axes
