@@ -138,3 +138,11 @@ def is_alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_how_many_batches_wait_changes_none_of_them():
+    with TaskStream(ToyPrior(), 3, seed=5, n_workers=1, prefetch=1) as few, TaskStream(ToyPrior(), 3, seed=5, n_workers=0) as none:
+        for _ in range(4):
+            assert torch.equal(next(few).y, next(none).y)
+    with pytest.raises(ValueError, match="prefetch=0"):
+        TaskStream(ToyPrior(), 3, seed=5, prefetch=0)

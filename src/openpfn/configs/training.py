@@ -36,10 +36,18 @@ class TrainingConfig:
     """Steps between checkpoints (a checkpoint is also written every `save_minutes`)."""
     checkpoint_dir: str = "checkpoints"
     """Folder of this run's checkpoints and history."""
+    checkpoint_schedule: Literal["linear", "logarithmic"] | None = None
+    """Keep the weights of many steps as `step-N.safetensors`: evenly or logarithmically spaced; None keeps latest and best."""
+    linear_checkpoint_interval: int = 100
+    """Steps between the kept weights of the linear schedule."""
+    n_log_checkpoints: int = 1000
+    """Kept weights of the logarithmic schedule, at most: early steps, which round to the same number, are kept once."""
     eval_every: int | None = None
     """Steps between evaluations on fixed tasks; None evaluates never."""
     eval_batches: int = 10
     """Batches of fixed tasks per evaluation."""
+    log_distributional_mse: bool = True
+    """Measure the squared error of the predictive mean also where the network answers with a distribution over numbers."""
     device: str = "auto"
     """auto (cuda, then mps, then cpu) or a torch device."""
     optimizer: Literal["adamw", "schedulefree", "muon"] = "adamw"
@@ -66,6 +74,14 @@ class TrainingConfig:
     """Seed of initial weights, tasks and evaluation tasks."""
     n_workers: int = 1
     """Processes that draw tasks ahead of the training; 0 draws them in the training process."""
+    num_workers: int | None = None
+    """The name of `n_workers` in PyTorch's data loaders: its value goes there, and this stays None."""
+    prefetch_factor: int = 4
+    """Batches that wait per worker, beside the one it is drawing."""
+    pin_memory: bool | None = None
+    """Keep batches from workers in page-locked memory, from where a CUDA device takes them faster; None: on CUDA only."""
+    persistent_workers: bool = True
+    """Accepted from PyTorch's data loaders, without effect: tasks have no epochs, so workers live as long as the run."""
     n_threads: int | None = None
     """Torch threads of the training process; None leaves them as they are."""
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
@@ -74,9 +90,28 @@ class TrainingConfig:
     """Start from the weights of this checkpoint (a path or a shipped name) instead of random ones."""
     overwrite: bool = False
     """Start afresh even if `checkpoint_dir` already holds a run, whose files are then replaced."""
+    use_wandb: bool = False
+    """Track the run with Weights & Biases (needs the extra `openpfn[wandb]`)."""
+    wandb_project: str | None = None
+    """Project of a tracked run; None takes WANDB_PROJECT, then "openpfn"."""
+    wandb_entity: str | None = None
+    """User or team that owns the project; None takes WANDB_ENTITY, then your default at W&B."""
+    wandb_run_name: str | None = None
+    """Name of the run. A named run is tracked even without W&B: in the registry on disk."""
+    wandb_tags: list[str] | tuple[str, ...] | None = None
+    """Words to find the run by."""
+    wandb_notes: str | None = None
+    """What the run is for, in your words."""
+    wandb_log_model: bool = True
+    """Keep checkpoints with the tracked run: as artifacts at W&B, as files in the registry."""
+    wandb_mode: Literal["online", "offline", "disabled"] | None = None
+    """offline keeps W&B's files here for `wandb sync`, disabled sends nothing; None takes WANDB_MODE, then online."""
+    registry: str | None = None
+    """Folder of a registry on disk that tracks the run; None takes OPENPFN_REGISTRY, or ./openpfn-runs for a run with a name."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "seq_len", "num_steps", "log_every", "save_every", "eval_batches", "accumulation", "max_nan_losses"):
+        self._settle_names()
+        for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
         for name in ("eval_every", "n_threads"):
@@ -88,6 +123,9 @@ class TrainingConfig:
         for name in ("learning_rate", "muon_learning_rate", "grad_clip", "save_minutes"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be positive.")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}. Choose one of {', '.join(map(repr, choices))}.")
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay is {self.average_decay}, must lie in [0, 1).")
         if not 0 <= self.final_learning_rate <= 1:
@@ -96,3 +134,39 @@ class TrainingConfig:
             raise ValueError("schedule: schedule-free AdamW needs schedule='constant'.")
         if self.optimizer == "schedulefree" and self.average_decay:
             raise ValueError("average_decay: schedule-free AdamW averages the weights itself. Set average_decay=0.")
+
+    def _settle_names(self) -> None:
+        """One name for the number of workers; tags that nobody can change."""
+        if self.num_workers is not None:
+            if self.n_workers not in (type(self).n_workers, self.num_workers):
+                raise ValueError(f"num_workers is {self.num_workers} and n_workers {self.n_workers}: they mean the same. Give one of them.")
+            object.__setattr__(self, "n_workers", self.num_workers)
+            object.__setattr__(self, "num_workers", None)
+        if isinstance(self.wandb_tags, str):
+            raise ValueError(f"wandb_tags is {self.wandb_tags!r}, one text. Give a list of them: [{self.wandb_tags!r}].")
+        if self.wandb_tags is not None:
+            object.__setattr__(self, "wandb_tags", tuple(self.wandb_tags))
+
+
+AT_LEAST_ONE = (
+    "batch_size",
+    "seq_len",
+    "num_steps",
+    "log_every",
+    "save_every",
+    "eval_batches",
+    "accumulation",
+    "max_nan_losses",
+    "linear_checkpoint_interval",
+    "n_log_checkpoints",
+    "prefetch_factor",
+)
+
+CHOICES = {
+    "checkpoint_schedule": (None, "linear", "logarithmic"),
+    "wandb_mode": (None, "online", "offline", "disabled"),
+    "optimizer": ("adamw", "schedulefree", "muon"),
+    "schedule": ("constant", "cosine"),
+    "precision": ("float32", "bfloat16"),
+    "matmul_precision": ("highest", "high", "medium"),
+}

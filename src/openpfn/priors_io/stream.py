@@ -45,6 +45,7 @@ class TaskStream:
 
     `n_workers` processes of one torch thread draw ahead; 0 draws in this process. The order and content of
     the batches are the same whatever `n_workers`, and `start=i` continues where another stream stopped.
+    `prefetch` batches wait per worker, in page-locked memory if `pin_memory` (None: for a CUDA `device`).
     Workers need no `if __name__ == "__main__"` in the calling script and accept priors defined in it.
     A worker that dies or whose prior fails raises WorkerError here.
 
@@ -61,10 +62,15 @@ class TaskStream:
         n_workers: int = 1,
         start: int = 0,
         device: torch.device | str = "cpu",
+        prefetch: int = PREFETCH,
+        pin_memory: bool | None = None,
     ) -> None:
-        if batch_size < 1 or n_workers < 0 or start < 0:
-            raise ValueError(f"got batch_size={batch_size}, n_workers={n_workers}, start={start}; wanted at least 1, 0 and 0.")
+        if batch_size < 1 or n_workers < 0 or start < 0 or prefetch < 1:
+            given = f"batch_size={batch_size}, n_workers={n_workers}, start={start}, prefetch={prefetch}"
+            raise ValueError(f"got {given}; wanted at least 1, 0, 0 and 1.")
         self.prior, self.batch_size, self.seed, self.n_workers, self.device = prior, batch_size, seed, n_workers, torch.device(device)
+        self.prefetch = prefetch
+        self.pin_memory = self.device.type == "cuda" if pin_memory is None else pin_memory and torch.cuda.is_available()
         self._position = start
         self._waited = 0.0
         self._first = start
@@ -117,10 +123,9 @@ class TaskStream:
 
     def _from_worker(self) -> TaskBatch:
         if not self._workers:
-            pin = self.device.type == "cuda"
             jobs = [(self.prior, self.batch_size, self.seed, self._position + k, self.n_workers) for k in range(self.n_workers)]
             self._first = self._position
-            self._workers.extend(_Worker(job, pin) for job in jobs)
+            self._workers.extend(_Worker(job, self.pin_memory, self.prefetch) for job in jobs)
         worker = self._workers[(self._position - self._first) % self.n_workers]
         try:
             return worker.take()
@@ -143,8 +148,8 @@ def _stop(workers: list[_Worker]) -> None:
 class _Worker:
     """A process that draws every n-th batch, and a thread here that unpacks what it sends."""
 
-    def __init__(self, job: tuple[Any, ...], pin: bool) -> None:
-        self.ready: queue.Queue[TaskBatch | Exception] = queue.Queue(maxsize=PREFETCH)
+    def __init__(self, job: tuple[Any, ...], pin: bool, prefetch: int) -> None:
+        self.ready: queue.Queue[TaskBatch | Exception] = queue.Queue(maxsize=prefetch)
         self.pin = pin
         self.stopping = False
         self.job = _dumps_by_value(job)
