@@ -159,3 +159,12 @@ def test_every_shipped_checkpoint_loads_and_predicts():
         loaded = checkpoint.load(name)
         assert loaded.model(batch)[..., :2].isfinite().all()
         assert loaded.provenance["tasks"] > 0
+
+
+def test_pools_of_tasks_are_kept_beside_the_weights(tmp_path):
+    toy, pool = ToyNetwork(), torch.randn(5, 3)
+    checkpoint.save(tmp_path / "a.safetensors", toy, task_pools={"tasks": pool})
+    found = checkpoint.load(tmp_path / "a.safetensors", model=ToyNetwork(seed=1))
+    assert torch.equal(found.task_pools["tasks"], pool)
+    assert same_weights(found.model, toy)
+    assert checkpoint.read_header(tmp_path / "a.safetensors").shapes.keys() == toy.state_dict().keys()

@@ -4,6 +4,7 @@ The tensors carry the names of the model's `state_dict`. The metadata key `openp
 `format`, `model` (the name of the configuration's module), `model_config`, `training_config` and `provenance`.
 A training checkpoint also holds `training` (counters) and tensors whose names begin with `@training/`:
 everything that a run needs to continue. Its plain tensors are the usable (averaged) weights.
+Tensors whose names begin with `@tasks/` are the finite pools that the prior draws its tasks from.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from openpfn.models import PFN
 
 FORMAT = 1
 TRAINING = "@training/"
+TASKS = "@tasks/"
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -41,6 +43,8 @@ class Checkpoint:
     """How it was trained; None if the checkpoint does not say."""
     provenance: dict[str, Any]
     """Versions, seeds, tasks seen, wall time, data: whatever the writer recorded."""
+    task_pools: Mapping[str, Tensor] = field(default_factory=dict)
+    """The finite pools that the prior drew its tasks from, by name; empty where every task was new."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def save(
     training_config: TrainingConfig | None = None,
     provenance: Mapping[str, Any] | None = None,
     training_state: TrainingState | None = None,
+    task_pools: Mapping[str, Tensor] | None = None,
     keep_previous: bool = False,
 ) -> Path:
     """Write `model` (with its `.config`) to `path`, atomically: a reader finds the old file or the new one, whole.
@@ -99,6 +104,7 @@ def save(
     tensors = {name: _portable(tensor) for name, tensor in model.state_dict().items()}
     if training_state is not None:
         tensors |= {TRAINING + name: _portable(tensor) for name, tensor in training_state.tensors.items()}
+    tensors |= {TASKS + name: _portable(tensor) for name, tensor in (task_pools or {}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -125,11 +131,12 @@ def load(source: str | Path, *, model: nn.Module | None = None) -> Checkpoint:
     network: Any = PFN(header.config) if model is None else model
     with _opened(path) as file:
         weights = {name: file.get_tensor(name) for name in header.shapes}
+        pools = {name.removeprefix(TASKS): file.get_tensor(name) for name in file.keys() if name.startswith(TASKS)}    # noqa: SIM118
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit a {type(network).__name__} with {network.config}: {error}") from error
-    return Checkpoint(network.eval(), network.config, training_config_of(header), header.provenance)
+    return Checkpoint(network.eval(), network.config, training_config_of(header), header.provenance, pools)
 
 
 def read_header(source: str | Path) -> Header:
@@ -142,7 +149,7 @@ def read_header(source: str | Path) -> Header:
         record = json.loads(text)
         if record["format"] > FORMAT:
             raise ValueError(f"{path} has checkpoint format {record['format']}; this version reads up to {FORMAT}. Update openpfn.")
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys() if not name.startswith(TRAINING)}    # noqa: SIM118
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys() if not name.startswith("@")}    # noqa: SIM118
     return Header(
         path, record["model"], record["model_config"], record["training_config"], record["provenance"], record["training"], shapes
     )
