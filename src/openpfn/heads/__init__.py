@@ -2,5 +2,6 @@
 
 from openpfn.heads.base import Head, Predictive
 from openpfn.heads.categorical import Categorical
+from openpfn.heads.gaussian import Gaussian, GaussianMixture
 
-__all__ = ["Categorical", "Head", "Predictive"]
+__all__ = ["Categorical", "Gaussian", "GaussianMixture", "Head", "Predictive"]

@@ -11,7 +11,11 @@ from openpfn.heads.base import Head, Predictive
 
 
 class Categorical(Predictive):
-    """Class probabilities per target. `logits` (..., C); classes that a task does not have carry −inf."""
+    """Class probabilities per target. `logits` (..., C); classes that a task does not have carry −inf.
+
+    As numbers the classes are 0 … C − 1: `mean`, `quantile`, `crps` and their like mean something where that order does,
+    as for 0 and 1.
+    """
 
     def __init__(self, logits: Float[Tensor, "... C"]) -> None:
         self.logits = logits
@@ -25,8 +29,34 @@ class Categorical(Predictive):
         """The most probable class."""
         return self.logits.argmax(dim=-1)
 
+    @property
+    def shape(self) -> torch.Size:
+        return self.logits.shape[:-1]
+
+    @property
+    def codes(self) -> Float[Tensor, " C"]:
+        """The classes as numbers."""
+        return torch.arange(self.logits.shape[-1], device=self.logits.device, dtype=self.logits.dtype)
+
+    @property
+    def mean(self) -> Float[Tensor, "..."]:
+        return (self.probs * self.codes).sum(dim=-1)
+
+    @property
+    def variance(self) -> Float[Tensor, "..."]:
+        return (self.probs * (self.codes - self.mean.unsqueeze(-1)).square()).sum(dim=-1)
+
     def log_prob(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return self.logits.log_softmax(dim=-1).gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
+        log_probs = self.logits.log_softmax(dim=-1)
+        shape = torch.broadcast_shapes(y.shape, self.shape)
+        return log_probs.expand(*shape, -1).gather(-1, y.long().expand(shape).unsqueeze(-1)).squeeze(-1)
+
+    def cdf(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return (self.probs * (self.codes <= y.unsqueeze(-1))).sum(dim=-1)
+
+    def icdf(self, p: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        reached = self.probs.cumsum(dim=-1)[..., :-1]                            # the last class holds the rest
+        return (reached < p.to(reached.device, reached.dtype).unsqueeze(-1)).sum(dim=-1).to(reached.dtype)
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
         flat = self.probs.flatten(0, -2)                                    # (targets, C)
@@ -34,6 +64,11 @@ class Categorical(Predictive):
 
     def entropy(self) -> Float[Tensor, "..."]:
         return torch.special.entr(self.probs).sum(dim=-1)
+
+    def crps(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """As in `Predictive`; exact: the ranked probability score of the classes as numbers."""
+        reached = self.probs.cumsum(dim=-1)[..., :-1]
+        return (reached - (self.codes[:-1] >= y.unsqueeze(-1)).to(reached.dtype)).square().sum(dim=-1)
 
 
 class CategoricalHead(Head):
