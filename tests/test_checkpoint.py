@@ -168,3 +168,10 @@ def test_pools_of_tasks_are_kept_beside_the_weights(tmp_path):
     assert torch.equal(found.task_pools["tasks"], pool)
     assert same_weights(found.model, toy)
     assert checkpoint.read_header(tmp_path / "a.safetensors").shapes.keys() == toy.state_dict().keys()
+
+
+def test_arrays_in_a_record_become_lists(tmp_path):
+    data = {"borders": torch.tensor([0.5, 1.5]), "n": torch.tensor(3), "path": Path("a")}
+    checkpoint.save(tmp_path / "a.safetensors", ToyNetwork(), provenance={"data": data})
+    recorded = checkpoint.read_header(tmp_path / "a.safetensors").provenance
+    assert recorded["data"] == {"borders": [0.5, 1.5], "n": 3, "path": "a"}

@@ -247,8 +247,8 @@ def plain(value: Any) -> Any:
         return asdict(value)
     if isinstance(value, Mapping):
         return dict(value)
-    item = getattr(value, "item", None)    # a number of NumPy's or torch's
-    return str(value) if item is None else item()
+    as_list = getattr(value, "tolist", None)    # a number or an array of NumPy's or torch's
+    return str(value) if as_list is None else as_list()
 
 
 def _previous(path: Path) -> Path:
