@@ -3,7 +3,25 @@
 from openpfn.configs.presets import PRESETS, preset
 from openpfn.configs.prior import PriorConfig
 from openpfn.configs.real_table import RealTableConfig
+from openpfn.configs.sequence import ClassificationConfig, RegressionConfig, UnsupervisedConfig
 from openpfn.configs.tabular import TabularConfig
 from openpfn.configs.training import TrainingConfig
 
-__all__ = ["PRESETS", "PriorConfig", "RealTableConfig", "TabularConfig", "TrainingConfig", "preset"]
+Regression = RegressionConfig
+Classification = ClassificationConfig
+Unsupervised = UnsupervisedConfig
+
+__all__ = [
+    "PRESETS",
+    "Classification",
+    "ClassificationConfig",
+    "PriorConfig",
+    "RealTableConfig",
+    "Regression",
+    "RegressionConfig",
+    "TabularConfig",
+    "TrainingConfig",
+    "Unsupervised",
+    "UnsupervisedConfig",
+    "preset",
+]

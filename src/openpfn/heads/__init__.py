@@ -1,7 +1,17 @@
 """Heads: from embeddings to a `Predictive`; one kind of distribution, one file."""
 
+from openpfn.heads.bars import BarDistribution, Bucketizer, estimate_riemann_borders
 from openpfn.heads.base import Head, Predictive
 from openpfn.heads.categorical import Categorical
 from openpfn.heads.gaussian import Gaussian, GaussianMixture
 
-__all__ = ["Categorical", "Gaussian", "GaussianMixture", "Head", "Predictive"]
+__all__ = [
+    "BarDistribution",
+    "Bucketizer",
+    "Categorical",
+    "Gaussian",
+    "GaussianMixture",
+    "Head",
+    "Predictive",
+    "estimate_riemann_borders",
+]

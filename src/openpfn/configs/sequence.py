@@ -1,0 +1,210 @@
+"""`RegressionConfig`, `ClassificationConfig`, `UnsupervisedConfig`: networks that read a task as a sequence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+MASKS = ("autoregressive-pfn", "gpt2", "set")
+BUCKETS = 100
+COMPONENTS = 32
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """What all sequence networks share: a pre-norm transformer and its input."""
+
+    model: ClassVar[str] = "sequence"
+
+    d_model: int = 128
+    """Width of the residual stream."""
+    n_layers: int = 4
+    """Layers."""
+    n_heads: int = 4
+    """Attention heads."""
+    d_head: int | None = None
+    """Width of a head; None for d_model // n_heads."""
+    d_mlp: int | None = None
+    """Hidden width of the MLPs; None for 4 · d_model."""
+    n_ctx: int = 1024
+    """Most tokens in a sequence with position embeddings: a row of a supervised task is two tokens, (x) and (x, y)."""
+    act_fn: Literal["gelu", "relu", "silu"] = "gelu"
+    """Nonlinearity of the MLPs."""
+    normalization_type: Literal["LN", "RMS"] = "LN"
+    """LayerNorm or RMSNorm, before each sublayer and before the unembedding."""
+    input_dim: int = 16
+    """Columns of x; not used without x."""
+    use_pos_emb: bool = True
+    """Add a learned embedding of each token's position; never in a set."""
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "n_layers", "n_heads", "n_ctx", "input_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
+        for name in ("d_head", "d_mlp"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1, or None.")
+        if self.d_head is None and self.d_model % self.n_heads:
+            raise ValueError(f"d_model is {self.d_model}, not a multiple of n_heads = {self.n_heads}. Change one of them, or set d_head.")
+        one_of("act_fn", self.act_fn, ("gelu", "relu", "silu"))
+        one_of("normalization_type", self.normalization_type, ("LN", "RMS"))
+        self._settle(d_head=self.d_head or self.d_model // self.n_heads, d_mlp=self.d_mlp or 4 * self.d_model)
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that the network gives per prediction: the last axis of its logits."""
+        raise TypeError(f"{type(self).__name__} is what networks share. Use RegressionConfig, ClassificationConfig or UnsupervisedConfig.")
+
+    def _settle(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)    # the record holds what None stood for
+
+
+@dataclass(frozen=True)
+class _Values(SequenceConfig):
+    """How numbers are predicted."""
+
+    prediction_type: Literal["distribution", "point"] = "distribution"
+    """A distribution, trained by its log-density, or the mean alone, trained by the squared error."""
+    bucket_type: Literal["uniform", "riemann", "mixture"] | None = None
+    """Buckets of equal width, buckets between `riemann_borders`, or no buckets but a mixture of normal distributions."""
+    bucket_support: Literal["unbounded", "bounded"] = "unbounded"
+    """Half-normal tails in place of the outermost buckets, or no probability beyond them."""
+    d_vocab: int | None = None
+    """Buckets or components of the mixture; None for 100 buckets, as many as there are borders for, or 32 components."""
+    y_min: float | None = None
+    """Lower end of the uniform buckets; for a mixture, where small values of y lie."""
+    y_max: float | None = None
+    """Upper end of the uniform buckets; for a mixture, where great values of y lie."""
+    riemann_borders: Sequence[float] | Any = None
+    """The d_vocab + 1 borders of riemann buckets, increasing; a tensor or a sequence, kept as a tuple."""
+
+    @property
+    def n_outputs(self) -> int:
+        if self.prediction_type == "point":
+            return 1
+        assert self.d_vocab is not None
+        return 3 * self.d_vocab if self.bucket_type == "mixture" else self.d_vocab
+
+    def _check_values(self) -> None:
+        """Check and settle what says how numbers are predicted."""
+        one_of("prediction_type", self.prediction_type, ("distribution", "point"))
+        one_of("bucket_support", self.bucket_support, ("unbounded", "bounded"))
+        if self.d_vocab is not None and self.d_vocab < 1:
+            raise ValueError(f"d_vocab is {self.d_vocab}, must be at least 1.")
+        if self.prediction_type == "point":
+            for name in ("bucket_type", "y_min", "y_max", "riemann_borders"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is set, but prediction_type='point' predicts the mean alone. Leave {name} out.")
+            return self._settle(d_vocab=1)
+        if self.bucket_type is None:
+            raise ValueError("bucket_type is None, but prediction_type='distribution' needs 'uniform', 'riemann' or 'mixture'.")
+        one_of("bucket_type", self.bucket_type, ("uniform", "riemann", "mixture"))
+        if self.bucket_type == "riemann":
+            return self._check_borders()
+        if self.riemann_borders is not None:
+            raise ValueError(f"riemann_borders are set, but bucket_type is {self.bucket_type!r}. Set bucket_type='riemann'.")
+        if self.bucket_type == "uniform" or self.y_min is not None or self.y_max is not None:
+            if self.y_min is None or self.y_max is None or not -math.inf < self.y_min < self.y_max < math.inf:
+                raise ValueError(f"y_min is {self.y_min} and y_max {self.y_max}; {self.bucket_type} needs finite y_min < y_max.")
+            self._settle(y_min=float(self.y_min), y_max=float(self.y_max))
+        self._settle(d_vocab=self.d_vocab or (BUCKETS if self.bucket_type == "uniform" else COMPONENTS))
+        self._check_number_of_buckets()
+
+    def _check_borders(self) -> None:
+        if self.riemann_borders is None:
+            raise ValueError("riemann_borders is None, but bucket_type='riemann' needs them: see estimate_riemann_borders.")
+        if self.y_min is not None or self.y_max is not None:
+            raise ValueError("y_min or y_max is set, but riemann_borders say where buckets lie. Leave y_min and y_max out.")
+        given: Any = self.riemann_borders
+        if getattr(given, "ndim", 1) != 1:
+            raise ValueError(f"riemann_borders has {given.ndim} axes, must have one.")
+        borders = tuple(float(border) for border in (given.tolist() if hasattr(given, "tolist") else given))
+        n_buckets = self.d_vocab or len(borders) - 1
+        if len(borders) != n_buckets + 1:
+            raise ValueError(f"riemann_borders holds {len(borders)} numbers, must hold d_vocab + 1 = {n_buckets + 1}.")
+        if not all(a < b for a, b in pairwise(borders)) or not all(map(math.isfinite, borders)):
+            raise ValueError("riemann_borders must be finite and increase. Estimate them from more values, or with fewer buckets.")
+        self._settle(riemann_borders=borders, d_vocab=n_buckets)
+        self._check_number_of_buckets()
+
+    def _check_number_of_buckets(self) -> None:
+        assert self.d_vocab is not None
+        if self.bucket_type != "mixture" and self.bucket_support == "unbounded" and self.d_vocab < 3:
+            raise ValueError(f"d_vocab is {self.d_vocab}; unbounded support needs two tails and at least one bucket between: 3 or more.")
+
+
+@dataclass(frozen=True)
+class RegressionConfig(_Values):
+    """A network that predicts numbers y from x and the pairs before.
+
+    >>> RegressionConfig(input_dim=1, bucket_type="uniform", d_vocab=50, y_min=-5, y_max=5).n_outputs
+    50
+    """
+
+    mask_type: Literal["autoregressive-pfn", "gpt2", "set"] = "autoregressive-pfn"
+    """What a token reads: itself and the pairs before; every token before; or, in a set, all pairs of the context without order."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("mask_type", self.mask_type, MASKS)
+        self._check_values()
+
+
+@dataclass(frozen=True)
+class ClassificationConfig(SequenceConfig):
+    """A network that predicts classes y from x and the pairs before."""
+
+    num_classes: int = 2
+    """Classes: y is 0 … num_classes − 1."""
+    y_type: Literal["continuous", "categorical"] = "continuous"
+    """Whether the class of a pair enters as a number, or as a vector of its own: use the latter for classes without an order."""
+    mask_type: Literal["autoregressive-pfn", "gpt2", "set"] = "autoregressive-pfn"
+    """What a token reads: itself and the pairs before; every token before; or, in a set, all pairs of the context without order."""
+    prediction_type: Literal["distribution"] = "distribution"
+    """Classes are always predicted by their probabilities."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("mask_type", self.mask_type, MASKS)
+        one_of("y_type", self.y_type, ("continuous", "categorical"))
+        one_of("prediction_type", self.prediction_type, ("distribution",))
+        if self.num_classes < 2:
+            raise ValueError(f"num_classes is {self.num_classes}, must be at least 2.")
+
+    @property
+    def n_outputs(self) -> int:
+        return self.num_classes
+
+
+@dataclass(frozen=True)
+class UnsupervisedConfig(_Values):
+    """A network that predicts each element of a sequence from those before: there is no x."""
+
+    input_type: Literal["discrete", "continuous"] = "discrete"
+    """Elements are tokens 0 … d_vocab − 1, or numbers."""
+    mask_type: Literal["gpt2"] = "gpt2"
+    """Each element reads those before it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("input_type", self.input_type, ("discrete", "continuous"))
+        one_of("mask_type", self.mask_type, ("gpt2",))
+        if self.input_type == "continuous":
+            return self._check_values()
+        one_of("prediction_type", self.prediction_type, ("distribution",))
+        for name in ("bucket_type", "y_min", "y_max", "riemann_borders"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is set, but input_type='discrete' predicts tokens. Leave {name} out.")
+        self._settle(d_vocab=2 if self.d_vocab is None else self.d_vocab)
+        if self.d_vocab < 2:    # pyright: ignore[reportOptionalOperand]
+            raise ValueError(f"d_vocab is {self.d_vocab}, must be at least 2 tokens.")
+
+
+def one_of(field: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise ValueError, naming the field, unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{field} is {value!r}, must be {' or '.join(map(repr, choices))}.")
