@@ -13,20 +13,23 @@ from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.configs.training import TrainingConfig
+from openpfn.heads.categorical import Categorical
 from openpfn.priors_io.stream import TaskStream
+from openpfn.training.sources import is_prior, task_source
 
 EVALUATION_START = 2**40
 """Index of the first evaluation batch in a prior's stream, far beyond any training batch."""
 
 
 class Evaluation:
-    """Mean loss, accuracy and area under the ROC curve on `eval_batches` fixed batches.
+    """Figures of a network on `eval_batches` fixed batches.
 
-    The batches come from `source`, or, if that is None, from `prior.for_evaluation()`, in a part of its stream that
-    training never reaches. Raises ValueError if there is neither.
+    The batches come from `source` (a prior, an object that generates sequences, or an iterable of batches), or, if that
+    is None, from `prior.for_evaluation()`, in a part of its stream that training never reaches. Raises ValueError if
+    there is neither.
     """
 
-    def __init__(self, source: Iterable[TaskBatch] | None, prior: Any, config: TrainingConfig) -> None:
+    def __init__(self, source: Any, prior: Any, config: TrainingConfig) -> None:
         if source is None and config.eval_every is not None and not is_prior(prior):
             raise ValueError(
                 f"eval_every is {config.eval_every}, but the tasks come from a {type(prior).__name__}, which has no tasks to spare "
@@ -37,14 +40,13 @@ class Evaluation:
 
     @torch.no_grad()
     def __call__(self, model: Any, device: torch.device) -> dict[str, float]:
-        """`eval_loss` in nats, `eval_accuracy` and `eval_auc`, the area under the ROC curve of each class against the rest.
+        """`eval_loss` (nats, or squared error of a point), `eval_accuracy`, `eval_auc` and `eval_mse`: see `figures`.
 
-        Each batch counts the same in the first two, each task in the last. NaN where the model's answers are no classes.
+        Each batch counts the same, each task in the area under the curve. NaN where a figure has no meaning.
         """
-        results = [evaluate_batch(model, batch.to(device)) for batch in self.draw()]
-        losses, accuracies, areas = zip(*results, strict=True)
-        means = {"eval_loss": sum(losses) / len(losses), "eval_accuracy": sum(accuracies) / len(accuracies)}
-        return means | {"eval_auc": float(torch.cat(areas).nanmean())}
+        measured = [figures(model, batch.to(device), self.config.log_distributional_mse) for batch in self.draw()]
+        means = {f"eval_{name}": sum(one[name] for one in measured) / len(measured) for name in ("loss", "accuracy", "mse")}
+        return means | {"eval_auc": float(torch.cat([one["auc"] for one in measured]).nanmean())}
 
     def draw(self) -> list[TaskBatch]:
         """The fixed batches; drawn by the first call, which should not stand under autocast."""
@@ -55,20 +57,35 @@ class Evaluation:
         return self.batches
 
     def _all_batches(self) -> Iterable[TaskBatch]:
-        if self.source is not None:
-            return self.source
-        prior = self.prior.for_evaluation() if hasattr(self.prior, "for_evaluation") else self.prior
-        return TaskStream(prior, self.config.batch_size, seed=self.config.seed, n_workers=0, start=EVALUATION_START)
+        source = self.source
+        if source is None:
+            source = self.prior.for_evaluation() if hasattr(self.prior, "for_evaluation") else self.prior
+        source = task_source(source, self.config.seq_len)
+        if not is_prior(source):
+            return source
+        return TaskStream(source, self.config.batch_size, seed=self.config.seed, n_workers=0, start=EVALUATION_START)
 
 
-def evaluate_batch(model: Any, batch: TaskBatch) -> tuple[float, float, Float[Tensor, " B"]]:
-    """Loss, accuracy, and the area under the ROC curve of each task on one batch."""
-    loss = float(model.loss(batch))
-    probabilities = getattr(model.predictive(batch), "probs", None) if hasattr(model, "predictive") else None
-    if probabilities is None:
-        return loss, math.nan, torch.full((1,), math.nan)
-    accuracy = float((probabilities.argmax(-1) == batch.y_query).float().mean())
-    return loss, accuracy, areas_under_roc(probabilities.float(), batch.y_query).cpu()
+def figures(model: Any, batch: TaskBatch, distributional_mse: bool = True) -> dict[str, Any]:
+    """`loss`, `accuracy`, `mse` and, per task, `auc` of a network on one batch.
+
+    Accuracy, and with inputs the area under the ROC curve of each class against the rest, where it answers with classes; the squared
+    error of a point, or, if `distributional_mse`, of the mean of a distribution over numbers. NaN where there is none.
+    A network with `.prefixes(batch)` is asked for each row given those before it, where tasks have no context of their own.
+    """
+    found: dict[str, Any] = {"loss": float(model.loss(batch)), "accuracy": math.nan, "mse": math.nan, "auc": torch.full((1,), math.nan)}
+    if getattr(model.config, "prediction_type", None) == "point":
+        return found | {"mse": found["loss"]}
+    if not hasattr(model, "predictive"):
+        return found
+    by_prefixes = batch.n_train == 0 and hasattr(model, "prefixes")
+    answer = model.prefixes(batch) if by_prefixes else model.predictive(batch)
+    y = batch.y if by_prefixes else batch.y_query
+    if isinstance(answer, Categorical):
+        probabilities = answer.probs
+        found["accuracy"] = float((probabilities.argmax(-1) == y).float().mean())
+        return found if batch.x is None else found | {"auc": areas_under_roc(probabilities.float(), y).cpu()}
+    return found | {"mse": float((answer.mean - y).square().mean())} if distributional_mse else found
 
 
 def areas_under_roc(probabilities: Float[Tensor, "B Q K"], y: Float[Tensor, "B Q"]) -> Float[Tensor, " B"]:
@@ -86,8 +103,3 @@ def areas_under_roc(probabilities: Float[Tensor, "B Q K"], y: Float[Tensor, "B Q
     n_out = y.shape[1] - n_in
     area = ((rank * is_class).sum(-1) - n_in * (n_in + 1) / 2) / (n_in * n_out)    # 0 / 0 where a class is left out
     return area.nanmean(-1)
-
-
-def is_prior(source: Any) -> bool:
-    """Whether tasks are drawn from `source` with `.sample`, rather than by iterating over it."""
-    return hasattr(source, "sample")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -19,14 +19,17 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.training import TrainingConfig
 from openpfn.models import PFN
 from openpfn.priors_io.stream import TaskStream, WorkerError
-from openpfn.training.evaluation import Evaluation, is_prior
+from openpfn.training.evaluation import Evaluation, figures
 from openpfn.training.optimizers import Optimizers, rate_factor
 from openpfn.training.provenance import describe_data, surroundings
-from openpfn.training.saving import Counters, RunFolder, SinceRow, restore, training_state
+from openpfn.training.saving import Counters, RunFolder, SinceRow, kept_steps, restore, training_state
+from openpfn.training.sources import is_prior, task_pools, task_source
 from openpfn.training.surroundings import asked_to_stop, keep_freed_memory, kept_rng, locked, pick_device, torch_settings
 from openpfn.training.tracking import TrainingEvent, notify
+from openpfn.training.tracking.base import Tracker
 from openpfn.training.tracking.console import ProgressLine
 from openpfn.training.tracking.history import History, read_rows
+from openpfn.training.tracking.tracked import TrackedRun, trackers_of
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -39,14 +42,16 @@ def train(
     training_config: TrainingConfig | None = None,
     *,
     resume_from: str | Path | None = None,
-    eval_data_generator: Iterable[TaskBatch] | None = None,
+    eval_data_generator: Any = None,
     data_config: Any = None,
     callbacks: Sequence[Any] = (),
+    tracker: Tracker | None = None,
 ) -> Any:
     """The network of `model_config`, trained on tasks from `prior`; its `.history` is a DataFrame of the run.
 
-    `prior` is a `TaskPrior`, or an iterable of `TaskBatch`, begun again when it ends; one that can be resumed has a
-    settable `position`, the index of its next batch. `model_config` is a model configuration, or a network with
+    `prior` is a `TaskPrior`, with sequences of `seq_len` rows where it leaves their number to the caller, or an object with
+    `.generate(seq_len)`; or an iterable of `TaskBatch`, begun again when it ends; one that can be resumed has a settable
+    `position`, the index of its next batch. `model_config` is a model configuration, or a network with
     `.config` and `.loss(batch)` to train further.
 
     `resume_from` is a run's folder or its `latest.safetensors`: the run continues bit for bit as if it had never
@@ -54,13 +59,16 @@ def train(
     changed on purpose; a changed `num_steps` stretches the warm-up and the cosine from where the run stands. The
     kind of optimizer and the network cannot change, and `init_from` is not looked at.
 
-    `eval_data_generator` gives the batches of the evaluations; None takes them from the prior, from a part of its
-    stream that training never reaches. `data_config` is recorded in the checkpoints. Each of `callbacks` is called
-    with every `TrainingEvent`, or has methods `on_step`, `on_log`, `on_eval`, `on_checkpoint`.
+    `eval_data_generator` is where the tasks of the evaluations come from, of the same kinds; None takes them from the
+    prior, from a part of its stream that training never reaches. `data_config` is recorded in the checkpoints, and so are
+    the finite pools that a prior draws its tasks from. `tracker` takes the place of those that the configuration asks
+    for (`use_wandb`, `registry`, a run's name). Each of `callbacks` is called with every `TrainingEvent`, or has methods
+    `on_step`, `on_log`, `on_eval`, `on_checkpoint`.
 
-    In `checkpoint_dir` stand `latest.safetensors` (everything), `best.safetensors` (weights with the best
-    evaluation) and `history.csv`. Raises TrainingStopped, a KeyboardInterrupt, after saving on Ctrl-C or SIGTERM;
-    FloatingPointError when losses stay non-finite; FileExistsError when `checkpoint_dir` holds another run.
+    In `checkpoint_dir` stand `latest.safetensors` (everything), `best.safetensors` (weights with the best evaluation),
+    the `step-N.safetensors` of a checkpoint schedule, and `history.csv`. Raises TrainingStopped, a KeyboardInterrupt,
+    after saving on Ctrl-C or SIGTERM; FloatingPointError when losses stay non-finite; FileExistsError when
+    `checkpoint_dir` holds another run.
 
     >>> config = TrainingConfig(num_steps=2500, optimizer="muon", average_decay=0.99, schedule="cosine")
     >>> model = train(prior, preset("nano"), config)    # doctest: +SKIP
@@ -75,7 +83,8 @@ def train(
         stack.enter_context(locked(Path(config.checkpoint_dir) if config.save_checkpoint else None))
         resumed = None if resume_from is None else checkpoint.locate(resume_from)
         run = _Run(prior, model_config, config, device, resumed, Evaluation(eval_data_generator, prior, config), data_config, callbacks)
-        stack.callback(run.close)
+        stack.push(run.close)
+        run.start_tracking(trackers_of(config) if tracker is None else [tracker])
         stack.enter_context(asked_to_stop(run.stop))
         return run.finish()
 
@@ -95,14 +104,17 @@ class _Run:
         callbacks: Sequence[Any],
     ) -> None:
         self.config, self.device, self.evaluation, self.callbacks = config, device, evaluation, callbacks
-        self.folder = RunFolder(config, resumed)
+        prior = task_source(prior, config.seq_len)
+        self.folder, self.kept_steps = RunFolder(config, resumed, task_pools(prior)), kept_steps(config)
+        self.tracked, self.resumed = TrackedRun([], False), resumed
         self.model: Any = starting_model(model_config, config if resumed is None else None, config.seed).to(device).train()
         self.loss = torch.compile(self.model.loss) if config.compile else self.model.loss
         self.optimizers = Optimizers(self.model, config)
         self.owns_batches = is_prior(prior)
         self.batches: Any = prior
         if self.owns_batches:
-            self.batches = TaskStream(prior, config.batch_size, seed=config.seed, n_workers=config.n_workers, device=device)
+            ahead = {"n_workers": config.n_workers, "prefetch": config.prefetch_factor, "pin_memory": config.pin_memory}
+            self.batches = TaskStream(prior, config.batch_size, seed=config.seed, device=device, **ahead)
         self.data_config = describe_data(prior) if data_config is None else data_config
         self.counters, rows = Counters(), []
         if resumed is not None:
@@ -118,6 +130,12 @@ class _Run:
         self.progress = ProgressLine(self.counters.step, config.num_steps)
         self.stop_signal: int | None = None
 
+    def start_tracking(self, trackers: Sequence[Tracker]) -> None:
+        """Have the run recorded, or go on where the run that it continues was recorded."""
+        before = None if self.resumed is None else checkpoint.read_header(self.resumed).provenance.get("run")
+        same = self.folder.is_home_of(self.resumed)
+        self.tracked = TrackedRun.begin(trackers, self.config, self.model.config, self.data_config, before, same)
+
     def finish(self) -> Any:
         """Train to the last step, save, and give the network with the weights to use."""
         last_save = time.monotonic()
@@ -128,6 +146,8 @@ class _Run:
                 self.save()
                 raise
             is_last = self.counters.step == self.config.num_steps
+            if self.counters.step in self.kept_steps:
+                self.keep_weights()
             due = self.counters.step % self.config.save_every == 0 or time.monotonic() - last_save >= 60 * self.config.save_minutes
             if due or is_last or self.stop_signal is not None:
                 self.save()
@@ -143,17 +163,19 @@ class _Run:
         """Stop after the step that is going on."""
         self.stop_signal = signal_number
 
-    def close(self) -> None:
+    def close(self, error: type[BaseException] | None, *_details: Any) -> None:
         if self.owns_batches:
             self.batches.close()
         self.progress.close()
         self.history.close()
+        self.tracked.finish(error)
 
     def step(self) -> None:
         """One optimizer step on `accumulation` batches; skipped, and counted, if the loss or gradient is not finite."""
         config, counters = self.config, self.counters
         began, waited, n_tasks = time.perf_counter(), 0.0, 0
         total = torch.zeros((), device=self.device)
+        batch: Any = None
         for _ in range(config.accumulation):
             waiting = time.perf_counter()
             batch = self.next_batch()
@@ -173,7 +195,7 @@ class _Run:
         counters.step += 1
         counters.position = getattr(self.batches, "position", None)
         self.count(finite, n_tasks, time.perf_counter() - began, waited, loss_value, norm_value)
-        self.tell(factor * config.learning_rate, loss_value, norm_value)
+        self.tell(factor * config.learning_rate, loss_value, norm_value, batch)
 
     def count(self, finite: bool, n_tasks: int, seconds: float, waited: float, loss: float, norm: float) -> None:
         counters, since = self.counters, self.counters.since_row
@@ -197,10 +219,12 @@ class _Run:
                 "the last checkpoint is from before."
             )
 
-    def tell(self, rate: float, loss: float, norm: float) -> None:
+    def tell(self, rate: float, loss: float, norm: float, batch: TaskBatch) -> None:
         """Report the step, evaluate if it is time, and write a row of the history."""
         config, step = self.config, self.counters.step
-        notify(self.callbacks, TrainingEvent("step", step, self.model, {"loss": loss, "grad_norm": norm, "learning_rate": rate}))
+        now = {"loss": loss, "grad_norm": norm, "learning_rate": rate}
+        notify(self.callbacks, TrainingEvent("step", step, self.model, now))
+        self.tracked.step(step, now)
         self.progress.step(step)
         is_last = step == config.num_steps
         evaluates = config.eval_every is not None and (step % config.eval_every == 0 or is_last)
@@ -211,6 +235,8 @@ class _Run:
             self.history.append(row)
             self.progress.row(row)
             notify(self.callbacks, TrainingEvent("log", step, self.model, row))
+            if self.tracked:
+                self.tracked.row(step, row | self.figures_of_batch(batch))
 
     def row(self, rate: float) -> dict[str, float]:
         """The history's row at this step; what it averages begins anew."""
@@ -258,19 +284,42 @@ class _Run:
         self.model.train()
         return values
 
+    def figures_of_batch(self, batch: TaskBatch) -> dict[str, float]:
+        """Accuracy and squared error of the weights in training on their last batch; NaN where they have no meaning."""
+        with torch.no_grad(), kept_rng(self.device), self.autocast():
+            self.model.eval()
+            found = figures(self.model, batch, self.config.log_distributional_mse)
+        self.model.train()
+        return {name: found[name] for name in ("accuracy", "mse")}
+
+    def keep_weights(self) -> None:
+        """Write the weights to use of a step that the checkpoint schedule keeps."""
+        step = self.counters.step
+        with self.optimizers.exported():
+            path = self.folder.save(f"step-{step}.safetensors", self.model, self.provenance())
+            if path is not None:
+                notify(self.callbacks, TrainingEvent("checkpoint", step, self.model, {}, path))
+        self.tracked.checkpoint(step, path)
+
     def save(self) -> None:
         """Write the training state, after the history that it counts on."""
         self.history.flush_to_disk()
+        self.tracked.flush()
         state = training_state(self.counters, self.optimizers, self.device)
         with self.optimizers.exported():
             path = self.folder.save("latest.safetensors", self.model, self.provenance(), state)
             if path is not None:
                 notify(self.callbacks, TrainingEvent("checkpoint", self.counters.step, self.model, {}, path))
+        step = self.counters.step
+        by_the_clock = step % self.config.save_every and step != self.config.num_steps and self.stop_signal is None
+        if not self.kept_steps and not by_the_clock:
+            self.tracked.checkpoint(step, path)
 
     def provenance(self) -> dict[str, Any]:
         counted = {name: value for name, value in asdict(self.counters).items() if name in ("step", "tasks", "seconds", "nan_losses")}
         n_parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        return surroundings(self.device) | {"seed": self.config.seed, "parameters": n_parameters} | counted | {"data": self.data_config}
+        run = counted | {"data": self.data_config} | self.tracked.provenance()
+        return surroundings(self.device) | {"seed": self.config.seed, "parameters": n_parameters} | run
 
     def stopped_message(self, signal_number: int) -> str:
         where = self.folder.path

@@ -75,6 +75,8 @@ def restore(path: Path, model: Any, optimizers: Optimizers, device: torch.device
     Raises ValueError if `path` holds no run, or one of another network or optimizer.
     """
     state = checkpoint.load_training_state(path)
+    if "since_row" not in state.counters:
+        raise ValueError(f"{path} holds an optimizer's state, but was not written by a run of train. Start from it with init_from.")
     _check_same_network(path, checkpoint.read_header(path).model_config, checkpoint.as_json(model.config))
     checkpoint.load(path, model=model)
     counters = Counters.from_json(state.counters)
@@ -94,28 +96,50 @@ def restore(path: Path, model: Any, optimizers: Optimizers, device: torch.device
     return counters
 
 
+def kept_steps(config: TrainingConfig) -> frozenset[int]:
+    """The steps whose weights the checkpoint schedule keeps; the last one is always among them.
+
+    The logarithmic schedule has `n_log_checkpoints` numbers from 1 to `num_steps` in a constant ratio, rounded.
+
+    >>> sorted(kept_steps(TrainingConfig(num_steps=100, checkpoint_schedule="logarithmic", n_log_checkpoints=5)))
+    [1, 3, 10, 32, 100]
+    """
+    last = config.num_steps
+    if config.checkpoint_schedule is None:
+        return frozenset()
+    if config.checkpoint_schedule == "linear":
+        return frozenset(range(config.linear_checkpoint_interval, last + 1, config.linear_checkpoint_interval)) | {last}
+    n_gaps = max(1, config.n_log_checkpoints - 1)
+    return frozenset(round(last ** (k / n_gaps)) for k in range(config.n_log_checkpoints)) | {last}
+
+
 class RunFolder:
-    """A run's files: `latest.safetensors`, `best.safetensors` and `history.csv`. No folder, no files.
+    """A run's files: `latest.safetensors`, `best.safetensors`, `step-N.safetensors` and `history.csv`. No folder, no files.
 
     Raises FileExistsError where a run stands already that is not the one to be resumed, unless `overwrite` is set.
     """
 
-    def __init__(self, config: TrainingConfig, resumed: Path | None) -> None:
-        self.config = config
+    def __init__(self, config: TrainingConfig, resumed: Path | None, task_pools: Mapping[str, Tensor] | None = None) -> None:
+        self.config, self.task_pools = config, task_pools
         self.path = Path(config.checkpoint_dir) if config.save_checkpoint else None
-        if self.path is None or (resumed is not None and resumed.resolve().parent == self.path.resolve()):
+        if self.path is None or self.is_home_of(resumed):
             return
         if (self.path / "latest.safetensors").exists() and not config.overwrite:
             raise FileExistsError(
                 f"{self.path} already holds a run. Continue it with resume_from={str(self.path)!r} (--resume), "
                 "choose another checkpoint_dir (--out), or set overwrite=True (--overwrite) to start afresh."
             )
-        for name in ("latest.safetensors", "latest.previous.safetensors", "best.safetensors", "history.csv"):
+        steps = [path.name for path in self.path.glob("step-*.safetensors")]
+        for name in ("latest.safetensors", "latest.previous.safetensors", "best.safetensors", "history.csv", *steps):
             (self.path / name).unlink(missing_ok=True)
 
     @property
     def history(self) -> Path | None:
         return None if self.path is None else self.path / "history.csv"
+
+    def is_home_of(self, resumed: Path | None) -> bool:
+        """Whether the file that a run is resumed from stands in this folder."""
+        return resumed is not None and self.path is not None and resumed.resolve().parent == self.path.resolve()
 
     def has_best(self) -> bool:
         return self.path is not None and (self.path / "best.safetensors").exists()
@@ -125,7 +149,7 @@ class RunFolder:
         if self.path is None:
             return None
         keep = state is not None
-        record = {"training_config": self.config, "provenance": provenance}
+        record = {"training_config": self.config, "provenance": provenance, "task_pools": self.task_pools}
         return checkpoint.save(self.path / name, model, **record, training_state=state, keep_previous=keep)
 
 

@@ -24,6 +24,7 @@ COLUMNS = (
     "eval_loss",
     "eval_accuracy",
     "eval_auc",
+    "eval_mse",
 )
 """Steps done; training seconds without evaluations and checkpoints; tasks seen; means since the last row of the
 loss (nats) and the gradient norm; the last rate; the last rows' speed; share of the time spent waiting for tasks;
@@ -89,8 +90,8 @@ _COUNTS = ("step", "tasks", "nan_losses")
 
 
 def _line(row: Mapping[str, float]) -> str:
-    values = (("" if math.isnan(row[name]) else repr(int(row[name]) if name in _COUNTS else row[name])) for name in COLUMNS)
-    return ",".join(values) + "\n"
+    known = ((name, row.get(name, math.nan)) for name in COLUMNS)    # a row of an older version lacks newer columns
+    return ",".join("" if math.isnan(value) else repr(int(value) if name in _COUNTS else value) for name, value in known) + "\n"
 
 
 def _number(text: str) -> float:
