@@ -10,6 +10,13 @@ __version__ = "0.1.0"
 _HOME = {
     "TaskBatch": "batch",
     "TaskPrior": "priors.base",
+    "BayesianGenerator": "priors.bayesian",
+    "DatasetGenerator": "priors.dataset",
+    "DeterministicGenerator": "priors.function",
+    "MixtureGenerator": "priors.mixture_of_generators",
+    "ProgramGenerator": "priors.program",
+    "UnsupervisedBayesian": "priors.unsupervised",
+    "sample_batch": "priors.base",
     "PriorConfig": "configs.prior",
     "RealTableConfig": "configs.real_table",
     "TabularConfig": "configs.tabular",

@@ -7,7 +7,14 @@ from openpfn.estimators import PFNClassifier as PFNClassifier
 from openpfn.models import PFN as PFN
 from openpfn.plots.metric import plot_metric as plot_metric
 from openpfn.priors.base import TaskPrior as TaskPrior
+from openpfn.priors.base import sample_batch as sample_batch
+from openpfn.priors.bayesian import BayesianGenerator as BayesianGenerator
+from openpfn.priors.dataset import DatasetGenerator as DatasetGenerator
+from openpfn.priors.function import DeterministicGenerator as DeterministicGenerator
+from openpfn.priors.mixture_of_generators import MixtureGenerator as MixtureGenerator
+from openpfn.priors.program import ProgramGenerator as ProgramGenerator
 from openpfn.priors.real_tables import create_h5_prior_from_dataset as create_h5_prior_from_dataset
+from openpfn.priors.unsupervised import UnsupervisedBayesian as UnsupervisedBayesian
 from openpfn.priors_io.dump import PriorDumpDataLoader as PriorDumpDataLoader
 from openpfn.training import train as train
 from openpfn.training.surroundings import get_default_device as get_default_device

@@ -17,7 +17,7 @@ def find(folder: str, name: Any, base: type) -> Any:
     """The subclass of `base` that `name` stands for.
 
     `name` is the name of a file in `folder` or one of the `aliases` of the class in it (in any case), a
-    "module:Class" of the user's own, or already a class or an instance of `base`, which is returned as it is.
+    "module:Class" or "module:object" of the user's own, or already a class or an instance of `base`, which is returned as it is.
     Raises ValueError for an unknown name, listing the choices.
     """
     if isinstance(name, base) or (isinstance(name, type) and issubclass(name, base)):
@@ -49,6 +49,6 @@ def class_in(folder: str, name: str, base: type) -> Any:
 def _from_path(path: str, base: type) -> Any:
     module_name, _, class_name = path.partition(":")
     found = getattr(importlib.import_module(module_name), class_name, None)
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f"{path!r} is not a {base.__name__}. Give 'module:Class' where Class derives from {base.__name__}.")
+    if not (isinstance(found, base) or (isinstance(found, type) and issubclass(found, base))):
+        raise ValueError(f"{path!r} is not a {base.__name__}. Give 'module:Class' where Class derives from it, or an instance of one.")
     return found

@@ -13,7 +13,7 @@ import torch
 from openpfn import registry
 from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
-from openpfn.priors.base import TaskPrior
+from openpfn.priors.base import SequencePrior, TaskPrior, sample_batch
 from openpfn.priors_io.graphs import draw_graphs
 from openpfn.priors_io.learnability import gain_over_majority
 from openpfn.priors_io.noise import Noise
@@ -31,13 +31,17 @@ CORNERS = {
 }
 CLASSES = {name: registry.find("priors", name, TaskPrior) for name in registry.names("priors")}
 every_prior = pytest.mark.parametrize("name", CLASSES)
+every_table_prior = pytest.mark.parametrize("name", [name for name, prior in CLASSES.items() if prior.config_class is not None])
+every_sequence_prior = pytest.mark.parametrize("name", [name for name, prior in CLASSES.items() if prior.config_class is None])
 every_synthetic_prior = pytest.mark.parametrize("name", [name for name, prior in CLASSES.items() if prior.config_class is PriorConfig])
 every_corner = pytest.mark.parametrize("corner", CORNERS)
 
 
 def made(name: str, config: Any = None) -> TaskPrior:
-    """The prior with `config`, or with a small one."""
+    """The prior with `config`, or with a small one; the example of one that is made in Python."""
     prior: Any = CLASSES[name]
+    if prior.config_class is None:
+        return prior.example()
     return prior(config or (SMALL if prior.config_class is PriorConfig else prior.config_class()))
 
 
@@ -47,7 +51,10 @@ def draw(name: str, config: Any = None, n_tasks: int = 12, seed: int = 0) -> Tas
 
 def same(a: TaskBatch, b: TaskBatch) -> bool:
     pairs = [(getattr(a, field), getattr(b, field)) for field in ("x", "y", "n_features", "n_classes", "categorical")]
-    return a.n_train == b.n_train and all(p.shape == q.shape and torch.equal(p.nan_to_num(-7.5), q.nan_to_num(-7.5)) for p, q in pairs)
+    pairs += [(a.latents[name], b.latents.get(name)) for name in a.latents]
+    return a.n_train == b.n_train and all(
+        (p is None and q is None) or (p.shape == q.shape and torch.equal(p.nan_to_num(-7.5), q.nan_to_num(-7.5))) for p, q in pairs
+    )
 
 
 @every_synthetic_prior
@@ -112,7 +119,7 @@ def test_category_codes_are_small_whole_numbers(name: str) -> None:
     assert not draw(name, replace(SMALL, categorical_share=0)).categorical.any()
 
 
-@every_prior
+@every_table_prior
 def test_a_batch_is_whole(name: str) -> None:
     batch = draw(name, n_tasks=9)
     padding = torch.arange(batch.n_columns) >= batch.n_features.unsqueeze(1)
@@ -140,6 +147,52 @@ def test_a_pickled_prior_draws_the_same(name: str) -> None:
     prior = made(name)
     copy = pickle.loads(pickle.dumps(prior))
     assert same(prior.sample(4, torch.Generator().manual_seed(1)), copy.sample(4, torch.Generator().manual_seed(1)))
+
+
+@every_prior
+def test_drawing_leaves_the_global_random_state_alone(name: str) -> None:
+    prior, generator = made(name), torch.Generator().manual_seed(1)
+    before = torch.get_rng_state()
+    prior.sample(3, generator)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_prior
+def test_latents_have_an_axis_of_tasks(name: str) -> None:
+    assert all(len(value) == 5 for value in draw(name, n_tasks=5).latents.values())
+
+
+@every_sequence_prior
+def test_a_sequence_has_the_rows_that_are_asked_for(name: str) -> None:
+    prior = made(name)
+    assert prior.sample(2, torch.Generator().manual_seed(0)).n_rows == 64
+    longer = prior.of_length(9)
+    batch = longer.sample(3, torch.Generator().manual_seed(0))
+    assert batch.y.shape == (3, 9)
+    assert batch.y.dtype == torch.float32
+    assert batch.x is None or (batch.x.shape[:2] == (3, 9) and batch.x.dtype == torch.float32)
+    assert batch.n_train == 0
+    assert prior.sample(2, torch.Generator().manual_seed(0)).n_rows == 64       # the first one did not change
+    with pytest.raises(ValueError, match="seq_len is 0"):
+        prior.of_length(0)
+
+
+@every_sequence_prior
+def test_one_sequence_comes_with_its_parameters(name: str) -> None:
+    prior = made(name)
+    assert isinstance(prior, SequencePrior)
+    outputs = prior.generate(7)
+    with_params = prior.generate_with_params(7)
+    assert len(with_params) == (2 if isinstance(outputs, torch.Tensor) else 3)
+    assert with_params[-2].shape == (7,)
+    x, y = sample_batch(prior, 4, 6)
+    assert y.shape == (4, 6)
+    assert (x is None) == isinstance(outputs, torch.Tensor)
+
+
+@every_sequence_prior
+def test_tasks_of_a_batch_differ(name: str) -> None:
+    assert len(draw(name, n_tasks=6).y.unique(dim=0)) == 6
 
 
 @every_synthetic_prior

@@ -25,8 +25,9 @@ from openpfn import (
 )
 from openpfn.batch import TaskBatch
 from openpfn.priors.mixture import MixturePrior
-from openpfn.priors.real_tables import RealTable, codes_of_context, draw_without_replacement
+from openpfn.priors.real_tables import RealTable, codes_of_context
 from openpfn.priors_io.dump import read_contents
+from openpfn.priors_io.rows import draw_without_replacement
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.load import Table
 

@@ -49,7 +49,8 @@ class TaskSource:
             self.n_rows, self.longest = config.tasks.max_seq_len, round(config.tasks.max_context_share * config.tasks.max_seq_len)
         else:
             raise ValueError(
-                f"the prior {config.prior!r} is made from a {self.found.config_class.__name__}, which a comparison cannot give it. "
+                f"the prior {config.prior!r} is made from {getattr(self.found.config_class, '__name__', 'Python objects')}, "
+                "which a comparison cannot give it. "
                 "Choose one that is made from a PriorConfig, such as mixture, or real_tables."
             )
         self.prior: Any = self.found(self.config)

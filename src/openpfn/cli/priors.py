@@ -209,11 +209,13 @@ def info(options: Info) -> None:
 
 def build(name: str, config: PriorConfig, table: RealTableConfig) -> TaskPrior:
     """The prior called `name`, made with `table` if it draws from a real table, else with `config`."""
-    from openpfn.priors.base import TaskPrior
+    from openpfn.priors.base import SequencePrior, TaskPrior, made
     from openpfn.registry import find
 
-    found = find("priors", name, TaskPrior)
-    return found(table if found.config_class is RealTableConfig else config)
+    prior = made(name, table if find("priors", name, TaskPrior).config_class is RealTableConfig else config)
+    if isinstance(prior, SequencePrior):
+        raise ValueError(f"{name!r} draws sequences, and these commands are for tables. Look at it in Python: prior.generate(seq_len).")
+    return prior
 
 
 class _Replay:

@@ -25,7 +25,7 @@ class TrainOptions:
     preset: str = "nano"
     """Size of the network: micro, tiny, nano or small. Options --model.… change single fields."""
     prior: str = "mixture"
-    """Where tasks come from: a file name in `openpfn.priors`, an alias, or "module:Class"."""
+    """Where tasks come from: a file name in `openpfn.priors`, an alias, "module:Class", or "module:object" for a prior made in Python."""
     dump: Path | None = None
     """Read the tasks from this HDF5 prior dump instead."""
     resume: bool = False
@@ -111,8 +111,7 @@ def config_class_of(prior: str) -> type:
 
 def run(options: TrainOptions) -> Any:
     """Train as the options say; gives the network."""
-    from openpfn import registry
-    from openpfn.priors import TaskPrior
+    from openpfn.priors.base import SequencePrior, made
     from openpfn.priors_io.dump import PriorDumpDataLoader
     from openpfn.training import train
 
@@ -122,7 +121,12 @@ def run(options: TrainOptions) -> Any:
         data: dict[str, Any] = {"dump": str(options.dump)}
     else:
         chosen: Any = options.table if config_class_of(options.prior) is RealTableConfig else options.tasks
-        tasks = registry.find("priors", options.prior, TaskPrior)(chosen)
+        prior = tasks = made(options.prior, chosen)
+        if isinstance(prior, SequencePrior) and prior.n_train == 0:
+            raise ValueError(
+                f"the sequences of {options.prior} have no context rows, which a table network reads. Make the prior with n_train=…, "
+                "or train a sequence network in Python: train(prior, RegressionConfig(…))."
+            )
         data = {"prior": options.prior, "config": asdict(chosen)}
         if getattr(tasks, "n_classes", 0) > options.model.max_classes:
             raise ValueError(

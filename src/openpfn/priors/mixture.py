@@ -30,8 +30,9 @@ class MixturePrior(TaskPrior):
         self.config = config or PriorConfig()
         self.parts = [registry.find("priors", name, TaskPrior) for name in self.config.parts]
         for name, part in zip(self.config.parts, self.parts, strict=True):
-            if not issubclass(part.config_class, PriorConfig):
-                raise ValueError(f"{name} is made with a {part.config_class.__name__}, not a PriorConfig: it cannot be part of a mixture.")
+            kind = part.config_class or object
+            if not (isinstance(part, type) and issubclass(kind, PriorConfig)):
+                raise ValueError(f"{name} is not a class made with a PriorConfig: it cannot be part of a mixture. Give such classes.")
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         noise = Noise(generator)

@@ -20,6 +20,7 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.real_table import RealTableConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.priors_io.dump_writer import DumpHeader, DumpWriter
+from openpfn.priors_io.rows import draw_without_replacement
 from openpfn.priors_io.stream import task_generator
 from openpfn.priors_io.targets import relabel
 from openpfn.priors_io.tasks import every_class_in_context
@@ -182,21 +183,6 @@ def create_h5_prior_from_dataset(
         for path, written in zip(paths, unfinished, strict=True):
             os.replace(written, path)
     return paths
-
-
-def draw_without_replacement(n_tasks: int, n_drawn: int, n_rows: int, generator: torch.Generator) -> Int[Tensor, "B N"]:
-    """Per task `n_drawn` of the numbers 0 … `n_rows` − 1 in random order, none twice; every choice is equally likely.
-
-    Floyd's sampling (Bentley and Floyd 1987), which costs no more for a larger table, and then a shuffle.
-    """
-    device = generator.device
-    uniform = torch.rand(n_tasks, n_drawn, generator=generator, device=device, dtype=torch.float64)
-    drawn = torch.empty(n_tasks, n_drawn, dtype=torch.long, device=device)
-    for i, last in enumerate(range(n_rows - n_drawn, n_rows)):
-        candidate = (uniform[:, i] * (last + 1)).long()
-        taken = (drawn[:, :i] == candidate.unsqueeze(1)).any(1)
-        drawn[:, i] = torch.where(taken, last, candidate)
-    return drawn.gather(1, torch.rand(n_tasks, n_drawn, generator=generator, device=device).argsort(1))
 
 
 def codes_of_context(x: Float[Tensor, "B N D"], n_train: int) -> Float[Tensor, "B N D"]:
