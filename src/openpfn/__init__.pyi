@@ -1,9 +1,13 @@
 from openpfn.batch import TaskBatch as TaskBatch
 from openpfn.configs.prior import PriorConfig as PriorConfig
 from openpfn.configs.real_table import RealTableConfig as RealTableConfig
+from openpfn.configs.sequence import ClassificationConfig as ClassificationConfig
+from openpfn.configs.sequence import RegressionConfig as RegressionConfig
+from openpfn.configs.sequence import UnsupervisedConfig as UnsupervisedConfig
 from openpfn.configs.tabular import TabularConfig as TabularConfig
 from openpfn.configs.training import TrainingConfig as TrainingConfig
 from openpfn.estimators import PFNClassifier as PFNClassifier
+from openpfn.heads.bars import estimate_riemann_borders as estimate_riemann_borders
 from openpfn.models import PFN as PFN
 from openpfn.plots.metric import plot_metric as plot_metric
 from openpfn.priors.base import TaskPrior as TaskPrior

@@ -1,7 +1,8 @@
 """Checkpoints: one safetensors file with the weights, the configurations and where they come from; no pickle.
 
 The tensors carry the names of the model's `state_dict`. The metadata key `openpfn` is a JSON object with
-`format`, `model` (the name of the configuration's module), `model_config`, `training_config` and `provenance`.
+`format`, `model` (the name of the configuration's module, "sequence.RegressionConfig" where that holds several),
+`model_config`, `training_config` and `provenance`.
 A training checkpoint also holds `training` (counters) and tensors whose names begin with `@training/`:
 everything that a run needs to continue. Its plain tensors are the usable (averaged) weights.
 Tensors whose names begin with `@tasks/` are the finite pools that the prior draws its tasks from.
@@ -95,7 +96,7 @@ def save(
     config: Any = model.config
     record = {
         "format": FORMAT,
-        "model": getattr(type(config), "model", None) or f"{type(config).__module__}:{type(config).__qualname__}",
+        "model": _kind_of(config),
         "model_config": asdict(config),
         "training_config": None if training_config is None else asdict(training_config),
         "provenance": dict(provenance or {}),
@@ -197,15 +198,32 @@ def shipped_names() -> list[str]:
 
 
 def _model_config(header: Header) -> Any:
-    if not header.model.isidentifier():
+    name, _, class_name = header.model.partition(".")
+    if not header.model.replace(".", "", 1).isidentifier():
         raise ValueError(f"{header.path} holds a model of your own, {header.model}: build it and pass it as model=.")
     try:
-        module = importlib.import_module(f"openpfn.configs.{header.model}")
+        module = importlib.import_module(f"openpfn.configs.{name}")
     except ModuleNotFoundError:
         raise ValueError(f"{header.path} holds a {header.model!r} model, which this version does not know. Update openpfn.") from None
-    found = [c for c in vars(module).values() if is_dataclass(c) and getattr(c, "model", None) == header.model]
-    assert len(found) == 1, f"{module.__name__} must define one configuration with model = {header.model!r}"
+    found = [kind for kind in _configurations(module) if class_name in ("", kind.__name__)]
+    if len(found) != 1:
+        raise ValueError(f"{header.path} holds a {header.model!r} model, which this version does not know. Update openpfn.")
     return from_json(found[0], header.model_config, header.path)
+
+
+def _kind_of(config: Any) -> str:
+    """The record's name for the class of `config`: its module in `openpfn.configs`, with the class where there are several."""
+    kind = type(config)
+    name = getattr(kind, "model", None)
+    own = [] if name is None else _configurations(importlib.import_module(f"openpfn.configs.{name}"))
+    if kind not in own:
+        return f"{kind.__module__}:{kind.__qualname__}"
+    return str(name) if len(own) == 1 else f"{name}.{kind.__name__}"
+
+
+def _configurations(module: Any) -> list[Any]:
+    """The model configurations that a module of `openpfn.configs` defines."""
+    return [kind for kind in vars(module).values() if is_dataclass(kind) and getattr(kind, "model", None)]
 
 
 @contextmanager

@@ -17,8 +17,6 @@ COMPONENTS = 32
 class SequenceConfig:
     """What all sequence networks share: a pre-norm transformer and its input."""
 
-    model: ClassVar[str] = "sequence"
-
     d_model: int = 128
     """Width of the residual stream."""
     n_layers: int = 4
@@ -145,6 +143,8 @@ class RegressionConfig(_Values):
     50
     """
 
+    model: ClassVar[str] = "sequence"
+
     mask_type: Literal["autoregressive-pfn", "gpt2", "set"] = "autoregressive-pfn"
     """What a token reads: itself and the pairs before; every token before; or, in a set, all pairs of the context without order."""
 
@@ -157,6 +157,8 @@ class RegressionConfig(_Values):
 @dataclass(frozen=True)
 class ClassificationConfig(SequenceConfig):
     """A network that predicts classes y from x and the pairs before."""
+
+    model: ClassVar[str] = "sequence"
 
     num_classes: int = 2
     """Classes: y is 0 … num_classes − 1."""
@@ -183,6 +185,8 @@ class ClassificationConfig(SequenceConfig):
 @dataclass(frozen=True)
 class UnsupervisedConfig(_Values):
     """A network that predicts each element of a sequence from those before: there is no x."""
+
+    model: ClassVar[str] = "sequence"
 
     input_type: Literal["discrete", "continuous"] = "discrete"
     """Elements are tokens 0 … d_vocab − 1, or numbers."""

@@ -1,0 +1,180 @@
+"""Rollouts: sequences that a network draws from its own predictions, one row after another, with cached keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from openpfn.models.transformer import KeysAndValues
+
+XDistribution = torch.distributions.Distribution | Callable[[int, int, torch.Generator | None], Tensor]
+"""A distribution of x, or a function (n_sequences, n_rows, generator) -> (n_sequences, n_rows, columns)."""
+
+
+class Generated(NamedTuple):
+    """Sequences with their prompts in front. R rollouts, P rows of prompt, T generated; a batch of prompts puts its axis in front."""
+
+    x: Float[Tensor, "... N D"] | None
+    """Inputs; None where there are none."""
+    y: Float[Tensor, "... N"]
+    """Targets."""
+    logits: Float[Tensor, "... T V"]
+    """What each generated target was drawn from, before the temperature."""
+
+
+@torch.no_grad()
+def roll_out(
+    model: Any,
+    x_distribution: XDistribution | None,
+    num_generate: int,
+    prompt_x: Tensor | None,
+    prompt_y: Tensor | None,
+    sample: bool,
+    temperature: float,
+    num_rollouts: int,
+    generator: torch.Generator | None,
+) -> Generated:
+    """What `generate` of the sequence networks gives; see there."""
+    if num_generate < 1 or num_rollouts < 1:
+        raise ValueError(f"num_generate is {num_generate} and num_rollouts {num_rollouts}, both must be at least 1.")
+    if x_distribution is not None and (prompt_x is None) != (prompt_y is None):
+        raise ValueError("prompt_x and prompt_y belong together: give both, or neither for an empty prompt.")
+    device = model.unembed.weight.device
+    given = torch.zeros(0) if prompt_y is None else prompt_y
+    many = given.dim() == 2
+    y = (given if many else given.unsqueeze(0)).to(device, torch.float32).repeat_interleave(num_rollouts, dim=0)    # (S, P)
+    x = None
+    if x_distribution is not None:
+        new = draw_x(x_distribution, len(y), num_generate, model.config.input_dim, generator).to(device, torch.float32)
+        x = new if prompt_x is None else torch.cat([_prompt_rows(prompt_x, y, num_rollouts, device), new], dim=1)     # (S, P + T, D)
+
+    def choose(logits: Float[Tensor, "S V"]) -> Float[Tensor, " S"]:
+        if not sample or model.config.prediction_type == "point":
+            return model.predictive_of(logits).mode.float()
+        return model.predictive_of(logits, temperature).sample(generator).float()
+
+    was_training = model.training
+    model.eval()
+    try:
+        y, logits = _ways(model)(model, x, y, num_generate, choose)
+    finally:
+        model.train(was_training)
+    shape = (len(given), num_rollouts) if many else (num_rollouts,)
+    return Generated(None if x is None else x.view(*shape, *x.shape[1:]), y.view(*shape, -1), logits.view(*shape, *logits.shape[1:]))
+
+
+def draw_x(
+    distribution: XDistribution, n_sequences: int, n_rows: int, n_columns: int, generator: torch.Generator | None
+) -> Float[Tensor, "S T D"]:
+    """Rows of x; all randomness comes from `generator`, or from torch's own if that is None."""
+    if not isinstance(distribution, torch.distributions.Distribution):
+        x = distribution(n_sequences, n_rows, generator)
+    else:
+        shape = distribution.batch_shape + distribution.event_shape
+        size = (n_sequences, n_rows) if shape.numel() == n_columns and len(shape) > 0 else (n_sequences, n_rows, n_columns)
+        with torch.random.fork_rng(devices=[], enabled=generator is not None):    # distributions draw from torch's global state
+            if generator is not None:
+                torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
+            x = distribution.sample(torch.Size(size))
+        x = x.reshape(n_sequences, n_rows, -1)
+    if x.shape != (n_sequences, n_rows, n_columns):
+        raise ValueError(f"x_distribution gave x of shape {tuple(x.shape)}, expected {(n_sequences, n_rows, n_columns)}.")
+    return x
+
+
+def _prompt_rows(prompt: Tensor, y: Float[Tensor, "S P"], num_rollouts: int, device: torch.device) -> Float[Tensor, "S P D"]:
+    rows = prompt.to(device, torch.float32)
+    rows = (rows if rows.dim() == 3 else rows.unsqueeze(0)).repeat_interleave(num_rollouts, dim=0)
+    if rows.shape[:2] != y.shape:
+        raise ValueError(f"prompt_x has shape {tuple(prompt.shape)}; with this prompt_y it needs {y.shape[1]} rows for each sequence.")
+    return rows
+
+
+def _ways(model: Any) -> Callable[..., tuple[Tensor, Tensor]]:
+    mask = model.config.mask_type
+    if mask == "set" or model.is_hooked:
+        return _anew
+    if not hasattr(model, "embedded"):
+        return _elements
+    return _pairs
+
+
+def _anew(model: Any, x: Tensor | None, y: Tensor, num_generate: int, choose: Any) -> tuple[Tensor, Tensor]:
+    """The whole sequence anew for each row: where a new row changes what the others stand for, and where hooks look on."""
+    logits = []
+    for _ in range(num_generate):
+        n = y.shape[1]
+        if x is None:
+            logits.append(model(torch.cat([y, y.new_zeros(len(y), 1)], dim=1))[:, -1])
+        else:
+            logits.append(model(x[:, :n], y, x[:, n : n + 1])[:, -1])
+        y = torch.cat([y, choose(logits[-1]).unsqueeze(1)], dim=1)
+    return y, torch.stack(logits, dim=1)
+
+
+def _pairs(model: Any, x: Tensor, y: Tensor, num_generate: int, choose: Any) -> tuple[Tensor, Tensor]:
+    """Each step sends (x, y) of the row before and x of the next through the layers together: both read only cached rows and each other.
+
+    The first step takes the prompt. With the mask "autoregressive-pfn" only (x, y) tokens are kept.
+    """
+    both = model.config.mask_type == "gpt2"
+    n_prompt, n = y.shape[1], y.shape[1] + num_generate
+    caches = _caches(model, len(y), 2 * n if both else n)
+    at_x = model.embedded(x)                                                # (S, P + T, E)
+    y, logits = torch.cat([y, y.new_zeros(len(y), num_generate)], dim=1), []
+    seen = done = 0                                                         # cached tokens, rows whose y has gone in
+    for i in range(n_prompt, n):
+        new = model.placed(*_tokens(model, at_x, y, done, i, both, is_first=seen == 0))
+        keep = list(range(new.shape[1])) if both else list(range(new.shape[1] - 1))
+        allowed = torch.ones(new.shape[1], seen + new.shape[1], dtype=torch.bool, device=x.device).tril(seen)
+        for block, cache in zip(model.blocks, caches, strict=True):
+            new = block.step(new, cache, seen, keep, allowed)
+        seen, done = seen + len(keep), i
+        logits.append(model.unembed(model.ln_final(new[:, -1])))
+        y[:, i] = choose(logits[-1])
+    return y, torch.stack(logits, dim=1)
+
+
+def _tokens(
+    model: Any, at_x: Tensor, y: Tensor, done: int, i: int, both: bool, is_first: bool
+) -> tuple[Float[Tensor, "S m E"], Int[Tensor, " m"]]:
+    """Tokens of rows `done` … i − 1 with their y, then the x token of row i; and their places among all tokens.
+
+    With `both` the x tokens stand between them; that of row `done` went in with the step before, unless this `is_first`.
+    """
+    pairs = at_x[:, done:i] + model.embedded_y(y[:, done:i])
+    if not both:
+        places = torch.arange(2 * done + 1, 2 * i + 2, 2, device=y.device)
+        places[-1] = 2 * i
+        return torch.cat([pairs, at_x[:, i : i + 1]], dim=1), places
+    tokens = torch.stack([pairs, at_x[:, done + 1 : i + 1]], dim=2).flatten(1, 2)
+    if is_first:
+        tokens = torch.cat([at_x[:, :1], tokens], dim=1)
+    return tokens, torch.arange(2 * i + 1 - tokens.shape[1], 2 * i + 1, device=y.device)
+
+
+def _elements(model: Any, x: None, y: Tensor, num_generate: int, choose: Any) -> tuple[Tensor, Tensor]:
+    """One token a step: the element before; the first step takes the start token and the prompt."""
+    n_prompt, n = y.shape[1], y.shape[1] + num_generate
+    caches = _caches(model, len(y), n)
+    y, logits, seen = torch.cat([y, y.new_zeros(len(y), num_generate)], dim=1), [], 0
+    for i in range(n_prompt, n):
+        tokens = model.tokens(y[:, seen - 1 : i])[:, 1:] if seen else model.tokens(y[:, :i])
+        new = model.placed(tokens, torch.arange(seen, i + 1, device=y.device))
+        allowed = torch.ones(new.shape[1], seen + new.shape[1], dtype=torch.bool, device=y.device).tril(seen)
+        for block, cache in zip(model.blocks, caches, strict=True):
+            new = block.step(new, cache, seen, list(range(new.shape[1])), allowed)
+        seen = i + 1
+        logits.append(model.unembed(model.ln_final(new[:, -1])))
+        y[:, i] = choose(logits[-1])
+    return y, torch.stack(logits, dim=1)
+
+
+def _caches(model: Any, n_sequences: int, n_tokens: int) -> list[KeysAndValues]:
+    config, like = model.config, model.unembed.weight
+    shape = (n_sequences, config.n_heads, n_tokens, config.d_head)
+    return [KeysAndValues(like.new_empty(shape), like.new_empty(shape)) for _ in model.blocks]
