@@ -135,6 +135,8 @@ class _Run:
         before = None if self.resumed is None else checkpoint.read_header(self.resumed).provenance.get("run")
         same = self.folder.is_home_of(self.resumed)
         self.tracked = TrackedRun.begin(trackers, self.config, self.model.config, self.data_config, before, same)
+        if same and self.is_step_to_track():
+            self.tracked.checkpoint(self.counters.step, self.resumed)    # a kill may have come between the file and its record
 
     def finish(self) -> Any:
         """Train to the last step, save, and give the network with the weights to use."""
@@ -310,10 +312,13 @@ class _Run:
             path = self.folder.save("latest.safetensors", self.model, self.provenance(), state)
             if path is not None:
                 notify(self.callbacks, TrainingEvent("checkpoint", self.counters.step, self.model, {}, path))
+        if self.is_step_to_track() or (self.stop_signal is not None and not self.kept_steps):
+            self.tracked.checkpoint(self.counters.step, path)
+
+    def is_step_to_track(self) -> bool:
+        """Whether the tracker keeps the whole state of this step: every `save_every`, unless it keeps the schedule's weights."""
         step = self.counters.step
-        by_the_clock = step % self.config.save_every and step != self.config.num_steps and self.stop_signal is None
-        if not self.kept_steps and not by_the_clock:
-            self.tracked.checkpoint(step, path)
+        return not self.kept_steps and (step % self.config.save_every == 0 or step == self.config.num_steps)
 
     def provenance(self) -> dict[str, Any]:
         counted = {name: value for name, value in asdict(self.counters).items() if name in ("step", "tasks", "seconds", "nan_losses")}
