@@ -1,0 +1,92 @@
+"""`ConjugateLinear`: Bayesian linear regression with known noise."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior, checked_rows, cholesky, doubled, one_after_another
+from openpfn.heads.gaussian import Gaussian
+
+
+class ConjugateLinear(ExactPosterior):
+    """The exact posterior of y = xᵀβ + ε with ε ~ N(0, noise_variance) and β ~ N(prior_mean, prior covariance).
+
+    `prior_variance` is one number for all coefficients, one per coefficient (D,), or their covariance (D, D), which may be singular;
+    `prior_mean` a number or (D,). With `with_bias` a last coefficient multiplies 1: (D,) and (D, D) then count it.
+    The posterior has covariance (XᵀX / σ² + Σ₀⁻¹)⁻¹ (Bishop 2006, eqs. 3.50 to 3.59), and its mean is the ridge estimate with penalty
+    σ² / prior_variance. Before any row, y ~ N(xᵀμ₀, xᵀΣ₀x + σ²).
+
+    >>> x, y = torch.ones(1, 1), torch.tensor([2.0])
+    >>> posterior = ConjugateLinear(noise_variance=1.0, prior_variance=1.0).posterior(x, y)
+    >>> float(posterior.mean), float(posterior.covariance)
+    (1.0, 0.5)
+    """
+
+    def __init__(
+        self,
+        noise_variance: float,
+        prior_variance: float | Float[Tensor, "..."] = 1.0,
+        prior_mean: float | Float[Tensor, "..."] = 0.0,
+        with_bias: bool = False,
+    ) -> None:
+        if not noise_variance > 0:
+            raise ValueError(f"noise_variance is {noise_variance}, must be greater than 0.")
+        self.noise_variance, self.with_bias = float(noise_variance), with_bias
+        self.prior_variance = torch.as_tensor(prior_variance, dtype=torch.float64)
+        self.prior_mean = torch.as_tensor(prior_mean, dtype=torch.float64)
+        if self.prior_variance.ndim > 2 or self.prior_mean.ndim > 1:
+            raise ValueError(
+                f"prior_variance has shape {tuple(self.prior_variance.shape)} and prior_mean {tuple(self.prior_mean.shape)}; "
+                "expected (), (D,) or (D, D), and () or (D,)."
+            )
+
+    def posterior(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> GaussianPosterior:
+        """Mean (..., D) and covariance (..., D, D) of the coefficients; the bias, if any, is the last."""
+        rows, y = self._rows(x, y)
+        mean, root = self._prior(rows)
+        # β = μ₀ + R z with z ~ N(0, I): the precision of z is at least 1, however flat or singular the prior is
+        features = rows @ root                                                             # (..., N, D)
+        precision = torch.eye(len(root), dtype=root.dtype, device=root.device) + features.mT @ features / self.noise_variance
+        residual = (y - rows @ mean).unsqueeze(-1)
+        factor = cholesky(precision)
+        z = torch.cholesky_solve(features.mT @ residual / self.noise_variance, factor)     # (..., D, 1)
+        half = torch.linalg.solve_triangular(factor, root.mT.expand(factor.shape), upper=False)
+        return GaussianPosterior(mean + (root @ z).squeeze(-1), half.mT @ half)
+
+    def predictive(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."], xq: Shaped[Tensor, "..."] | None = None) -> Gaussian:
+        posterior = self.posterior(x, y)
+        if xq is None:
+            raise ValueError("xq is missing: give the inputs (..., Q, D) of the rows to predict.")
+        queries = self._with_bias(doubled(xq)[0])
+        mean = (queries @ posterior.mean.unsqueeze(-1)).squeeze(-1)
+        return Gaussian(mean, ((queries @ posterior.covariance) * queries).sum(-1) + self.noise_variance)
+
+    def prefixes(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> Gaussian:
+        rows, y = self._rows(x, y)
+        mean, root = self._prior(rows)
+        features = rows @ root
+        noise = self.noise_variance * torch.eye(y.shape[-1], dtype=root.dtype, device=root.device)
+        return one_after_another(rows @ mean, features @ features.mT + noise, y)
+
+    def _rows(self, x: Tensor | None, y: Tensor) -> tuple[Tensor, Tensor]:
+        rows, targets = checked_rows(x, y)
+        return self._with_bias(rows), targets
+
+    def _with_bias(self, x: Tensor) -> Tensor:
+        return torch.cat([x, torch.ones_like(x[..., :1])], -1) if self.with_bias else x
+
+    def _prior(self, rows: Tensor) -> tuple[Float[Tensor, " D"], Float[Tensor, "D D"]]:
+        """Mean and a root of the covariance of the coefficients."""
+        d = rows.shape[-1]
+        variance, mean = self.prior_variance.to(rows.device), self.prior_mean.to(rows.device)
+        if variance.shape[-1:] not in ((), (d,)) or mean.shape not in ((), (d,)):
+            raise ValueError(
+                f"prior_variance has shape {tuple(variance.shape)} and prior_mean {tuple(mean.shape)}, but there are {d} coefficients"
+                + (", the bias included." if self.with_bias else ".")
+            )
+        if variance.ndim == 2:
+            values, vectors = torch.linalg.eigh(variance)
+            return mean.expand(d), vectors * values.clamp(min=0).sqrt()
+        return mean.expand(d), torch.diag(variance.sqrt().expand(d))
