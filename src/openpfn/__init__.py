@@ -32,6 +32,7 @@ _HOME = {
     "get_default_device": "training.surroundings",
     "plot_metric": "plots.metric",
     "train": "training",
+    "WandbLogger": "training.tracking.weights_and_biases",
 }
 
 __all__ = ["__version__", *_HOME]    # pyright: ignore[reportUnsupportedDunderAll] (the types stand in __init__.pyi)

@@ -22,5 +22,6 @@ from openpfn.priors.unsupervised import UnsupervisedBayesian as UnsupervisedBaye
 from openpfn.priors_io.dump import PriorDumpDataLoader as PriorDumpDataLoader
 from openpfn.training import train as train
 from openpfn.training.surroundings import get_default_device as get_default_device
+from openpfn.training.tracking.weights_and_biases import WandbLogger as WandbLogger
 
 __version__: str

@@ -48,8 +48,10 @@ def lines(tracker: Any, options: RunsOptions) -> Iterable[str]:
     """The lines that the options ask for."""
     if options.run is None:
         found = tracker.runs(options.project, None, options.tags)
-        told = [(run.id, run.name, run.project, run.state, run.created_at[:19], steps_of(tracker, run), " ".join(run.tags)) for run in found]
-        yield from table(("id", "name", "project", "state", "created (UTC)", "checkpoints", "tags"), told)
+        yield from table(
+            ("id", "name", "project", "state", "created (UTC)", "checkpoints", "tags"),
+            [(r.id, r.name, r.project, r.state, r.created_at[:19], steps_of(tracker, r), " ".join(r.tags)) for r in found],
+        )
         return
     run = tracker.run(options.run, options.project)
     if options.step is not None:

@@ -71,16 +71,13 @@ def figures(model: Any, batch: TaskBatch, distributional_mse: bool = True) -> di
 
     Accuracy, and with inputs the area under the ROC curve of each class against the rest, where it answers with classes; the squared
     error of a point, or, if `distributional_mse`, of the mean of a distribution over numbers. NaN where there is none.
-    A network with `.prefixes(batch)` is asked for each row given those before it, where tasks have no context of their own.
     """
     found: dict[str, Any] = {"loss": float(model.loss(batch)), "accuracy": math.nan, "mse": math.nan, "auc": torch.full((1,), math.nan)}
     if getattr(model.config, "prediction_type", None) == "point":
         return found | {"mse": found["loss"]}
     if not hasattr(model, "predictive"):
         return found
-    by_prefixes = batch.n_train == 0 and hasattr(model, "prefixes")
-    answer = model.prefixes(batch) if by_prefixes else model.predictive(batch)
-    y = batch.y if by_prefixes else batch.y_query
+    answer, y = model.predictive(batch), batch.y_query
     if isinstance(answer, Categorical):
         probabilities = answer.probs
         found["accuracy"] = float((probabilities.argmax(-1) == y).float().mean())

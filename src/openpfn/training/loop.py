@@ -276,6 +276,7 @@ class _Run:
         with self.optimizers.exported(), kept_rng(self.device):
             self.model.eval()
             self.evaluation.draw()
+            torch.manual_seed(self.config.seed)    # a loss that splits the rows at random splits them alike at every evaluation
             with self.autocast():
                 values = self.evaluation(self.model, self.device)
             notify(self.callbacks, TrainingEvent("eval", self.counters.step, self.model, row | values))

@@ -135,7 +135,7 @@ def get_checkpoint_metadata(
     place = chosen_tracker(tracker)
     run = place.run(run_identifier, looked_in(project), entity)
     header = checkpoint.read_header(place.fetch(run, _existing_step(place, run, checkpoint_step)))
-    config = header.config if header.model.isidentifier() else header.model_config
+    config = header.model_config if ":" in header.model else header.config    # a model of your own has its record alone
     found = checkpoint.Checkpoint(None, config, checkpoint.training_config_of(header), header.provenance)
     return _of_run(metadata_of(found, header.path), run)
 
