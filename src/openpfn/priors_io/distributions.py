@@ -81,10 +81,17 @@ class Likelihood:
         )
 
     def _aligned(self, theta: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """One task's parameters with the same number of axes, so that they still broadcast behind an axis of tasks."""
+        """One task's parameters with the same number of batch axes, so that they still broadcast behind an axis of tasks."""
         found = {name: torch.as_tensor(value) for name, value in _named(self.parameterizer(theta, x)).items()}
-        n_axes = max(value.ndim for value in found.values())
-        return {name: value.reshape((1,) * (n_axes - value.ndim) + tuple(value.shape)) for name, value in found.items()}
+        n_axes = {name: value.ndim - self._event_axes(name) for name, value in found.items()}
+        most = max(n_axes.values())
+        return {name: value.reshape((1,) * (most - n_axes[name]) + tuple(value.shape)) for name, value in found.items()}
+
+    def _event_axes(self, name: str) -> int:
+        """How many trailing axes of the parameter `name` belong to one event: 1 for the probabilities of classes, 2 for a covariance."""
+        kind = getattr(self.distribution_class, "func", self.distribution_class)            # of a functools.partial
+        constraint = getattr(kind, "arg_constraints", {}).get(name)
+        return 0 if constraint is None else constraint.event_dim
 
 
 class DiscreteTask(Distribution):
