@@ -299,7 +299,7 @@ class SequencePFN(_Sequence):
         at_y = at_x + self.embedded_y(y)
         if self.W_pos is not None:
             places = torch.arange(0, 2 * x.shape[1], 2, device=x.device)
-            at_x, at_y = self.placed(at_x, places), self.placed(at_y, places + 1)
+            at_y, at_x = self.placed(at_y, places + 1), self.placed(at_x, places)
         for i, block in enumerate(cast(list[Block], list(self.blocks))):
             at_x, at_y = block.two_streams(at_x, at_y, last=i == len(self.blocks) - 1)
         return self.unembed(self.ln_final(at_x))
