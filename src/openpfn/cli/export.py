@@ -1,0 +1,199 @@
+"""Write a network as C for a microcontroller (export c), check what was written (export verify), or say what it needs (export budget)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from openpfn.export.verify import Measured, Vectors
+
+USAGE = """usage: openpfn export {c,verify} [OPTIONS]
+
+  c       write a C library that fits and predicts
+  verify  compile the library, run it on the host or an emulated chip, and compare it with the network in Python
+
+openpfn export c --help tells the options of c."""
+
+
+@dataclass(frozen=True)
+class CodeCommand:
+    """Write a C library that fits and predicts on the device: pfn.h, pfn.c, pfn_model.h and pfn_weights.h."""
+
+    checkpoint: Annotated[str, tyro.conf.Positional]
+    """A checkpoint's path, a run's folder or a shipped name, such as tiny."""
+    out: Path
+    """The folder to write."""
+    backend: Literal["f32", "int8"] = "f32"
+    """f32: weights and arithmetic in float32. int8: weights in 8 bits, arithmetic in float32."""
+    max_features: int = 8
+    """Most features of a table."""
+    max_classes: int = 4
+    """Most classes of a table."""
+
+
+@dataclass(frozen=True)
+class VerifyCommand:
+    """Compile an exported library, run it on a core, and compare its logits with those of the network in Python."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """What `openpfn export c` wrote."""
+    target: str = "host"
+    """host, cortex-m0, cortex-m3, cortex-m4f, rv32imc or rv32imafc; all but the host are emulated by QEMU."""
+    data: str = "iris"
+    """A bundled table, or a CSV, TSV or parquet file, whose rows are the vectors."""
+    label: str | None = None
+    """The column of a file to predict; by default its last."""
+    rows: int = 50
+    """Context rows."""
+    queries: int = 20
+    """Rows to predict."""
+    cached_rows: int = 0
+    """Context rows for which the row cache has room."""
+    optimize: str = "-O2"
+    """The compiler's optimisation flag."""
+
+
+def main(argv: list[str]) -> int:
+    """Run the subcommand that `argv` begins with."""
+    name = argv[0] if argv else ""
+    if name in ("-h", "--help", ""):
+        print(f"{USAGE}")
+        return 0
+    if name not in SUBCOMMANDS:
+        raise ValueError(f"unknown subcommand {name!r}. Choose one of {', '.join(SUBCOMMANDS)}.")
+    return SUBCOMMANDS[name](argv[1:])
+
+
+def write_code(argv: list[str]) -> int:
+    """Export a checkpoint; `--checkpoint X --output FOLDER` says the same as `X --out FOLDER`."""
+    options = tyro.cli(CodeCommand, args=positional(argv, "--checkpoint", {"--output": "--out"}), prog="openpfn export c")
+    from openpfn import checkpoint
+    from openpfn.export.c_code import CodeOptions, write_library
+
+    model = checkpoint.load(options.checkpoint).model
+    files = write_library(model, options.out, CodeOptions(options.backend, options.max_features, options.max_classes), options.checkpoint)
+    print(f"wrote {', '.join(files)} to {options.out}")
+    return 0
+
+
+def verify(argv: list[str]) -> int:
+    """Compile, run and compare; 1 where the logits differ by more than the backend's tolerance."""
+    options = tyro.cli(VerifyCommand, args=argv, prog="openpfn export verify")
+    from openpfn.export import verify as verification
+
+    verification.find_target(options.target)
+    record, model = exported(options.folder)
+    vectors = table_vectors(options, record)
+    measured = verification.measure(options.folder, options.target, vectors, (options.optimize,))
+    expected = reference_logits(model, vectors)
+    error = verification.relative_error(measured.logits, expected)
+    tolerance = verification.TOLERANCE[record["backend"]]
+    print("\n".join(report(options, record, measured, error, agreement(measured.logits, expected))))
+    if error > tolerance:
+        print(f"FAILED: the logits may differ by at most {tolerance:g} of the largest")
+        return 1
+    return 0
+
+
+SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {"c": write_code, "verify": verify}
+
+
+def positional(argv: list[str], option: str, renamed: dict[str, str]) -> list[str]:
+    """`argv` with the value of `option` first, and other options by the names we use."""
+    words = [renamed.get(word, word) for arg in argv for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+    if option not in words[:-1]:
+        return words
+    place = words.index(option)
+    return [words[place + 1], *words[:place], *words[place + 2 :]]
+
+
+def exported(folder: Path) -> tuple[dict[str, Any], Any]:
+    """The record of an export and the network that it was made of. Raises ValueError where that has changed since."""
+    import json
+
+    from openpfn import checkpoint
+    from openpfn.export.c_code import RECORD, fingerprint
+
+    path = folder / RECORD
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no {RECORD}. Give a folder that `openpfn export c` wrote.")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    model = checkpoint.load(record["checkpoint"]).model
+    if fingerprint(model) != record["fingerprint"]:
+        raise ValueError(f"checkpoint {record['checkpoint']} has other weights than {folder} was exported from. Export it again.")
+    return record, model
+
+
+def table_vectors(options: VerifyCommand, record: dict[str, Any]) -> Vectors:
+    """Context rows and queries from a table, within the maxima of the export."""
+    import numpy as np
+
+    from openpfn.export.verify import Vectors
+    from openpfn.tables.encode import TableEncoder
+    from openpfn.tables.load import BUNDLED, load, read_table
+
+    label = options.label
+    if label is None and options.data not in BUNDLED:
+        label = str(read_table(options.data).columns[-1])
+    table = load(options.data, label)
+    x = TableEncoder().fit(table.X).transform(table.X)[:, : record["max_features"]].astype(np.float32)
+    y = np.unique(table.y.to_numpy(), return_inverse=True)[1].astype(np.int32)
+    x, y = x[y < record["max_classes"]], y[y < record["max_classes"]]
+    order = np.random.default_rng(0).permutation(len(y))
+    n_rows = min(options.rows, len(y) - 1)
+    context, queries = order[:n_rows], order[n_rows : n_rows + options.queries]
+    return Vectors(x[context], y[context], x[queries], int(y.max()) + 1, options.cached_rows)
+
+
+def reference_logits(model: Any, vectors: Vectors) -> Any:
+    """Logits (Q, k) behind the probabilities of `PFNClassifier(n_estimators=1)`, by label; −inf for absent classes."""
+    import warnings
+
+    import numpy as np
+    import torch
+
+    from openpfn.estimators import PFNClassifier
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")    # more rows than in training: both sides answer all the same
+        classifier = PFNClassifier(model=model, n_estimators=1).fit(vectors.x.astype(np.float64), vectors.y)
+    n_classes = len(classifier.classes_)
+    logits = np.full((len(vectors.queries), vectors.n_classes), -np.inf, dtype=np.float32)
+    context = classifier.context_
+    if context is None:
+        logits[:, classifier.classes_] = 0.0
+        return logits
+    assert context.groups is not None
+    columns = classifier.columns_
+    rows = vectors.queries.astype(np.float64)[:, columns] if len(columns) else np.zeros((len(logits), 1))
+    with torch.inference_mode():
+        answer = context.ready_network().model.read(torch.from_numpy(context.groups[0][0](rows))[None], context.states[0])
+    logits[:, classifier.classes_[classifier.order_]] = answer[0, :, :n_classes].numpy()
+    return logits
+
+
+def agreement(logits: Any, expected: Any) -> float:
+    """Share of rows whose most probable class is the same."""
+    return float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
+
+
+def report(options: VerifyCommand, record: dict[str, Any], measured: Measured, error: float, agreeing: float) -> list[str]:
+    """The lines that verify prints."""
+    costs = measured.costs
+    lines = [
+        f"{record['checkpoint']} ({record['backend']}) on {options.target}, {options.rows} context rows of {options.data}",
+        f"  logits differ by at most {error:.1e} of the largest; the same class for {agreeing:.0%} of {options.queries} rows",
+        f"  static RAM {measured.ram_bytes:,} bytes: context {costs['context_bytes']:,}, scratch {costs['scratch_bytes']:,}",
+    ]
+    if "text_bytes" in costs:
+        lines += [
+            f"  stack      fit {costs['fit_stack']:,}, predict {costs['predict_stack']:,} bytes",
+            f"  flash      {costs['text_bytes']:,} bytes: code and weights, for fit and predict",
+            f"  executed   fit {costs['fit_instructions']:,}, predict {costs['predict_instructions']:,} instructions",
+        ]
+    return lines

@@ -1,0 +1,37 @@
+"""Weights in 8 bits: each row of a matrix gets the scale that loses least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int8
+
+LARGEST = 127
+
+
+@dataclass(frozen=True)
+class QuantisedMatrix:
+    """`weight` times the `scale` of its row stands for the matrix."""
+
+    weight: Int8[np.ndarray, "rows columns"]
+    scale: Float[np.ndarray, " rows"]
+
+    def restored(self) -> Float[np.ndarray, "rows columns"]:
+        """The matrix that it stands for."""
+        return self.weight.astype(np.float32) * self.scale[:, None]
+
+
+def quantise_rows(matrix: Float[np.ndarray, "rows columns"], n_candidates: int = 24) -> QuantisedMatrix:
+    """`matrix` in 8 bits; of scales between 70% and 100% of the largest weight's, each row takes the one with the least squared error."""
+    most = np.abs(matrix).max(axis=1, keepdims=True)                            # (rows, 1)
+    most = np.where(most > 0, most, 1.0)
+    best_scale, best_error = most / LARGEST, np.full_like(most, np.inf)
+    for share in np.linspace(1.0, 0.7, n_candidates):
+        scale = (most * share / LARGEST).astype(np.float32)
+        rounded = np.clip(np.rint(matrix / scale), -LARGEST, LARGEST)
+        error = ((rounded * scale - matrix) ** 2).sum(axis=1, keepdims=True)
+        best_scale = np.where(error < best_error, scale, best_scale)
+        best_error = np.minimum(error, best_error)
+    weight = np.clip(np.rint(matrix / best_scale), -LARGEST, LARGEST).astype(np.int8)
+    return QuantisedMatrix(weight, best_scale[:, 0].astype(np.float32))

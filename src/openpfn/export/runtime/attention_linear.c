@@ -1,0 +1,48 @@
+/* Linear attention between rows (Katharopoulos et al. 2020, eq. 6): the context is two sums. */
+
+/* The positive feature map. */
+static float positive(float x) {
+#if PFN_RELU_FEATURES
+    return (x > 0.0f ? x : 0.0f) + 1e-3f;
+#else
+    return x > 0.0f ? x + 1.0f : exponential(x);                                    /* elu(x) + 1 */
+#endif
+}
+
+/* Take up one context row. */
+static void attention_add(pfn_state *state, float *key, const float *value) {       /* (E), (E) */
+    for (int32_t h = 0; h < PFN_N_HEADS; h++) {
+        for (int32_t i = 0; i < PFN_D_HEAD; i++) {
+            const float k = positive(key[h * PFN_D_HEAD + i]);
+            state->key_sum[h][i] += k;
+            for (int32_t j = 0; j < PFN_D_HEAD; j++) {
+                state->memory[h][i][j] += k * value[h * PFN_D_HEAD + j];
+            }
+        }
+    }
+}
+
+/* What a row with this query takes from the context; `query` becomes its features. */
+static void attention_read(const pfn_state *state, float *query, float *heads) {    /* (E) -> (E) */
+    for (int32_t h = 0; h < PFN_N_HEADS; h++) {
+        float *q = query + h * PFN_D_HEAD, *out = heads + h * PFN_D_HEAD;
+        float mass = 1e-6f;
+        for (int32_t i = 0; i < PFN_D_HEAD; i++) {
+            q[i] = positive(q[i]);
+            mass += q[i] * state->key_sum[h][i];
+        }
+        const float scale = 1.0f / mass;
+        for (int32_t j = 0; j < PFN_D_HEAD; j++) {
+            float sum = 0.0f;
+            for (int32_t i = 0; i < PFN_D_HEAD; i++) {
+                sum += q[i] * state->memory[h][i][j];
+            }
+            out[j] = sum * scale;
+        }
+    }
+}
+
+/* Make the state ready for reading, after the last context row. */
+static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *layer) {
+    (void)state, (void)n_rows, (void)layer;                                         /* sums are read as they are */
+}

@@ -1,0 +1,43 @@
+/* The weights of the network; E = PFN_D_MODEL., M = PFN_D_MLP. */
+
+enum { UNKNOWN = PFN_MAX_CLASSES, EVIDENCE };
+enum { SLOPE = 0, KNOTS = 1, BIAS = PFN_N_KNOTS + 1, MISSING };    /* rows of `values` */
+
+typedef struct {
+    PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) column_query;              /* 1 / sqrt(head width) is folded in */
+    PFN_MATRIX(2 * PFN_D_MODEL, PFN_D_MODEL) column_key_value;
+    PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) column_out;
+    PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) row_query;
+    PFN_MATRIX(2 * PFN_D_MODEL, PFN_D_MODEL) row_key_value;
+    PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) row_out;
+#if PFN_RIDGE
+    float ridge[PFN_N_HEADS];
+#endif
+    PFN_MATRIX(PFN_D_MLP, PFN_D_MODEL) hidden;
+    float hidden_bias[PFN_D_MLP];
+    PFN_MATRIX(PFN_D_MODEL, PFN_D_MLP) out;
+    float out_bias[PFN_D_MODEL];
+} pfn_layer;
+
+typedef PFN_MATRIX(PFN_MAX_CLASSES + 2, PFN_D_MODEL) pfn_targets;    /* classes, unknown, evidence */
+
+typedef struct {
+    PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) query;
+    PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) out;
+} pfn_reading;
+
+typedef struct {
+    PFN_MATRIX(PFN_N_KNOTS + 2 + PFN_MISSING_FLAG, PFN_D_MODEL) values;
+    pfn_targets targets;
+#if PFN_TARGET_AWARE
+    pfn_targets hints;
+#endif
+    pfn_layer layers[PFN_N_LAYERS];
+#if PFN_SEPARATE_QUERY_WEIGHTS
+    pfn_reading reading[PFN_N_LAYERS - 1];                          /* how query rows read in all layers but the last */
+#endif
+    PFN_MATRIX(PFN_D_MLP, PFN_D_MODEL) head_hidden;
+    float head_hidden_bias[PFN_D_MLP];
+    PFN_MATRIX(PFN_MAX_CLASSES, PFN_D_MLP) head_out;
+    float head_out_bias[PFN_MAX_CLASSES];
+} pfn_network;

@@ -1,0 +1,109 @@
+/* A fitted context as bytes, and back. Machines with the little end first and IEEE floats read each other's. */
+
+/* Copy n bytes of a context out of (`out`) or into (`in`) the saved bytes at `at`; returns where the next go. */
+static int32_t move_bytes(void *field, size_t n, uint8_t *out, const uint8_t *in, int32_t at) {
+    if (out != NULL) {
+        memcpy(out + at, field, n);
+    } else if (in != NULL) {
+        memcpy(field, in + at, n);
+    }
+    return at + (int32_t)n;
+}
+
+/* Everything but the sizes, whose values decide how much that is; returns where the bytes end. */
+static int32_t move_context(pfn_context *ctx, uint8_t *out, const uint8_t *in, int32_t at) {
+    const size_t n_columns = (size_t)ctx->n_columns, n_states = (PFN_N_LAYERS - 1) * (n_columns + 1) + 1;
+    at = move_bytes(ctx->feature, n_columns, out, in, at);
+    at = move_bytes(ctx->place, (size_t)ctx->n_classes, out, in, at);
+    at = move_bytes(ctx->origin, n_columns * sizeof(float), out, in, at);
+    at = move_bytes(ctx->mean, n_columns * sizeof(float), out, in, at);
+    at = move_bytes(ctx->inverse_std, n_columns * sizeof(float), out, in, at);
+    return move_bytes(ctx->states, n_states * sizeof(pfn_state), out, in, at);
+}
+
+static int32_t move_sizes(pfn_context *ctx, uint8_t *out, const uint8_t *in) {
+    int32_t at = move_bytes(&ctx->fitted, sizeof ctx->fitted, out, in, 0);
+    at = move_bytes(&ctx->n_rows, sizeof ctx->n_rows, out, in, at);
+    at = move_bytes(&ctx->n_features, sizeof ctx->n_features, out, in, at);
+    at = move_bytes(&ctx->n_columns, sizeof ctx->n_columns, out, in, at);
+    at = move_bytes(&ctx->n_classes, sizeof ctx->n_classes, out, in, at);
+    return move_bytes(&ctx->n_present, sizeof ctx->n_present, out, in, at);
+}
+
+/* FNV-1a. */
+static uint32_t checksum(const uint8_t *bytes, int32_t n) {
+    uint32_t sum = 2166136261u;
+    for (int32_t i = 0; i < n; i++) {
+        sum = (sum ^ bytes[i]) * 16777619u;
+    }
+    return sum;
+}
+
+pfn_status pfn_context_save(const pfn_context *ctx, uint8_t *bytes, int32_t capacity, int32_t *n_bytes) {
+    if (ctx == NULL || bytes == NULL || n_bytes == NULL) {
+        return PFN_ERROR_ARGUMENT;
+    }
+    if (ctx->fitted != PFN_MODEL_ID) {
+        return PFN_ERROR_NOT_FITTED;
+    }
+    pfn_context *fields = (pfn_context *)(uintptr_t)ctx;            /* read only: `out` is given */
+    const int32_t sizes = move_sizes(fields, NULL, NULL), end = move_context(fields, NULL, NULL, sizes);
+    if (end + (int32_t)sizeof(uint32_t) > capacity) {
+        return PFN_ERROR_CAPACITY;
+    }
+    move_sizes(fields, bytes, NULL);
+    move_context(fields, bytes, NULL, sizes);
+    uint32_t sum = checksum(bytes, end);
+    *n_bytes = move_bytes(&sum, sizeof sum, bytes, NULL, end);
+    return PFN_OK;
+}
+
+/* Whether the sizes that were read are those of some context. */
+static int sizes_are_fine(const pfn_context *ctx) {
+    return ctx->fitted == PFN_MODEL_ID && ctx->n_rows >= 1 && ctx->n_features >= 1 && ctx->n_features <= PFN_MAX_FEATURES
+           && ctx->n_columns >= 1 && ctx->n_columns <= ctx->n_features && ctx->n_classes >= 1 && ctx->n_classes <= PFN_MAX_CLASSES
+           && ctx->n_present >= 1 && ctx->n_present <= ctx->n_classes;
+}
+
+/* Whether indices lie within what they index and numbers are finite. */
+static int columns_are_fine(const pfn_context *ctx) {
+    for (int32_t c = 0; c < ctx->n_columns; c++) {
+        if ((ctx->feature[c] >= ctx->n_features && ctx->feature[c] != NO_FEATURE) || !(magnitude(ctx->origin[c]) <= LARGEST_VALUE)
+            || !(magnitude(ctx->mean[c]) <= 2.0f * LARGEST_VALUE) || !(magnitude(ctx->inverse_std[c]) <= 1e32f)) {
+            return 0;
+        }
+    }
+    for (int32_t c = 0; c < ctx->n_classes; c++) {
+        if (ctx->place[c] >= ctx->n_classes) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+pfn_status pfn_context_load(pfn_context *ctx, const uint8_t *bytes, int32_t n_bytes) {
+    if (ctx == NULL || bytes == NULL) {
+        return PFN_ERROR_ARGUMENT;
+    }
+    memset(ctx, 0, sizeof *ctx);
+    const int32_t sizes = move_sizes(ctx, NULL, NULL);
+    pfn_status status = PFN_ERROR_SAVED;
+    if (n_bytes >= sizes) {
+        move_sizes(ctx, NULL, bytes);
+        uint32_t sum = 0;
+        if (sizes_are_fine(ctx)) {
+            const int32_t end = move_context(ctx, NULL, NULL, sizes);
+            if (n_bytes == end + (int32_t)sizeof sum) {
+                move_context(ctx, NULL, bytes, sizes);
+                move_bytes(&sum, sizeof sum, NULL, bytes, end);
+                if (sum == checksum(bytes, end) && columns_are_fine(ctx)) {
+                    status = PFN_OK;
+                }
+            }
+        }
+    }
+    if (status != PFN_OK) {
+        ctx->fitted = 0;
+    }
+    return status;
+}
