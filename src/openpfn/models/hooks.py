@@ -105,8 +105,8 @@ class HookedModule(nn.Module):
 
     @property
     def is_hooked(self) -> bool:
-        """Whether a function hangs on any hook point."""
-        return any(point.has_hooks for point in self.hook_dict.values())
+        """Whether a function hangs on any hook point; a compiled network takes none."""
+        return not torch.compiler.is_compiling() and any(point.has_hooks for point in self.hook_dict.values())
 
     def hook_points(self) -> list[HookPoint]:
         return list(self.hook_dict.values())
@@ -129,7 +129,7 @@ class HookedModule(nn.Module):
         self, fwd_hooks: Iterable[tuple[Names, HookFunction]] = (), bwd_hooks: Iterable[tuple[Names, HookFunction]] = ()
     ) -> Iterator[HookedModule]:
         """Within the context, these functions hang on the hook points; those that hung there before stay."""
-        before = {point: {way: list(functions) for way, functions in point._functions.items()} for point in self.hook_points()}
+        before = [(point, list(point._functions["fwd"]), list(point._functions["bwd"])) for point in self.hook_points()]
         try:
             for name, function in fwd_hooks:
                 self.add_hook(name, function)
@@ -137,8 +137,8 @@ class HookedModule(nn.Module):
                 self.add_hook(name, function, dir="bwd")
             yield self
         finally:
-            for point, functions in before.items():
-                point._functions = functions
+            for point, forward, backward in before:
+                point._functions = {"fwd": forward, "bwd": backward}
 
     def run_with_hooks(
         self,
@@ -153,9 +153,10 @@ class HookedModule(nn.Module):
         Functions of `bwd_hooks` see gradients: keep them with `reset_hooks_end=False`, or call backward within `hooks(...)`.
         """
         if not reset_hooks_end:
-            for direction, pairs in (("fwd", fwd_hooks), ("bwd", bwd_hooks)):
-                for name, function in pairs:
-                    self.add_hook(name, function, dir=direction)
+            for name, function in fwd_hooks:
+                self.add_hook(name, function)
+            for name, function in bwd_hooks:
+                self.add_hook(name, function, dir="bwd")
             return self(*args, **kwargs)
         with self.hooks(fwd_hooks, bwd_hooks):
             return self(*args, **kwargs)

@@ -13,6 +13,7 @@ from openpfn import registry
 from openpfn.attention.base import RowAttention, State
 from openpfn.attention.softmax import SoftmaxAttention
 from openpfn.configs.tabular import TabularConfig
+from openpfn.models.hooks import HookPoint
 
 BYTES_PER_TILE = 2**22
 """Cells handled at once where a long context goes a few rows at a time: more fall out of a CPU's caches, and memory grows with them."""
@@ -34,6 +35,13 @@ class TwoWayLayer(nn.Module):
         )
         self.mlp_norm = make_norm(config)
         self.mlp = MLP(config.d_model, config.d_mlp)
+        self.hook_resid_pre = HookPoint()
+        self.hook_columns_out = HookPoint()
+        self.hook_rows_out = HookPoint()
+        self.hook_mlp_out = HookPoint()
+        self.hook_resid_post = HookPoint()
+        if type(self.row_attention) is SoftmaxAttention:
+            self.hook_row_pattern = HookPoint()
 
     def forward(
         self, cells: Float[Tensor, "B C N E"], columns: Bool[Tensor, "B C"] | None, n_context: int
@@ -43,6 +51,30 @@ class TwoWayLayer(nn.Module):
         mixed, state = self.row_attention(self.row_norm(cells).flatten(0, 1), n_context)    # (B·C, N, E)
         cells = cells + mixed.view_as(cells)
         return cells + self.mlp(self.mlp_norm(cells)), state
+
+    def hooked(
+        self, cells: Float[Tensor, "B C N E"], columns: Bool[Tensor, "B C"] | None, n_context: int
+    ) -> Float[Tensor, "B C N E"]:
+        """`forward` through the hook points."""
+        cells = self.hook_resid_pre(cells)
+        cells = cells + self.hook_columns_out(self.column_attention(self.column_norm(cells), columns))
+        mixed = self.mix_hooked(self.row_norm(cells).flatten(0, 1), n_context)              # (B·C, N, E)
+        cells = cells + self.hook_rows_out(mixed.view_as(cells))
+        return self.hook_resid_post(cells + self.hook_mlp_out(self.mlp(self.mlp_norm(cells))))
+
+    def mix_hooked(self, rows: Float[Tensor, "G N E"], n_context: int) -> Float[Tensor, "G N E"]:
+        """Attention between rows; softmax is written out where its pattern (G, H, N, n_context) is asked for."""
+        attention = self.row_attention
+        if not isinstance(attention, SoftmaxAttention) or not self.hook_row_pattern.has_hooks:
+            return attention(rows, n_context)[0]
+        context, queries = rows[:, :n_context], rows[:, n_context:]
+        key, value = attention.keys_and_values(context)                                     # (G, H, n, K)
+        ask = attention.read_query if attention.separate_query_weights else attention.to_query
+        answer = attention.read_out if attention.separate_query_weights else attention.to_out
+        q = attention.asking(torch.cat([attention.to_query(context), ask(queries)], dim=1), n_context)
+        pattern = self.hook_row_pattern((q @ key.transpose(-1, -2) * attention.d_head**-0.5).softmax(dim=-1))
+        taken = attention.merge_heads(pattern @ value)                                      # (G, N, E)
+        return torch.cat([attention.to_out(taken[:, :n_context]), answer(taken[:, n_context:])], dim=1)
 
     def tiled(self, cells: Float[Tensor, "B C n E"], columns: Bool[Tensor, "B C"] | None) -> tuple[Float[Tensor, "B C n E"], State]:
         """`forward` for context rows alone. Without gradients it goes a few rows at a time and overwrites `cells`.
@@ -127,6 +159,7 @@ class ColumnAttention(nn.Module):
         self.to_key_value = nn.Linear(d_model, 2 * d_model, bias=False)
         self.to_out = nn.Linear(d_model, d_model, bias=False)
         nn.init.zeros_(self.to_out.weight)
+        self.hook_pattern = HookPoint()
 
     def forward(
         self, cells: Float[Tensor, "B C N E"], columns: Bool[Tensor, "B C"] | None, last_column_only: bool = False
@@ -138,7 +171,10 @@ class ColumnAttention(nn.Module):
             scores = q @ self.split_heads(key).transpose(-1, -2)                            # (B, N, H, A, C)
             if columns is not None:
                 scores = scores.masked_fill(~columns[:, None, None, None, :], -torch.inf)
-            heads = scores.softmax(dim=-1) @ self.split_heads(value)                        # (B, N, H, A, K)
+            pattern = scores.softmax(dim=-1)
+            if self.hook_pattern.has_hooks:
+                pattern = self.hook_pattern(pattern)
+            heads = pattern @ self.split_heads(value)                                       # (B, N, H, A, K)
         return self.to_out(heads.permute(0, 3, 1, 2, 4).flatten(3))                         # (B, A, N, E)
 
     def split_heads(self, cells: Float[Tensor, "B C N E"]) -> Float[Tensor, "B N H C K"]:

@@ -14,6 +14,7 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.tabular import TabularConfig
 from openpfn.heads.categorical import Categorical, CategoricalHead
 from openpfn.models.encoders import CellEncoder, ColumnStatistics, TargetEncoder
+from openpfn.models.hooks import HookedModule, HookPoint
 from openpfn.models.layers import TwoWayLayer, make_norm
 
 CELLS_PER_TILE = 2**13
@@ -34,7 +35,7 @@ class TableState(NamedTuple):
         return self._replace(statistics=self.statistics.thinned(most))
 
 
-class TabularPFN(nn.Module):
+class TabularPFN(HookedModule):
     """The two-way table network (after Hollmann et al. 2025): each cell is a token; columns attend, rows attend.
 
     Query rows read the context and never each other. Any number of columns and rows; at most `config.max_classes` classes.
@@ -58,6 +59,8 @@ class TabularPFN(nn.Module):
         self.layers = nn.ModuleList(TwoWayLayer(config, is_last=i == config.n_layers - 1, layer=i) for i in range(config.n_layers))
         self.final_norm = make_norm(config)
         self.head = CategoricalHead(config.d_model, config.d_mlp, config.max_classes)
+        self.hook_embed = HookPoint()
+        self.hook_targets = HookPoint()
 
     def forward(self, batch: TaskBatch) -> Float[Tensor, "B Q classes"]:
         """Logits of the query rows' classes; −inf for classes that a task does not have."""
@@ -66,11 +69,22 @@ class TabularPFN(nn.Module):
         columns = present_columns(batch)
         cells = self.embed(x, batch.y_context, statistics)                          # (B, C, T + N, E)
         n_context = batch.n_train + self.config.n_thinking_rows
+        if self.is_hooked:
+            return self.head(self.hooked(cells, columns, n_context), batch.n_classes)
         *inner, last = self.stack
         for layer in inner:
             cells, _ = layer(cells, columns, n_context)
         targets, _ = last.last(cells, columns, n_context)                           # (B, Q, E)
         return self.head(self.final_norm(targets), batch.n_classes)
+
+    def hooked(
+        self, cells: Float[Tensor, "B C R E"], columns: Bool[Tensor, "B C"] | None, n_context: int
+    ) -> Float[Tensor, "B Q E"]:
+        """The query rows' targets at the end, through the hook points; the last layer computes every cell too."""
+        cells = self.hook_embed(cells)
+        for layer in self.stack:
+            cells = layer.hooked(cells, columns, n_context)
+        return self.hook_targets(self.final_norm(cells[:, -1, n_context:]))
 
     def predictive(self, batch: TaskBatch) -> Categorical:
         """The distribution of each query row's class."""
