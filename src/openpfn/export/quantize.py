@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int8, UInt16
 
 LARGEST = 127
 
@@ -15,23 +15,34 @@ class QuantisedMatrix:
     """`weight` times the `scale` of its row stands for the matrix."""
 
     weight: Int8[np.ndarray, "rows columns"]
-    scale: Float[np.ndarray, " rows"]
+    scale: UInt16[np.ndarray, " rows"]
+    """Upper halves of floats (bfloat16): weights are rounded to steps of this size, so that its own rounding loses nothing."""
 
     def restored(self) -> Float[np.ndarray, "rows columns"]:
         """The matrix that it stands for."""
-        return self.weight.astype(np.float32) * self.scale[:, None]
+        return self.weight.astype(np.float32) * widened(self.scale)[:, None]
 
 
 def quantise_rows(matrix: Float[np.ndarray, "rows columns"], n_candidates: int = 24) -> QuantisedMatrix:
     """`matrix` in 8 bits; of scales between 70% and 100% of the largest weight's, each row takes the one with the least squared error."""
     most = np.abs(matrix).max(axis=1, keepdims=True)                            # (rows, 1)
     most = np.where(most > 0, most, 1.0)
-    best_scale, best_error = most / LARGEST, np.full_like(most, np.inf)
+    best_scale, best_error = widened(halved(most / LARGEST)), np.full_like(most, np.inf)
     for share in np.linspace(1.0, 0.7, n_candidates):
-        scale = (most * share / LARGEST).astype(np.float32)
+        scale = widened(halved(most * share / LARGEST))
         rounded = np.clip(np.rint(matrix / scale), -LARGEST, LARGEST)
         error = ((rounded * scale - matrix) ** 2).sum(axis=1, keepdims=True)
         best_scale = np.where(error < best_error, scale, best_scale)
         best_error = np.minimum(error, best_error)
     weight = np.clip(np.rint(matrix / best_scale), -LARGEST, LARGEST).astype(np.int8)
-    return QuantisedMatrix(weight, best_scale[:, 0].astype(np.float32))
+    return QuantisedMatrix(weight, halved(best_scale[:, 0]))
+
+
+def halved(values: Float[np.ndarray, "..."]) -> UInt16[np.ndarray, "..."]:
+    """Upper halves of floats, rounded to the nearest."""
+    return ((values.astype(np.float32).view(np.uint32) + 0x8000) >> 16).astype(np.uint16)
+
+
+def widened(halves: UInt16[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """The floats of these upper halves."""
+    return (halves.astype(np.uint32) << 16).view(np.float32)
