@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 import torch
-import wandb
 from tiny_runs import NETWORK, trained
 from toy_training import same_weights
+from wandb.errors import CommError
 from wandb.proto import wandb_internal_pb2
 
 from openpfn import checkpoint
+from openpfn.models import PFN
 from openpfn.training.tracking.base import RunRecord, Tracker
 from openpfn.wandb import RunNameScheme, WandbLogger, list_available_models, list_checkpoints, load_by_config, load_from_pretrained
 
+PROTOCOL: Any = wandb_internal_pb2    # its classes are made when it is imported
 BLOCK = 2**15
 """Bytes of a block of the client's file; a record that does not fit goes on in the next."""
 
@@ -44,7 +46,7 @@ def recorded(folder: Path) -> list[Any]:
         parts = content[at + 7 : at + 7 + length] if kind in (1, 2) else parts + content[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):
-            found.append(wandb_internal_pb2.Record.FromString(parts))
+            found.append(PROTOCOL.Record.FromString(parts))
     return found
 
 
@@ -128,7 +130,7 @@ class FakeApi:
         place, _, run_id = path.rpartition("/")
         found = [run for run in self.projects.get(place, ()) if run.id == run_id]
         if not found:
-            raise wandb.errors.CommError(f"Could not find run {path}")
+            raise CommError(f"Could not find run {path}")
         return found[0]
 
     def artifact(self, path: str, type: str | None = None) -> Any:
@@ -151,7 +153,7 @@ def online(place, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
     files = {}
     for step in (100, 1000):
-        model = torch.manual_seed(step) and checkpoint.PFN(NETWORK)
+        model = torch.manual_seed(step) and PFN(NETWORK)
         files[step] = checkpoint.save(place / f"{step}.safetensors", model, provenance={"step": step})
     artifacts = [FakeArtifact(f"checkpoint-abc123-step-{step}:v{v}", files[step], f"v{v}") for step, v in ((1000, 0), (100, 0), (100, 1))]
     artifacts.append(FakeArtifact("run-abc123-history:v0", files[100], type="wandb-history"))
@@ -175,7 +177,7 @@ def test_step_100_is_not_step_1000_at_wandb(online):
         assert (metadata.step, optimizer) == (wanted, None)
         assert metadata.wandb_run_url == "https://wandb.ai/team/p/runs/abc123"
         torch.manual_seed(wanted)
-        assert same_weights(model, checkpoint.PFN(NETWORK))
+        assert same_weights(model, PFN(NETWORK))
     assert ("artifact", "team/p/checkpoint-abc123-step-100:latest", "model") in online.api.asked
     with pytest.raises(LookupError, match=r"no checkpoint of step 10. Steps kept: 100, 1000"):
         load_from_pretrained("abc123", 10, tracker=online)
