@@ -150,13 +150,12 @@ class Mixture(Distribution):
     def __init__(
         self, components: Sequence[Distribution], weights: Sequence[float] | None = None, validate_args: bool | None = None
     ) -> None:
-        shapes = {(tuple(c.batch_shape), tuple(c.event_shape)) for c in components}
+        shapes = {tuple(c.batch_shape + c.event_shape) for c in components}
         if len(shapes) != 1:
-            raise ValueError(f"components must be one or more distributions of the same shape; got (batch, event) shapes {sorted(shapes)}.")
+            raise ValueError(f"components must be one or more distributions of values of the same shape; got {sorted(shapes)}.")
         self.components = tuple(components)
         self.weights = checked_weights(weights, len(self.components))
-        batch, event = shapes.pop()
-        super().__init__(torch.Size(), torch.Size(batch + event), validate_args=validate_args)    # one choice for a whole draw
+        super().__init__(torch.Size(), torch.Size(shapes.pop()), validate_args=validate_args)      # one choice for a whole draw
 
     @property
     def mean(self) -> Tensor:

@@ -16,7 +16,7 @@ class BetaBernoulli(ExactPosterior):
 
     After s ones among n flips the next is 1 with probability (alpha + s) / (alpha + beta + n), Laplace's rule of succession.
 
-    >>> float(BetaBernoulli().predictive(None, torch.tensor([1.0, 1.0])).probs[0, 1])
+    >>> round(float(BetaBernoulli().predictive(None, torch.tensor([1.0, 1.0])).probs[0, 1]), 6)
     0.75
     """
 

@@ -20,7 +20,7 @@ class ConjugateLinear(ExactPosterior):
 
     >>> x, y = torch.ones(1, 1), torch.tensor([2.0])
     >>> posterior = ConjugateLinear(noise_variance=1.0, prior_variance=1.0).posterior(x, y)
-    >>> float(posterior.mean), float(posterior.covariance)
+    >>> round(float(posterior.mean), 6), round(float(posterior.covariance), 6)
     (1.0, 0.5)
     """
 
