@@ -126,14 +126,23 @@ class BarDistribution(Predictive):
         mass = probs.gather(-1, k.unsqueeze(-1)).squeeze(-1)
         before = reached.gather(-1, k.unsqueeze(-1)).squeeze(-1) - mass
         inside = ((p - before) / mass.clamp(min=torch.finfo(mass.dtype).tiny)).clamp(0, 1)     # share of the bucket below the quantile
-        borders = self.borders.double()
+        return self._at(k, inside).to(self.logits.dtype)
+
+    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
+        reached = self.probs[..., :-1].cumsum(dim=-1)                            # the last bucket holds the rest
+        uniform = torch.rand(2, *self.shape, generator=generator, device=reached.device, dtype=reached.dtype)
+        k = torch.searchsorted(reached, uniform[0].unsqueeze(-1)).squeeze(-1)
+        return self._at(k, uniform[1])
+
+    def _at(self, k: Int[Tensor, "..."], inside: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The value in bucket `k` below which the share `inside` of its probability lies."""
+        borders = self.borders.to(inside.dtype)
         y = borders[k] + inside * borders.diff()[k]
         if self.unbounded:
-            left, right = (s.double() for s in self.scales)
-            last = self.logits.shape[-1] - 1
+            left, right = (s.to(inside.dtype) for s in self.scales)
             y = torch.where(k == 0, borders[1] + left * torch.special.ndtri(inside / 2), y)
-            y = torch.where(k == last, borders[-2] - right * torch.special.ndtri((1 - inside) / 2), y)
-        return y.to(self.logits.dtype)
+            y = torch.where(k == self.logits.shape[-1] - 1, borders[-2] - right * torch.special.ndtri((1 - inside) / 2), y)
+        return y
 
     def entropy(self) -> Float[Tensor, "..."]:
         left, right = (0.5 * (math.log(math.pi / 2) + 1) + s.log() for s in self.scales)

@@ -123,18 +123,14 @@ def _pairs(model: Any, x: Tensor, y: Tensor, num_generate: int, choose: Any) -> 
     """
     both = model.config.mask_type == "gpt2"
     n_prompt, n = y.shape[1], y.shape[1] + num_generate
-    caches = _caches(model, len(y), 2 * n if both else n)
+    caches = _caches(model, len(y), 2 * n if both else n + 1)
     at_x = model.embedded(x)                                                # (S, P + T, E)
     y, logits = torch.cat([y, y.new_zeros(len(y), num_generate)], dim=1), []
     seen = done = 0                                                         # cached tokens, rows whose y has gone in
     for i in range(n_prompt, n):
         new = model.placed(*_tokens(model, at_x, y, done, i, both, is_first=seen == 0))
-        keep = list(range(new.shape[1])) if both else list(range(new.shape[1] - 1))
-        allowed = torch.ones(new.shape[1], seen + new.shape[1], dtype=torch.bool, device=x.device).tril(seen)
-        for block, cache in zip(model.blocks, caches, strict=True):
-            new = block.step(new, cache, seen, keep, allowed)
-        seen, done = seen + len(keep), i
-        logits.append(model.unembed(model.ln_final(new[:, -1])))
+        logits.append(_through(model, new, caches, seen))
+        seen, done = seen + new.shape[1] - (0 if both else 1), i            # the next step overwrites an x token that nobody reads
         y[:, i] = choose(logits[-1])
     return y, torch.stack(logits, dim=1)
 
@@ -165,13 +161,17 @@ def _elements(model: Any, x: None, y: Tensor, num_generate: int, choose: Any) ->
     for i in range(n_prompt, n):
         tokens = model.tokens(y[:, seen - 1 : i])[:, 1:] if seen else model.tokens(y[:, :i])
         new = model.placed(tokens, torch.arange(seen, i + 1, device=y.device))
-        allowed = torch.ones(new.shape[1], seen + new.shape[1], dtype=torch.bool, device=y.device).tril(seen)
-        for block, cache in zip(model.blocks, caches, strict=True):
-            new = block.step(new, cache, seen, list(range(new.shape[1])), allowed)
+        logits.append(_through(model, new, caches, seen))
         seen = i + 1
-        logits.append(model.unembed(model.ln_final(new[:, -1])))
         y[:, i] = choose(logits[-1])
     return y, torch.stack(logits, dim=1)
+
+
+def _through(model: Any, new: Float[Tensor, "S m E"], caches: list[KeysAndValues], seen: int) -> Float[Tensor, "S V"]:
+    """Logits of the last of the new tokens."""
+    for i, (block, cache) in enumerate(zip(model.blocks, caches, strict=True)):
+        new = block.step(new, cache, seen, last=i == len(caches) - 1)
+    return model.unembed(model.ln_final(new[:, -1]))
 
 
 def _caches(model: Any, n_sequences: int, n_tokens: int) -> list[KeysAndValues]:

@@ -118,21 +118,22 @@ class Attention(nn.Module):
         pattern = (qy @ ky.transpose(-1, -2) * self.d_head**-0.5).masked_fill(~causal, -torch.inf).softmax(dim=-1)
         return self.merge(to_x), self.merge(pattern @ vy)
 
-    def step(
-        self, new: Float[Tensor, "B m E"], cache: KeysAndValues, n_seen: int, keep: list[int], allowed: Bool[Tensor, "m n"]
-    ) -> Float[Tensor, "B m E"]:
-        """What the `m` new tokens take from the `n_seen` cached ones, then `keep` of the new, then the other new ones.
+    def step(self, new: Float[Tensor, "B m E"], cache: KeysAndValues, n_seen: int, last: bool) -> Float[Tensor, "B a E"]:
+        """What the `m` new tokens take from the `n_seen` cached ones and, causally, each other; their keys and values enter the cache.
 
-        Keys and values of the tokens `keep` enter the cache.
+        In the last layer only the last token asks: a = 1, else a = m.
         """
-        q, k, v = self.split(self.to_qkv(new))
-        end = n_seen + len(keep)
-        cache.key[:, :, n_seen:end], cache.value[:, :, n_seen:end] = k[:, :, keep], v[:, :, keep]
-        rest = [i for i in range(new.shape[1]) if i not in keep]
-        key, value = cache.key[:, :, :end], cache.value[:, :, :end]
-        if rest:
-            key, value = torch.cat([key, k[:, :, rest]], dim=2), torch.cat([value, v[:, :, rest]], dim=2)
-        return self.merge(F.scaled_dot_product_attention(q, key, value, attn_mask=allowed))
+        end, n_asking = n_seen + new.shape[1], 1 if last else new.shape[1]
+        width = self.n_heads * self.d_head
+        k, v = F.linear(new, self.to_qkv.weight[width:], self.to_qkv.bias[width:]).unflatten(-1, (2, self.n_heads, self.d_head)).unbind(2)
+        cache.key[:, :, n_seen:end], cache.value[:, :, n_seen:end] = k.transpose(1, 2), v.transpose(1, 2)
+        q = F.linear(new[:, -n_asking:], self.to_qkv.weight[:width], self.to_qkv.bias[:width])
+        q = q.unflatten(-1, (self.n_heads, self.d_head)).transpose(1, 2)                    # (B, H, a, K)
+        scores = q @ cache.key[:, :, :end].transpose(-1, -2) * self.d_head**-0.5            # (B, H, a, end)
+        if n_asking > 1:
+            later = torch.ones(n_asking, end, dtype=torch.bool, device=q.device).triu(n_seen + 1)
+            scores = scores.masked_fill(later, -torch.inf)
+        return self.merge(scores.softmax(dim=-1) @ cache.value[:, :, :end])
 
     def split(self, qkv: Float[Tensor, "B T three_HK"]) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = qkv.unflatten(-1, (3, self.n_heads, self.d_head)).permute(2, 0, 3, 1, 4).unbind(dim=0)
@@ -249,10 +250,9 @@ class Block(nn.Module):
         to_x, to_y = self.attn.two_streams(self.ln1(x), self.ln1(y), last)
         return self.finish(x + to_x), y if to_y is None else self.finish(y + to_y)
 
-    def step(
-        self, new: Float[Tensor, "B m E"], cache: KeysAndValues, n_seen: int, keep: list[int], allowed: Bool[Tensor, "m n"]
-    ) -> Float[Tensor, "B m E"]:
-        return self.finish(new + self.attn.step(self.ln1(new), cache, n_seen, keep, allowed))
+    def step(self, new: Float[Tensor, "B m E"], cache: KeysAndValues, n_seen: int, last: bool) -> Float[Tensor, "B a E"]:
+        taken = self.attn.step(self.ln1(new), cache, n_seen, last)
+        return self.finish(new[:, -taken.shape[1] :] + taken)
 
     def finish(self, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B T E"]:
         return x + self.mlp(self.ln2(x))
