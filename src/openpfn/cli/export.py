@@ -12,9 +12,10 @@ import tyro
 if TYPE_CHECKING:
     from openpfn.export.verify import Measured, Vectors
 
-USAGE = """usage: openpfn export {c,verify} [OPTIONS]
+USAGE = """usage: openpfn export {c,budget,verify} [OPTIONS]
 
   c       write a C library that fits and predicts
+  budget  say what it needs of a chip, before compiling
   verify  compile the library, run it on the host or an emulated chip, and compare it with the network in Python
 
 openpfn export c --help tells the options of c."""
@@ -34,6 +35,22 @@ class CodeCommand:
     """Most features of a table."""
     max_classes: int = 4
     """Most classes of a table."""
+
+
+@dataclass(frozen=True)
+class BudgetCommand:
+    """Say what a network needs of a chip: flash, memory, stack and operations per backend. Refuses a chip that is too small."""
+
+    checkpoint: Annotated[str, tyro.conf.Positional]
+    """A checkpoint's path, a run's folder or a shipped name, such as tiny."""
+    rows: int = 50
+    """Context rows."""
+    features: int = 5
+    """Features of the table."""
+    classes: int = 3
+    """Classes of the table."""
+    chip: str | None = None
+    """A chip, such as esp32-wroom or rp2040; an unknown name lists them all."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,37 @@ def write_code(argv: list[str]) -> int:
     return 0
 
 
+def tell_budget(argv: list[str]) -> int:
+    """Print the budget of each backend. Raises ValueError where none of them fits the chip."""
+    options = tyro.cli(BudgetCommand, args=argv, prog="openpfn export budget")
+    from openpfn import checkpoint
+    from openpfn.export.budget import CHIPS, all_backends, shortages
+
+    if options.chip is not None and options.chip not in CHIPS:
+        raise ValueError(f"unknown chip {options.chip!r}. Choose one of {', '.join(CHIPS)}.")
+    chip = None if options.chip is None else CHIPS[options.chip]
+    config = checkpoint.read_header(options.checkpoint).config
+    needed = all_backends(config, options.rows, options.features, options.classes)
+    print(f"{options.checkpoint}, {options.rows} context rows × {options.features} features, {options.classes} classes")
+    for backend, budget in needed.items():
+        flash = " or ".join(f"{budget.flash_bytes(fpu):,} {'with' if fpu else 'without'} an FPU" for fpu in (True, False))
+        print(f"  {backend:<5} flash at most {flash} bytes, of which weights {budget.weight_bytes:,}")
+        if chip is not None:
+            print(f"        on {options.chip}: {'; '.join(shortages(budget, chip)) or 'fits'}")
+    any_backend = next(iter(needed.values()))
+    print(
+        f"  RAM   {any_backend.ram_bytes:,} bytes: context {any_backend.context_bytes:,}, scratch {any_backend.scratch_bytes:,}, "
+        f"stack at most {any_backend.stack_bytes:,}\n"
+        f"        and {any_backend.row_bytes:,} for the raw rows unless they are streamed, {any_backend.cache_bytes:,} for a full row cache\n"
+        f"  work  fit {any_backend.fit_operations:,} multiply-adds, with the row cache {any_backend.cached_fit_operations:,}; "
+        f"predict {any_backend.predict_operations:,}"
+    )
+    if chip is not None and all(shortages(budget, chip) for budget in needed.values()):
+        lacking = shortages(needed["int8"], chip)
+        raise ValueError(f"{options.checkpoint} does not fit {options.chip}: {'; '.join(lacking)}. Take a smaller network.")
+    return 0
+
+
 def verify(argv: list[str]) -> int:
     """Compile, run and compare; 1 where the logits differ by more than the backend's tolerance."""
     options = tyro.cli(VerifyCommand, args=argv, prog="openpfn export verify")
@@ -100,7 +148,7 @@ def verify(argv: list[str]) -> int:
     return 0
 
 
-SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {"c": write_code, "verify": verify}
+SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {"c": write_code, "budget": tell_budget, "verify": verify}
 
 
 def positional(argv: list[str], option: str, renamed: dict[str, str]) -> list[str]:
