@@ -24,6 +24,7 @@ from torch.distributions import (
 
 from openpfn import generators
 from openpfn.bayes import Likelihood, Mixture, Prior
+from openpfn.cli import main
 from openpfn.generators import (
     BayesianGenerator,
     DatasetGenerator,
@@ -33,6 +34,7 @@ from openpfn.generators import (
     UnsupervisedBayesian,
     sample_batch,
 )  # fmt: skip
+from openpfn.priors.base import made
 from openpfn.priors_io.stream import TaskStream
 
 
@@ -319,3 +321,34 @@ def test_the_short_names_are_the_long_ones() -> None:
     assert generators.Deterministic is DeterministicGenerator
     assert generators.Bayesian is BayesianGenerator
     assert generators.Dataset is DatasetGenerator
+
+
+def test_a_prior_in_a_file_of_ones_own_is_found_by_name(tmp_path, monkeypatch) -> None:
+    (tmp_path / "my_prior_file.py").write_text(
+        "import torch\nfrom openpfn import DeterministicGenerator\n"
+        "prior = DeterministicGenerator(torch.distributions.Normal(torch.zeros(3), 1.0), torch.mv, input_dim=3, seq_len=9, n_train=4)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = made("my_prior_file:prior", None)
+    batch = found.sample(2, seeded())
+    assert (batch.n_rows, batch.n_train) == (9, 4)
+    assert made(found, None) is found
+    with pytest.raises(ValueError, match="at least 4"):
+        found.of_length(3)
+    with pytest.raises(ValueError, match="made in Python"):
+        made("function", None)
+
+
+def test_the_command_line_trains_on_a_prior_of_ones_own(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "my_classes_file.py").write_text(
+        "import torch\nfrom openpfn import DeterministicGenerator\n"
+        "def sign(x, w):\n    return (x @ w > 0).float()\n"
+        "prior = DeterministicGenerator(torch.distributions.Normal(torch.zeros(3), 1.0), sign, input_dim=3, n_train=20)\n"
+        "sequences = DeterministicGenerator(torch.distributions.Normal(torch.zeros(3), 1.0), sign, input_dim=3)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    common = ["train", "--preset", "micro", "--out", str(tmp_path / "run"), "--num-steps", "2", "--batch-size", "4", "--seq-len", "30"]
+    assert main([*common, "--prior", "my_classes_file:prior", "--n-workers", "0"]) == 0
+    assert "trained 2 steps on 8 tasks" in capsys.readouterr().out
+    assert main([*common, "--prior", "my_classes_file:sequences"]) != 0
+    assert "no context rows" in capsys.readouterr().err

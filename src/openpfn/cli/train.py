@@ -101,8 +101,8 @@ def recorded(folder: Path) -> TrainOptions:
     return replace(options, prior=prior, **{name: config})
 
 
-def config_class_of(prior: str) -> type:
-    """The class of the configuration that the prior called `prior` is made with."""
+def config_class_of(prior: str) -> type | None:
+    """The class of the configuration that the prior called `prior` is made with; None for one that is made in Python."""
     from openpfn import registry
     from openpfn.priors import TaskPrior
 
