@@ -120,9 +120,9 @@ def test_a_chain_steps_from_row_to_row() -> None:
             steps.append(sample(None, Bernoulli(torch.where(steps[-1] > 0, stay, 1 - stay))))
         return torch.stack(steps)
 
-    batch = ProgramGenerator(chain, seq_len=60).sample(200, seeded())
+    batch = ProgramGenerator(chain, seq_len=30).sample(200, seeded())
     stayed = (batch.y.diff(dim=1) == 0).float().mean(1)
-    assert float((stayed - batch.latents["stay"]).abs().mean()) < 0.06
+    assert float((stayed - batch.latents["stay"]).abs().mean()) < 0.08
 
 
 def test_a_program_that_branches_runs_in_a_loop_with_one_warning() -> None:
