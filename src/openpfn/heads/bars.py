@@ -230,8 +230,10 @@ class Bucketizer:
         return self.predictive(logits).log_prob(y)
 
 
-def estimate_riemann_borders(ys: Float[Tensor, "..."], num_buckets: int, widen_borders_factor: float = 1.0) -> Float[Tensor, " K1"]:
-    """Borders of `num_buckets` buckets that hold equally many of `ys`.
+def estimate_riemann_borders(
+    sample_data: Float[Tensor, "..."], num_buckets: int, widen_borders_factor: float = 1.0
+) -> Float[Tensor, " K1"]:
+    """Borders of `num_buckets` buckets that hold equally many of `sample_data`.
 
     The first and the last border are the least and the greatest value, moved apart about their middle by
     `widen_borders_factor`. Raises ValueError where values repeat so often that a bucket would be empty.
@@ -240,10 +242,10 @@ def estimate_riemann_borders(ys: Float[Tensor, "..."], num_buckets: int, widen_b
         raise ValueError(f"num_buckets is {num_buckets}, must be at least 1.")
     if not widen_borders_factor >= 1:
         raise ValueError(f"widen_borders_factor is {widen_borders_factor}, must be at least 1.")
-    ordered = ys.flatten().double().sort().values
+    ordered = sample_data.flatten().double().sort().values
     if len(ordered) < 2 or not ordered.isfinite().all():
-        raise ValueError(f"ys holds {len(ordered)} values, or some that are not finite. Give at least two finite values.")
-    place = torch.linspace(0, len(ordered) - 1, num_buckets + 1, dtype=torch.float64, device=ys.device)
+        raise ValueError(f"sample_data holds {len(ordered)} values, or some that are not finite. Give at least two finite values.")
+    place = torch.linspace(0, len(ordered) - 1, num_buckets + 1, dtype=torch.float64, device=sample_data.device)
     low = place.floor().long().clamp(max=len(ordered) - 2)
     borders = torch.lerp(ordered[low], ordered[low + 1], place - low)
     middle = (borders[0] + borders[-1]) / 2
@@ -251,7 +253,9 @@ def estimate_riemann_borders(ys: Float[Tensor, "..."], num_buckets: int, widen_b
     borders[-1] = middle + (borders[-1] - middle) * widen_borders_factor
     borders = borders.float()
     if not (borders.diff() > 0).all():
-        raise ValueError(f"ys repeats values so often that {num_buckets} buckets would share borders. Choose fewer, or give more values.")
+        raise ValueError(
+            f"sample_data repeats values so often that {num_buckets} buckets would share borders. Choose fewer, or give more values."
+        )
     return borders
 
 
