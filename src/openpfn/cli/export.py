@@ -119,7 +119,7 @@ def tell_budget(argv: list[str]) -> int:
     print(
         f"  RAM   {any_backend.ram_bytes:,} bytes: context {any_backend.context_bytes:,}, scratch {any_backend.scratch_bytes:,}, "
         f"stack at most {any_backend.stack_bytes:,}\n"
-        f"        and {any_backend.row_bytes:,} for the raw rows unless they are streamed, {any_backend.cache_bytes:,} for a full row cache\n"
+        f"        and {any_backend.row_bytes:,} for raw rows unless they are streamed, {any_backend.cache_bytes:,} for a full row cache\n"
         f"  work  fit {any_backend.fit_operations:,} multiply-adds, with the row cache {any_backend.cached_fit_operations:,}; "
         f"predict {any_backend.predict_operations:,}"
     )

@@ -1,0 +1,44 @@
+"""Any bytes into fit, predict and context_load, under the address and undefined-behaviour sanitizers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+from export.c_library import random_network
+
+from openpfn.export.c_code import CodeOptions, runtime, write_library
+from openpfn.export.verify import SANITIZERS, find_target
+
+NETWORKS = {
+    "int8": {"n_layers": 2, "separate_query_weights": True},
+    "f32": {"n_layers": 2, "attention_type": "ridge"},
+}
+"""A network per backend, of two layers and with each attention between rows."""
+
+
+def fuzz(folder, backend: str, n_inputs: int) -> str:
+    """Compile the fuzz target and run it; what it prints."""
+    write_library(random_network(**NETWORKS[backend]), folder, CodeOptions(backend, max_features=4, max_classes=3))
+    (folder / "fuzz.c").write_text(runtime("fuzz.c"))
+    compiler = find_target("host").compiler
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([compiler, *strict, *SANITIZERS, "pfn.c", "fuzz.c", "-lm", "-o", "fuzz"], cwd=folder, check=True)
+    done = subprocess.run(["./fuzz", str(n_inputs)], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("backend", NETWORKS)
+def test_no_input_has_a_finding(tmp_path, backend):
+    counts = [int(word) for word in re.findall(r"\d+", fuzz(tmp_path, backend, 20_000))]
+    assert counts[0] == 20_000
+    assert counts[1] > 5_000, "most inputs are refused before anything happens"
+    assert counts[2] > 1_000, "hardly any changed context gets past its checks"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", NETWORKS)
+def test_a_million_inputs_have_no_finding(tmp_path, backend):
+    assert "1000000 inputs" in fuzz(tmp_path, backend, 1_000_000)
