@@ -36,3 +36,13 @@ def test_cheaper_attention_compares_mechanisms_on_a_bundled_table(tmp_path, monk
     assert not end.value.code
     assert [line.partition(",")[0] for line in (tmp_path / "summary.csv").read_text().splitlines()] == ["mechanism", "local"]
     assert "breast_cancer" in (tmp_path / "report.html").read_text()
+
+
+def test_the_library_recipe_trains_finds_asks_and_compares(tmp_path, monkeypatch, capsys):
+    options = ["--num-steps", "4", "--batch-size", "2", "--d-model", "8", "--eval-tasks", "4", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["library.py", *options])
+    runpy.run_path(str(FOLDER / "library.py"), run_name="__main__")
+    told = capsys.readouterr().out
+    assert "lines-model-d_model8-data-input_dim2-noise_std0.5: step 4 of the kept [2, 4]" in told
+    assert "gap to the exact predictive: " in told
+    assert checkpoint.read_header(tmp_path / "run").provenance["step"] == 4

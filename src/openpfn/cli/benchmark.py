@@ -1,7 +1,7 @@
-"""Measure quality on real tables beside peers, compare mechanisms of attention, and time everything.
+"""Measure quality on real tables beside peers, compare mechanisms of attention, time everything, hold networks against exact posteriors.
 
 tables measures methods on real tables, report shows such results as a page again, attention trains networks that
-differ in their attention alone, speed times everything.
+differ in their attention alone, speed times everything, bayes trains sequence networks whose exact answer is known.
 """
 
 from __future__ import annotations
@@ -92,10 +92,21 @@ def speed(argv: list[str]) -> int:
     return 0
 
 
+def bayes(argv: list[str]) -> int:
+    """Train sequence networks within a budget of processor time and tell their gap to the exact posterior; time drawing and generation."""
+    import tyro
+
+    from openpfn.benchmark.bayes import BayesConfig, run
+
+    run(tyro.cli(BayesConfig, args=argv, prog="openpfn benchmark bayes", description=bayes.__doc__))
+    return 0
+
+
 SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "tables": tables,
     "report": report,
     "attention": attention,
     "speed": speed,
+    "bayes": bayes,
 }
 """Name of each subcommand and the function that runs it."""

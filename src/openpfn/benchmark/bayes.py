@@ -1,0 +1,99 @@
+"""`openpfn benchmark bayes`: networks against exact posteriors, and how fast sequences are drawn and generated."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+PROBLEMS = ("linear_1", "linear_4", "gp", "coin")
+"""Priors whose exact posterior predictive is known: each trains a network."""
+SPEEDS = ("sampling", "share", "generation_64", "generation_128", "permutation")
+"""What takes seconds: drawing, its share of training, generation, and the order of a set's context."""
+
+
+@dataclass(frozen=True)
+class BayesConfig:
+    """What to measure, and how networks are trained. None takes what is set for the problem."""
+
+    only: tuple[str, ...] = ()
+    """Of linear_1, linear_4, gp, coin (each trains a network), sampling, share, generation_64, generation_128, permutation; all by
+    default."""
+    minutes: float | None = None
+    """Processor minutes of each training, tasks drawn included; None: 5 for linear_1, 2 for coin, 10 for the others."""
+    head: Literal["mixture", "uniform"] = "mixture"
+    """How numbers are predicted: a mixture of normal distributions, or buckets of equal width, whose rounding is then told apart."""
+    d_vocab: int | None = None
+    """Components of the mixture (8), or buckets (500)."""
+    d_model: int = 64
+    """Width of the trained networks."""
+    n_layers: int = 3
+    """Layers of the trained networks."""
+    batch_size: int = 64
+    """Sequences a step."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """What trains them, with a warm-up and a cosine to zero over the whole budget."""
+    learning_rate: float = 2e-3
+    """Peak rate of AdamW."""
+    muon_learning_rate: float = 5e-3
+    """Peak rate of Muon on 2-D weights."""
+    warmup_steps: int = 200
+    """Steps of the warm-up, at most a tenth of all."""
+    eval_tasks: int = 4096
+    """Sequences that the gap is measured on: none of them is trained on."""
+    rollouts: int = 100
+    """Sequences generated at once."""
+    repeats: int = 3
+    """Repeats of what is timed; the sides of a ratio take turns, and the median of the ratios is told."""
+    seed: int = 0
+    """Decides weights and tasks."""
+    out: Path = Path("bayes.json")
+    """Where the results go, with the machine and the versions."""
+    page: Path | None = None
+    """Also write them as a Markdown page, such as docs/bayes.md."""
+
+    def __post_init__(self) -> None:
+        for name in self.only:
+            if name not in (*PROBLEMS, *SPEEDS):
+                raise ValueError(f"only holds {name!r}. Choose of {', '.join((*PROBLEMS, *SPEEDS))}.")
+        for name, least in (("eval_tasks", 2), ("rollouts", 1), ("repeats", 1), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}.")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"minutes is {self.minutes}, must be positive, or None.")
+        if self.d_vocab is None:
+            object.__setattr__(self, "d_vocab", 8 if self.head == "mixture" else 500)    # the record holds what None stood for
+
+
+def run(config: BayesConfig) -> dict[str, Any]:
+    """Measure, write `config.out` (and the page) after each row, print the tables; the results as they stand in the file."""
+    import torch
+
+    from openpfn.benchmark import bayes_report, bayes_speed
+    from openpfn.benchmark.bayes_gap import measured_gap
+    from openpfn.benchmark.speed import machine, plain, write_json
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)    # a processor minute is one of one core
+    began = time.perf_counter()
+    results: dict[str, Any] = {
+        "version": 1,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": {name: plain(value) for name, value in asdict(config).items()},
+        "machine": machine(threads=1),
+        "rows": [],
+    }
+    try:
+        for name in config.only or (*SPEEDS, *PROBLEMS):    # what is quick comes first
+            results["rows"].append(measured_gap(name, config) if name in PROBLEMS else bayes_speed.measured(name, config))
+            results["seconds"] = round(time.perf_counter() - began, 1)
+            write_json(config.out, results)
+            print(bayes_report.one_line(results["rows"][-1]), flush=True)
+    finally:
+        torch.set_num_threads(threads)
+    bayes_report.show(results)
+    if config.page is not None:
+        bayes_report.write_page(config.page, results)
+    return results
