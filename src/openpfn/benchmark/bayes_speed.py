@@ -38,26 +38,34 @@ def measured(name: str, config: BayesConfig) -> dict[str, Any]:
 
 
 def sampling(config: BayesConfig) -> dict[str, Any]:
-    """`sample_batch` against a loop that draws one sequence after another, in plain torch and by `generate`."""
-    prior = DeterministicGenerator(Normal(torch.zeros(COLUMNS), 1.0), torch.mv, input_dim=COLUMNS, noise_std=0.5)
+    """`sample_batch` against loops over sequences: of the same draws, of `randn` without distributions, and of `generate`."""
+    weights, values = Normal(torch.zeros(COLUMNS), 1.0), Normal(0.0, 1.0)
+    prior = DeterministicGenerator(weights, torch.mv, input_dim=COLUMNS, noise_std=0.5)
 
-    def plain_loop() -> None:
-        made = []
-        for _ in range(SEQUENCES):
-            w, x = torch.randn(COLUMNS), torch.randn(ROWS, COLUMNS)
-            made.append((x, x @ w + 0.5 * torch.randn(ROWS)))
-        torch.stack([x for x, _ in made]), torch.stack([y for _, y in made])
+    def stacked(draw: Callable[[], tuple[Tensor, Tensor]]) -> Callable[[], Any]:
+        def loop() -> tuple[Tensor, Tensor]:
+            made = [draw() for _ in range(SEQUENCES)]
+            return torch.stack([x for x, _ in made]), torch.stack([y for _, y in made])
 
-    def calls() -> None:
-        made = [prior.generate(ROWS) for _ in range(SEQUENCES)]
-        torch.stack([x for x, _ in made]), torch.stack([y for _, y in made])
+        return loop
 
-    ours, loop, generate = in_turns([lambda: sample_batch(prior, SEQUENCES, ROWS), plain_loop, calls], config.repeats, least_seconds=0.05)
+    def same_draws() -> tuple[Tensor, Tensor]:
+        w, x = weights.sample(), values.sample(torch.Size((ROWS, COLUMNS)))
+        y = torch.mv(x, w)
+        return x, y + 0.5 * torch.randn_like(y)
+
+    def bare() -> tuple[Tensor, Tensor]:
+        x = torch.randn(ROWS, COLUMNS)
+        return x, x @ torch.randn(COLUMNS) + 0.5 * torch.randn(ROWS)
+
+    loops = [stacked(same_draws), stacked(bare), stacked(lambda: prior.generate(ROWS))]
+    ours, loop, barest, generate = in_turns([lambda: sample_batch(prior, SEQUENCES, ROWS), *loops], config.repeats, least_seconds=0.05)
+    times = {"sample_batch": ours, "distributions in a loop": loop, "bare randn in a loop": barest, "generate in a loop": generate}
     return {
         "kind": "speed",
-        "what": f"drawing {SEQUENCES} sequences of {ROWS} rows, {COLUMNS} columns, against a plain loop over sequences",
+        "what": f"drawing {SEQUENCES} sequences of {ROWS} rows, {COLUMNS} columns, against the same draws in a loop over sequences",
         **ratio_row(loop, ours, bar=20),
-        "milliseconds": medians({"sample_batch": 1e3 * ours, "plain loop": 1e3 * loop, "generate": 1e3 * generate}),
+        "milliseconds": medians({name: 1e3 * each for name, each in times.items()}),
     }
 
 
