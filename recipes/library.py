@@ -19,7 +19,7 @@ from openpfn import DeterministicGenerator, RegressionConfig, TrainingConfig, tr
 from openpfn.bayes.exact import ConjugateLinear
 from openpfn.wandb import RunNameScheme, RunRegistry, create_run_name, list_checkpoints, load_by_config
 
-parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
 parser.add_argument("--num-steps", type=int, default=3000, help="optimizer steps")
 parser.add_argument("--batch-size", type=int, default=64, help="sequences a step")
 parser.add_argument("--d-model", type=int, default=64, help="width of the network")
@@ -68,6 +68,7 @@ def main() -> None:
 
     generator = torch.Generator().manual_seed(1)
     batch = prior.sample(args.eval_tasks, generator)
+    assert batch.x is not None
     exact = ConjugateLinear(noise_variance=data.noise_std**2)
     with torch.no_grad():
         believed, truth = model.prefixes(batch), exact.prefixes(batch.x, batch.y)

@@ -63,7 +63,8 @@ def test_every_command_that_is_shown_exists_with_its_options(words):
         assert cli.main([name]) == 0
         return
     assert name in cli.commands()
-    subcommand = arguments[:1] if name in ("benchmark", "export", "plot", "priors") and arguments and not arguments[0].startswith("-") else []
+    has_subcommands = name in ("benchmark", "export", "plot", "priors")
+    subcommand = arguments[:1] if has_subcommands and arguments and not arguments[0].startswith("-") else []
     shown = subprocess.run(
         [sys.executable, "-m", "openpfn", name, *subcommand, "--help"],
         capture_output=True, text=True, env={"COLUMNS": "200", "PATH": ""}, check=True,

@@ -251,7 +251,7 @@ def test_an_impossible_field_is_named(field, value):
 
 
 def test_a_mixture_of_synthetic_and_real_tables_is_refused():
-    with pytest.raises(ValueError, match="real_tables is made with a RealTableConfig"):
+    with pytest.raises(ValueError, match="real_tables is not a class made with a PriorConfig"):
         MixturePrior(PriorConfig(parts=("scm_mlp", "real_tables"), part_weights=(1.0, 1.0)))
 
 

@@ -73,7 +73,7 @@ def figures(model: Any, batch: TaskBatch, distributional_mse: bool = True) -> di
     error of a point, or, if `distributional_mse`, of the mean of a distribution over numbers. NaN where there is none.
     """
     found: dict[str, Any] = {"loss": float(model.loss(batch)), "accuracy": math.nan, "mse": math.nan, "auc": torch.full((1,), math.nan)}
-    if getattr(model.config, "prediction_type", None) == "point":
+    if getattr(getattr(model, "config", None), "prediction_type", None) == "point":
         return found | {"mse": found["loss"]}
     if not hasattr(model, "predictive"):
         return found

@@ -134,7 +134,7 @@ class _Run:
         """Have the run recorded, or go on where the run that it continues was recorded."""
         before = None if self.resumed is None else checkpoint.read_header(self.resumed).provenance.get("run")
         same = self.folder.is_home_of(self.resumed)
-        self.tracked = TrackedRun.begin(trackers, self.config, self.model.config, self.data_config, before, same)
+        self.tracked = TrackedRun.begin(trackers, self.config, getattr(self.model, "config", None), self.data_config, before, same)
         if same and self.is_step_to_track():
             self.tracked.checkpoint(self.counters.step, self.resumed)    # a kill may have come between the file and its record
 
