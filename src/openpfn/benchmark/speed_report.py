@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from openpfn.benchmark.files import write_whole
+
 TITLES = {
     "gemm": "Matrix products: the ceiling",
     "prior": "Drawing tasks",
@@ -159,7 +161,7 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
             save_bars(pictures / f"{group}.svg", {shape: rows for shape, rows in drawn.items() if rows})
             parts.append(f"![{TITLES[group]}](speed/{group}.svg)\n")
         parts += [markdown_table(shape, rows) for shape, rows in shapes.items()]
-    path.write_text("\n".join(parts), encoding="utf-8")
+    write_whole(path, "\n".join(parts))
 
 
 def markdown_table(shape: str, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from openpfn import __version__
@@ -32,6 +33,17 @@ def main(argv: list[str] | None = None) -> int:
     if name not in _files():
         return _complain(_unknown(arguments[0]))
     return _run(name, arguments[1:])
+
+
+def run_subcommand(argv: list[str], subcommands: Mapping[str, Callable[[list[str]], int | None]], usage: str) -> int | None:
+    """Run the subcommand that `argv` begins with, or print `usage`. Raises ValueError for an unknown one, listing the choices."""
+    name = argv[0] if argv else ""
+    if name in ("-h", "--help", ""):
+        print(usage)
+        return 0
+    if name not in subcommands:
+        raise ValueError(f"unknown subcommand {name!r}. Choose one of {', '.join(subcommands)}.")
+    return subcommands[name](argv[1:])
 
 
 def commands() -> dict[str, str]:

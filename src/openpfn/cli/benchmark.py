@@ -10,18 +10,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
+from openpfn.cli import run_subcommand
+
 USAGE = "usage: openpfn benchmark {names} [OPTIONS]; openpfn benchmark NAME --help tells its options."
 
 
 def main(argv: list[str]) -> int | None:
     """Run the subcommand that `argv` begins with."""
-    name = argv[0] if argv else ""
-    if name in ("-h", "--help", ""):
-        print(f"{__doc__}\n{USAGE.format(names='{' + ','.join(SUBCOMMANDS) + '}')}")
-        return 0
-    if name not in SUBCOMMANDS:
-        raise ValueError(f"unknown subcommand {name!r}. Choose one of {', '.join(SUBCOMMANDS)}.")
-    return SUBCOMMANDS[name](argv[1:])
+    return run_subcommand(argv, SUBCOMMANDS, f"{__doc__}\n{USAGE.format(names='{' + ','.join(SUBCOMMANDS) + '}')}")
 
 
 def tables(argv: list[str]) -> int:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from openpfn.cli import run_subcommand
+
 if TYPE_CHECKING:
     from openpfn.export.verify import Measured, Vectors
 
@@ -75,15 +77,9 @@ class VerifyCommand:
     """The compiler's optimisation flag."""
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> int | None:
     """Run the subcommand that `argv` begins with."""
-    name = argv[0] if argv else ""
-    if name in ("-h", "--help", ""):
-        print(f"{USAGE}")
-        return 0
-    if name not in SUBCOMMANDS:
-        raise ValueError(f"unknown subcommand {name!r}. Choose one of {', '.join(SUBCOMMANDS)}.")
-    return SUBCOMMANDS[name](argv[1:])
+    return run_subcommand(argv, SUBCOMMANDS, USAGE)
 
 
 def write_code(argv: list[str]) -> int:

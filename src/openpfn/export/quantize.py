@@ -23,13 +23,14 @@ class QuantisedMatrix:
         return self.weight.astype(np.float32) * widened(self.scale)[:, None]
 
 
-def quantise_rows(matrix: Float[np.ndarray, "rows columns"], n_candidates: int = 24) -> QuantisedMatrix:
-    """`matrix` in 8 bits; of scales between 70% and 100% of the largest weight's, each row takes the one with the least squared error."""
+def quantise_rows(matrix: Float[np.ndarray, "rows columns"]) -> QuantisedMatrix:
+    """`matrix` in 8 bits: of all 16-bit scales between 70% and 110% of the largest weight's, each row takes the one that loses least."""
     most = np.abs(matrix).max(axis=1, keepdims=True)                            # (rows, 1)
     most = np.where(most > 0, most, 1.0)
-    best_scale, best_error = widened(halved(most / LARGEST)), np.full_like(most, np.inf)
-    for share in np.linspace(1.0, 0.7, n_candidates):
-        scale = widened(halved(most * share / LARGEST))
+    low, high = halved(0.7 * most / LARGEST), halved(1.1 * most / LARGEST)
+    best_scale, best_error = widened(low), np.full_like(most, np.inf)
+    for step in range(int((high - low).max()) + 1):
+        scale = widened(np.minimum(low + np.uint16(step), high))
         rounded = np.clip(np.rint(matrix / scale), -LARGEST, LARGEST)
         error = ((rounded * scale - matrix) ** 2).sum(axis=1, keepdims=True)
         best_scale = np.where(error < best_error, scale, best_scale)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from openpfn.heads.base import Head, Predictive
+from openpfn.heads.base import Head, OverLogits
 
 MEDIAN_OF_HALF_NORMAL = 0.6744897501960817
 """Median of |Z|, Z standard normal."""
@@ -19,7 +19,7 @@ GINI_OF_HALF_NORMAL = 2 / math.sqrt(math.pi) * (2 - math.sqrt(2))
 """E||Z| − |Z'||, which is √2 E min(|U|, |V|) by turning (Z, Z') by 45°."""
 
 
-class BarDistribution(Predictive):
+class BarDistribution(OverLogits):
     """Probabilities of K buckets between K + 1 increasing `borders`; within a bucket the density is constant.
 
     `logits` (..., K). With "unbounded" `support` the first and the last bucket are half-normal tails that begin at their inner border
@@ -39,15 +39,6 @@ class BarDistribution(Predictive):
         if support == "unbounded" and logits.shape[-1] < 3:
             raise ValueError(f"logits have {logits.shape[-1]} buckets; unbounded support needs at least 3.")
         self.logits, self.borders, self.support = logits, borders.to(logits), support
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.logits.shape[:-1]
-
-    @property
-    def probs(self) -> Float[Tensor, "... K"]:
-        """Probability of each bucket."""
-        return self.logits.softmax(dim=-1)
 
     @property
     def widths(self) -> Float[Tensor, " K"]:

@@ -115,6 +115,21 @@ class Predictive(ABC):
         return torch.stack(parts).sum(dim=0)
 
 
+class OverLogits(Predictive):
+    """A distribution made of K parts (classes, buckets, components) with the weights softmax(`logits`), (..., K)."""
+
+    logits: Float[Tensor, "... K"]
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.logits.shape[:-1]
+
+    @property
+    def probs(self) -> Float[Tensor, "... K"]:
+        """Probability of each part."""
+        return self.logits.softmax(dim=-1)
+
+
 class Head(nn.Module, ABC):
     """Turns the final embedding of each target into a `Predictive`, by way of logits."""
 

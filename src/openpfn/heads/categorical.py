@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from openpfn.heads.base import Head, Predictive
+from openpfn.heads.base import Head, OverLogits
 
 
-class Categorical(Predictive):
+class Categorical(OverLogits):
     """Class probabilities per target. `logits` (..., C); classes that a task does not have carry −inf.
 
     As numbers the classes are 0 … C − 1: `mean`, `quantile`, `crps` and their like mean something where that order does,
@@ -21,17 +21,9 @@ class Categorical(Predictive):
         self.logits = logits
 
     @property
-    def probs(self) -> Float[Tensor, "... C"]:
-        return self.logits.softmax(dim=-1)
-
-    @property
     def mode(self) -> Int[Tensor, "..."]:
         """The most probable class."""
         return self.logits.argmax(dim=-1)
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.logits.shape[:-1]
 
     @property
     def codes(self) -> Float[Tensor, " C"]:

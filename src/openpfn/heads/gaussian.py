@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from openpfn.heads.base import REACH, Head, Predictive
+from openpfn.heads.base import REACH, Head, OverLogits, Predictive
 
 LOG_2PI = math.log(2 * math.pi)
 BISECTIONS = 64
@@ -76,7 +76,7 @@ class Gaussian(Predictive):
         return _mean_distance(y - self._mean, self._variance) - (self._variance / math.pi).sqrt()
 
 
-class GaussianMixture(Predictive):
+class GaussianMixture(OverLogits):
     """A mixture of K normal distributions per target.
 
     `logits` (..., K) are the components' log weights up to a constant (−inf leaves one out); `means` and `variances`
@@ -85,15 +85,6 @@ class GaussianMixture(Predictive):
 
     def __init__(self, logits: Float[Tensor, "... K"], means: Float[Tensor, "... #K"], variances: Float[Tensor, "... #K"]) -> None:
         self.logits, self.means, self.variances = torch.broadcast_tensors(logits, means, variances)
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.logits.shape[:-1]
-
-    @property
-    def probs(self) -> Float[Tensor, "... K"]:
-        """Weights of the components."""
-        return self.logits.softmax(dim=-1)
 
     @property
     def mean(self) -> Float[Tensor, "..."]:

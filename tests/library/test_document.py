@@ -8,7 +8,7 @@ from dataclasses import fields
 import pytest
 import torch
 from jaxtyping import TypeCheckError
-from library_document import SIZES, isolate, linear_data, linear_fn, rows
+from library_document import SIZES, linear_fn, rows
 
 from openpfn import (
     PFN,
@@ -27,18 +27,6 @@ from openpfn import (
 )
 from openpfn.bayes import Likelihood, Prior
 from openpfn.wandb import RunNameScheme, load_by_config, load_from_pretrained
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    isolate(tmp_path, monkeypatch)
-    return tmp_path
-
-
-@pytest.fixture
-def data_gen():
-    return linear_data()
-
 
 # Quick Start and API Reference
 

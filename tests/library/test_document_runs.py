@@ -8,9 +8,8 @@ import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import pytest
 import torch
-from library_document import SHORT, SIZES, isolate, linear_data, linear_fn, rows
+from library_document import SHORT, SIZES, linear_fn, rows
 
 from openpfn import (
     ClassificationConfig,
@@ -22,18 +21,6 @@ from openpfn import (
     train,
 )
 from openpfn.wandb import RunNameScheme, create_run_name, list_available_models, list_checkpoints, load_by_config, load_from_pretrained
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    isolate(tmp_path, monkeypatch)
-    return tmp_path
-
-
-@pytest.fixture
-def data_gen():
-    return linear_data()
-
 
 # Step 4: W&B Integration
 
