@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ import torch
 from openpfn.configs.presets import preset
 from openpfn.configs.tabular import TabularConfig
 from openpfn.export.c_code import CodeOptions, write_library
-from openpfn.export.verify import STRICT, find_target
+from openpfn.export.host import STATUSES, HostLibrary, address
 from openpfn.models import PFN
 
-SIZES = '#include "pfn.h"\nconst int32_t sizes[] = {PFN_CONTEXT_BYTES, PFN_SCRATCH_BYTES, PFN_SAVED_BYTES};\n'
-STATUS = "ok argument features classes rows label value source not_fitted saved capacity".split()
 SOURCE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_int32))
 
 
@@ -33,24 +30,13 @@ def random_network(config: TabularConfig | None = None, seed: int = 0, **changes
     return model
 
 
-class CLibrary:
+class CLibrary(HostLibrary):
     """One exported network; every method returns the status by name first."""
 
     def __init__(self, model: torch.nn.Module, folder: Path, options: CodeOptions) -> None:
         self.options = options
         write_library(model, folder, options)
-        (folder / "sizes.c").write_text(SIZES)
-        compiler = find_target("host").compiler
-        subprocess.run([compiler, *STRICT, "-O1", "-fPIC", "-shared", "pfn.c", "sizes.c", "-o", "pfn.so"], cwd=folder, check=True)
-        self.c = ctypes.CDLL(str(folder / "pfn.so"))
-        self.n_context, n_scratch, self.n_saved = (ctypes.c_int32 * 3).in_dll(self.c, "sizes")
-        self.context = ctypes.create_string_buffer(self.n_context)
-        self.scratch = np.full(n_scratch // 4 + 1, np.nan, dtype=np.float32)
-
-    def fit(self, x: np.ndarray, y: np.ndarray, n_classes: int | None = None) -> str:
-        x, y = np.ascontiguousarray(x, dtype=np.float32), np.ascontiguousarray(y, dtype=np.int32)
-        n_classes = int(y.max(initial=0)) + 1 if n_classes is None else n_classes
-        return STATUS[self.c.pfn_fit(self.context, _of(x), _of(y), len(x), x.shape[1], n_classes, _of(self.scratch))]
+        super().__init__(folder)
 
     def fit_stream(self, source: Callable[[int], Any], n_features: int, n_classes: int, cache_bytes: int = 0) -> str:
         """`source(row)` gives (values, label), or None behind the last row, or raises."""
@@ -69,29 +55,21 @@ class CLibrary:
 
         cache = ctypes.create_string_buffer(cache_bytes) if cache_bytes else None
         callback = SOURCE(next_row)
-        return STATUS[self.c.pfn_fit_stream(self.context, callback, None, n_features, n_classes, cache, cache_bytes, _of(self.scratch))]
+        return STATUSES[self.c.pfn_fit_stream(self.context, callback, None, n_features, n_classes, cache, cache_bytes, address(self.scratch))]
 
     def ask(self, rows: np.ndarray, n_classes: int, what: str = "logits") -> np.ndarray:
-        function = {"logits": self.c.pfn_predict_logits, "proba": self.c.pfn_predict_proba}[what]
-        answer = np.full((len(rows), n_classes), np.nan, dtype=np.float32)
-        for row, out in zip(np.ascontiguousarray(rows, dtype=np.float32), answer, strict=True):
-            status = STATUS[function(self.context, _of(row), _of(out), _of(self.scratch))]
-            assert status == "ok", status
-        return answer
+        return {"logits": self.predict_logits, "proba": self.predict_proba}[what](rows, n_classes)
 
     def ask_status(self, row: np.ndarray) -> str:
         row, out = np.asarray(row, dtype=np.float32), np.zeros(self.options.max_classes, dtype=np.float32)
-        return STATUS[self.c.pfn_predict_proba(self.context, _of(row), _of(out), _of(self.scratch))]
+        return STATUSES[self.c.pfn_predict_proba(self.context, address(row), address(out), address(self.scratch))]
 
     def save(self, capacity: int | None = None) -> tuple[str, bytes]:
         capacity = self.n_saved if capacity is None else capacity
         room, n_bytes = ctypes.create_string_buffer(capacity + 1), ctypes.c_int32(0)
-        status = STATUS[self.c.pfn_context_save(self.context, room, capacity, ctypes.byref(n_bytes))]
+        status = STATUSES[self.c.pfn_context_save(self.context, room, capacity, ctypes.byref(n_bytes))]
         return status, room.raw[: n_bytes.value]
 
     def load(self, saved: bytes) -> str:
-        return STATUS[self.c.pfn_context_load(self.context, saved, len(saved))]
+        return STATUSES[self.c.pfn_context_load(self.context, saved, len(saved))]
 
-
-def _of(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)

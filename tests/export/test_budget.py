@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import pytest
 from export.c_library import CLibrary, random_network
 
@@ -29,8 +27,7 @@ def test_sizes_are_those_of_the_compiled_library(tmp_path, changes):
     model = random_network(**changes)
     library = CLibrary(model, tmp_path, CodeOptions("f32", max_features=5, max_classes=3))
     told = budget(model.config, 50, 5, 3, "f32")
-    n_context, n_scratch, _ = (ctypes.c_int32 * 3).in_dll(library.c, "sizes")
-    assert (told.context_bytes, told.scratch_bytes) == (n_context, n_scratch)
+    assert (told.context_bytes, told.scratch_bytes) == (library.n_context, library.n_scratch)
     weights = gather(model, 3)
     assert told.weight_bytes == stored_bytes(weights)
     assert budget(model.config, 50, 5, 3, "int8").weight_bytes == stored_bytes(quantised(weights))
