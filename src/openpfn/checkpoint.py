@@ -189,6 +189,10 @@ def locate(source: str | Path) -> Path:
     if Path(source).name == str(source) and shipped.is_file():
         return shipped
     names = ", ".join(shipped_names()) or "none"
+    runs = sorted(Path(source).glob("*/latest.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
+    if runs:
+        listed = ", ".join(str(file.parent) for file in runs[:8])
+        raise FileNotFoundError(f"{source} holds a folder for each of {len(runs)} runs. Give the folder of one, newest first: {listed}.")
     raise FileNotFoundError(f"no checkpoint at {path}. Give a file, a run's folder, or a shipped name ({names}).")
 
 

@@ -273,7 +273,7 @@ def test_training_with_checkpoints_and_evaluation(data_gen):
     model = train(data_gen, model_config, training_config, eval_data_generator=eval_data_gen)
     assert list(model.history["step"]) == [2, 4]
     assert model.history["eval_loss"].notna().all()
-    assert checkpointing.load_checkpoint("checkpoints", device="cpu")[2].step == 4
+    assert checkpointing.load_checkpoint(model.run_folder, device="cpu")[2].step == 4
 
 
 # Utilities

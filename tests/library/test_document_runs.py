@@ -207,7 +207,7 @@ def test_device_placement_and_data_config(data_gen):
     y = y.to(device)
     logits = model(x, y)
     assert logits.shape == (2, 3, 1)
-    assert checkpointing.load_checkpoint("checkpoints")[2].data_config == {"num_tasks": 50, "input_dim": 10}
+    assert checkpointing.load_checkpoint(model.run_folder)[2].data_config == {"num_tasks": 50, "input_dim": 10}
 
 
 def test_the_environment_takes_the_place_of_the_fields_of_wandb(monkeypatch):

@@ -54,7 +54,8 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     last = model.history.iloc[-1]
-    print(f"trained {last['step']:.0f} steps on {last['tasks']:.0f} tasks; weights in {options.training.checkpoint_dir}/latest.safetensors")
+    weights = "nothing was saved" if model.run_folder is None else f"weights in {model.run_folder}/latest.safetensors"
+    print(f"trained {last['step']:.0f} steps on {last['tasks']:.0f} tasks; {weights}")
     return 0
 
 

@@ -35,7 +35,7 @@ class TrainingConfig:
     save_every: int = 1000
     """Steps between checkpoints (a checkpoint is also written every `save_minutes`)."""
     checkpoint_dir: str = "checkpoints"
-    """Folder of this run's checkpoints and history."""
+    """Folder of this run's checkpoints and history; the default, "checkpoints", holds a folder for each run, called by the run's id."""
     checkpoint_schedule: Literal["linear", "logarithmic"] | None = None
     """Keep the weights of many steps as `step-N.safetensors`: evenly or logarithmically spaced; None keeps latest and best."""
     linear_checkpoint_interval: int = 100

@@ -22,7 +22,7 @@ from openpfn.priors_io.stream import TaskStream, WorkerError
 from openpfn.training.evaluation import Evaluation, figures
 from openpfn.training.optimizers import Optimizers, rate_factor
 from openpfn.training.provenance import describe_data, surroundings
-from openpfn.training.saving import Counters, RunFolder, SinceRow, kept_steps, restore, training_state
+from openpfn.training.saving import Counters, Place, RunFolder, SinceRow, kept_steps, place_of, restore, training_state
 from openpfn.training.sources import is_prior, task_pools, task_source
 from openpfn.training.surroundings import asked_to_stop, keep_freed_memory, kept_rng, locked, pick_device, torch_settings
 from openpfn.training.tracking import TrainingEvent, notify
@@ -47,7 +47,7 @@ def train(
     callbacks: Sequence[Any] = (),
     tracker: Tracker | None = None,
 ) -> Any:
-    """The network of `model_config`, trained on tasks from `prior`; its `.history` is a DataFrame of the run.
+    """The network of `model_config`, trained on tasks from `prior`; its `.history` is a DataFrame of the run, `.run_folder` its folder.
 
     `prior` is a `TaskPrior`, with sequences of `seq_len` rows where it leaves their number to the caller, or an object with
     `.generate(seq_len)`; or an iterable of `TaskBatch`, begun again when it ends; one that can be resumed has a settable
@@ -66,9 +66,9 @@ def train(
     `on_step`, `on_log`, `on_eval`, `on_checkpoint`.
 
     In `checkpoint_dir` stand `latest.safetensors` (everything), `best.safetensors` (weights with the best evaluation),
-    the `step-N.safetensors` of a checkpoint schedule, and `history.csv`. Raises TrainingStopped, a KeyboardInterrupt,
-    after saving on Ctrl-C or SIGTERM; FloatingPointError when losses stay non-finite; FileExistsError when
-    `checkpoint_dir` holds another run.
+    the `step-N.safetensors` of a checkpoint schedule, and `history.csv`. Left at its default it holds a folder for each run, called
+    by the run's id. Raises TrainingStopped, a KeyboardInterrupt, after saving on Ctrl-C or SIGTERM; FloatingPointError when losses
+    stay non-finite; FileExistsError when a `checkpoint_dir` that was named holds another run.
 
     >>> config = TrainingConfig(num_steps=2500, optimizer="muon", average_decay=0.99, schedule="cosine")
     >>> model = train(prior, preset("nano"), config)    # doctest: +SKIP
@@ -80,9 +80,11 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(kept_rng(device))
         stack.enter_context(torch_settings(config))
-        stack.enter_context(locked(Path(config.checkpoint_dir) if config.save_checkpoint else None))
         resumed = None if resume_from is None else checkpoint.locate(resume_from)
-        run = _Run(prior, model_config, config, device, resumed, Evaluation(eval_data_generator, prior, config), data_config, callbacks)
+        place = stack.enter_context(place_of(config, resumed))
+        stack.enter_context(locked(place.folder))
+        evaluation = Evaluation(eval_data_generator, prior, config)
+        run = _Run(prior, model_config, config, device, place, resumed, evaluation, data_config, callbacks)
         stack.push(run.close)
         run.start_tracking(trackers_of(config) if tracker is None else [tracker])
         stack.enter_context(asked_to_stop(run.stop))
@@ -98,6 +100,7 @@ class _Run:
         model_config: Any,
         config: TrainingConfig,
         device: torch.device,
+        place: Place,
         resumed: Path | None,
         evaluation: Evaluation,
         data_config: Any,
@@ -105,8 +108,8 @@ class _Run:
     ) -> None:
         self.config, self.device, self.evaluation, self.callbacks = config, device, evaluation, callbacks
         prior = task_source(prior, config.seq_len)
-        self.folder, self.kept_steps = RunFolder(config, resumed, task_pools(prior)), kept_steps(config)
-        self.tracked, self.resumed = TrackedRun([], False), resumed
+        self.folder, self.kept_steps = RunFolder(config, place.folder, resumed, task_pools(prior)), kept_steps(config)
+        self.tracked, self.resumed, self.run_id = TrackedRun([], False), resumed, place.run_id
         self.model: Any = starting_model(model_config, config if resumed is None else None, config.seed).to(device).train()
         self.loss = torch.compile(self.model.loss) if config.compile else self.model.loss
         self.optimizers = Optimizers(self.model, config)
@@ -134,7 +137,8 @@ class _Run:
         """Have the run recorded, or go on where the run that it continues was recorded."""
         before = None if self.resumed is None else checkpoint.read_header(self.resumed).provenance.get("run")
         same = self.folder.is_home_of(self.resumed)
-        self.tracked = TrackedRun.begin(trackers, self.config, getattr(self.model, "config", None), self.data_config, before, same)
+        network = getattr(self.model, "config", None)
+        self.tracked = TrackedRun.begin(trackers, self.run_id, self.config, network, self.data_config, before, same)
         if same and self.is_step_to_track():
             self.tracked.checkpoint(self.counters.step, self.resumed)    # a kill may have come between the file and its record
 
@@ -158,7 +162,7 @@ class _Run:
                 raise TrainingStopped(self.stopped_message(self.stop_signal))
         self.optimizers.export()
         self.model.eval()
-        self.model.history = self.history.frame()
+        self.model.history, self.model.run_folder = self.history.frame(), self.folder.path
         return self.model
 
     def stop(self, signal_number: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from openpfn import checkpoint
 from openpfn.configs.training import TrainingConfig
 from openpfn.training.optimizers import Optimizers
+from openpfn.training.tracking.base import new_run_id
 
 
 @dataclass
@@ -113,15 +115,55 @@ def kept_steps(config: TrainingConfig) -> frozenset[int]:
     return frozenset(round(last ** (k / n_gaps)) for k in range(config.n_log_checkpoints)) | {last}
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a run's files go, and what the run is called."""
+
+    folder: Path | None
+    """None keeps no files."""
+    run_id: str
+    """The run's id unless it goes on with an older one; a new folder of the default `checkpoint_dir` is called so."""
+
+
+@contextmanager
+def place_of(config: TrainingConfig, resumed: Path | None) -> Iterator[Place]:
+    """The place of a run: the folder that it names, else a folder of its own in the default `checkpoint_dir`, called by its id.
+
+    A run resumed out of the default `checkpoint_dir` goes on where it stood. A folder made here that no file came into is removed.
+    """
+    shelf, folder = Path(TrainingConfig.checkpoint_dir), Path(config.checkpoint_dir) if config.save_checkpoint else None
+    home = resumed.parent if resumed is not None and shelf.resolve() in resumed.resolve().parents else None
+    if folder != shelf or home is not None:
+        yield Place(home if folder == shelf else folder, new_run_id())
+        return
+    folder = _new_folder(shelf)
+    try:
+        yield Place(folder, folder.name)
+    finally:
+        if {path.name for path in folder.iterdir()} <= {".lock"}:
+            (folder / ".lock").unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def _new_folder(shelf: Path) -> Path:
+    """A folder in `shelf` that no other run has, called by a new id."""
+    while True:
+        folder = shelf / new_run_id()
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+
+
 class RunFolder:
     """A run's files: `latest.safetensors`, `best.safetensors`, `step-N.safetensors` and `history.csv`. No folder, no files.
 
     Raises FileExistsError where a run stands already that is not the one to be resumed, unless `overwrite` is set.
     """
 
-    def __init__(self, config: TrainingConfig, resumed: Path | None, task_pools: Mapping[str, Tensor] | None = None) -> None:
-        self.config, self.task_pools = config, task_pools
-        self.path = Path(config.checkpoint_dir) if config.save_checkpoint else None
+    def __init__(
+        self, config: TrainingConfig, path: Path | None, resumed: Path | None, task_pools: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.config, self.path, self.task_pools = config, path, task_pools
         if self.path is None or self.is_home_of(resumed):
             return
         if (self.path / "latest.safetensors").exists() and not config.overwrite:

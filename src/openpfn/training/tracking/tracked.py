@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openpfn.configs.training import TrainingConfig
-from openpfn.training.tracking.base import RunRecord, State, Tracker, new_run_id, plain_config, resolve_project
+from openpfn.training.tracking.base import RunRecord, State, Tracker, plain_config, resolve_project
 from openpfn.training.tracking.registry import DEFAULT_FOLDER, RunRegistry
 from openpfn.training.tracking.weights_and_biases import WandbLogger, wandb_mode
 
@@ -42,13 +42,23 @@ class TrackedRun:
 
     @classmethod
     def begin(
-        cls, trackers: Sequence[Tracker], config: TrainingConfig, model_config: Any, data: Any, before: Mapping[str, Any] | None, same: bool
+        cls,
+        trackers: Sequence[Tracker],
+        run_id: str,
+        config: TrainingConfig,
+        model_config: Any,
+        data: Any,
+        before: Mapping[str, Any] | None,
+        same: bool,
     ) -> TrackedRun:
-        """Start to record a run on `data`. `before` is what a resumed checkpoint says of its run, `same` that it goes on in its place."""
+        """Start to record a run on `data`. `before` is what a resumed checkpoint says of its run, `same` that it goes on in its place.
+
+        A run that does not go on is called `run_id`.
+        """
         known = before or {}
         goes_on = same and "id" in known
         run = RunRecord(
-            known["id"] if goes_on else new_run_id(),
+            known["id"] if goes_on else run_id,
             config.wandb_run_name or (known.get("name", "") if goes_on else ""),
             resolve_project(config.wandb_project),
             config.wandb_entity or os.environ.get("WANDB_ENTITY"),
