@@ -70,7 +70,7 @@ def library(model: Any, options: CodeOptions) -> dict[str, str]:
         weights = quantised(weights)
     text = f"static const pfn_network pfn_weights = {initialiser(weights)};\n"
     before = [f"weights_{options.backend}.c", "layers.c"]
-    after = ["functions.c", f"attention_{config.attention_type}.c", "network.c", "pfn.c", "saving.c"]
+    after = ["functions.c", "numbers_float.c", f"attention_{config.attention_type}.c", "network.c", "pfn.c", "saving.c"]
     return {
         "pfn.h": runtime("pfn.h"),
         "pfn_model.h": model_header(config, options, text),
@@ -141,6 +141,7 @@ def model_header(config: TabularConfig, options: CodeOptions, weights: str) -> s
         "PFN_MISSING_FLAG": int(config.missing_flags),
         "PFN_TARGET_AWARE": int(config.target_aware),
         "PFN_SEPARATE_QUERY_WEIGHTS": int(separate_reading(config)),
+        "PFN_INTEGER": int(options.backend == "int"),
         "PFN_RIDGE": int(config.attention_type == "ridge"),
         "PFN_RELU_FEATURES": int(config.attention_options.get("features") == "relu"),
     }

@@ -10,7 +10,8 @@ static float positive(float x) {
 }
 
 /* Take up one context row. */
-static void attention_add(pfn_state *state, float *key, const float *value) {       /* (E), (E) */
+static void attention_add(pfn_state *state, int32_t n_rows, const float *key, const float *value) {    /* (E), (E) */
+    (void)n_rows;
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             const float k = positive(key[h * PFN_D_HEAD + i]);

@@ -1,7 +1,8 @@
 /* Ridge attention between rows: each head fits a ridge regression of values on keys, and a row reads its prediction. */
 
 /* Take up one context row: the sums of key key' (its lower triangle) and key value'. */
-static void attention_add(pfn_state *state, float *key, const float *value) {       /* (E), (E) */
+static void attention_add(pfn_state *state, int32_t n_rows, const float *key, const float *value) {    /* (E), (E) */
+    (void)n_rows;
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         const float *k = key + h * PFN_D_HEAD, *v = value + h * PFN_D_HEAD;
         float *gram = state->gram[h];

@@ -1,22 +1,18 @@
-/* The three functions that the network needs, in float32 and without a mathematics library; NaN never leaves a range. */
+/* What all backends compute in float32: little, and without a mathematics library. */
 
-/* e^x, relative error below 2e-7. */
-static float exponential(float x) {
-    if (!(x > -87.0f)) {
-        return 0.0f;
-    }
-    if (x > 88.0f) {
-        x = 88.0f;
-    }
-    const float turns = x * 1.44269504f;
-    const int32_t n = (int32_t)(turns < 0.0f ? turns - 0.5f : turns + 0.5f);
-    const float r = (x - (float)n * 0.693359375f) + (float)n * 2.12194440e-4f;      /* |r| <= ln 2 / 2: x = n ln 2 + r */
-    const float tail = (((1.3684e-3f * r + 8.36964e-3f) * r + 4.167093e-2f) * r + 1.6666511e-1f) * r + 4.9999982e-1f;
-    const uint32_t bits = (uint32_t)(n + 127) << 23;                                /* 2^n */
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return power * (1.0f + (r + r * r * tail));
+static float magnitude(float x) {
+    return x < 0.0f ? -x : x;
 }
+
+#if PFN_INTEGER
+/* a * b, never fused with a sum: whether a core can do that must not change a bit. */
+static float times(float a, float b) {
+    const volatile float product = a * b;
+    return product;
+}
+#else
+#define times(a, b) ((a) * (b))
+#endif
 
 /* 1 / sqrt(x) for x > 0: a guess from the bits, then Newton's iteration. */
 static float inverse_root(float x) {
@@ -26,25 +22,7 @@ static float inverse_root(float x) {
     float y;
     memcpy(&y, &bits, sizeof y);
     for (int32_t i = 0; i < 3; i++) {
-        y += y * (0.5f - 0.5f * x * y * y);
+        y += times(y, 0.5f - times(times(0.5f * x, y), y));
     }
     return y;
-}
-
-/* x P(normal < x) (GELU, Hendrycks & Gimpel 2016), absolute error below 6e-7. The form of the tail is that of Abramowitz & Stegun 7.1.28. */
-static float gelu(float x) {
-    const float u = x < 0.0f ? -x : x;
-    float p = 6.03276207e-6f;
-    p = p * u + 4.34911487e-5f;
-    p = p * u + 5.44626751e-5f;
-    p = p * u + 3.25496058e-3f;
-    p = p * u + 2.11548086e-2f;
-    p = p * u + 4.98644660e-2f;
-    p = p * u + 1.0f;
-    p *= p;
-    p *= p;
-    p *= p;
-    p *= p;
-    const float tail = x * (0.5f / p);                                              /* x P(normal > |x|) */
-    return x > 0.0f ? x - tail : tail;
 }

@@ -1,4 +1,4 @@
-/* The weights of the network; E = PFN_D_MODEL., M = PFN_D_MLP. */
+/* The weights of the network; E = PFN_D_MODEL, M = PFN_D_MLP. */
 
 enum { UNKNOWN = PFN_MAX_CLASSES, EVIDENCE };
 enum { SLOPE = 0, KNOTS = 1, BIAS = PFN_N_KNOTS + 1, MISSING };    /* rows of `values` */
@@ -14,9 +14,9 @@ typedef struct {
     float ridge[PFN_N_HEADS];
 #endif
     PFN_MATRIX(PFN_D_MLP, PFN_D_MODEL) hidden;
-    float hidden_bias[PFN_D_MLP];
+    pfn_number hidden_bias[PFN_D_MLP];
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MLP) out;
-    float out_bias[PFN_D_MODEL];
+    pfn_sum out_bias[PFN_D_MODEL];
 } pfn_layer;
 
 typedef PFN_MATRIX(PFN_MAX_CLASSES + 2, PFN_D_MODEL) pfn_targets;    /* classes, unknown, evidence */
@@ -37,7 +37,7 @@ typedef struct {
     pfn_reading reading[PFN_N_LAYERS - 1];                          /* how query rows read in all layers but the last */
 #endif
     PFN_MATRIX(PFN_D_MLP, PFN_D_MODEL) head_hidden;
-    float head_hidden_bias[PFN_D_MLP];
+    pfn_number head_hidden_bias[PFN_D_MLP];
     PFN_MATRIX(PFN_MAX_CLASSES, PFN_D_MLP) head_out;
-    float head_out_bias[PFN_MAX_CLASSES];
+    pfn_sum head_out_bias[PFN_MAX_CLASSES];
 } pfn_network;

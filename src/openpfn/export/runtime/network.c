@@ -1,54 +1,42 @@
-/* The network on one row of the table: embed it, let its columns attend, let it read the context rows, an MLP, the logits. */
+/* The network on one row of the table: embed it, let its columns attend, let it read the context rows, an MLP, the logits.
+ * The arithmetic, in floats or in integers, stands in numbers_*.c, weights_*.c and attention_*.c. */
 
 enum { QUERY_ROW = -1 };                                            /* in place of a context row's class */
 
-/* x / sqrt(mean(x^2)) (RMSNorm, Zhang & Sennrich 2019). */
-static void normalise(const float *x, float *out) {                 /* (E) -> (E) */
-    float total = 0.0f;
-    for (int32_t i = 0; i < PFN_D_MODEL; i++) {
-        total += x[i] * x[i];
-    }
-    const float scale = inverse_root(total * (1.0f / PFN_D_MODEL) + 1e-6f);
-    for (int32_t i = 0; i < PFN_D_MODEL; i++) {
-        out[i] = x[i] * scale;
-    }
-}
-
 /* cell += a value's embedding: a piecewise linear curve over knots in (-2, 2), the range of the squashed value. */
-static void embed_value(float x, const pfn_context *ctx, int32_t column, float *cell) {
-    ADD_ROW(pfn_weights.values, BIAS, 1.0f, cell);
+static void embed_value(float x, const pfn_context *ctx, int32_t column, pfn_sum *cell) {
+    ADD_ROW(pfn_weights.values, BIAS, ONE, cell);
 #if PFN_MISSING_FLAG
     if (x != x) {
-        ADD_ROW(pfn_weights.values, MISSING, 1.0f, cell);
+        ADD_ROW(pfn_weights.values, MISSING, ONE, cell);
         return;
     }
 #endif
     float z = x == x ? ((x - ctx->origin[column]) - ctx->mean[column]) * ctx->inverse_std[column] : 0.0f;
     z = z > -100.0f ? (z < 100.0f ? z : 100.0f) : -100.0f;
-    const float squashed = z / (1.0f + 0.5f * (z < 0.0f ? -z : z));
+    const pfn_factor squashed = squash(z);
     ADD_ROW(pfn_weights.values, SLOPE, squashed, cell);
 #if PFN_N_KNOTS > 0
-    const float position = (squashed * 0.25f + 0.5f) * (PFN_N_KNOTS - 1);
-    const int32_t knot = (int32_t)position;                         /* 0 ... knots - 2: |squashed| < 2 */
-    const float share = position - (float)knot;
-    ADD_ROW(pfn_weights.values, KNOTS + knot, 1.0f - share, cell);
+    int32_t knot;
+    const pfn_factor share = next_share(squashed, &knot);
+    ADD_ROW(pfn_weights.values, KNOTS + knot, ONE - share, cell);
     ADD_ROW(pfn_weights.values, KNOTS + knot + 1, share, cell);
 #endif
 }
 
 /* cell += the embedding of a context row's class, or of the unknown class of a query row after so many context rows. */
-static void embed_target(const pfn_targets *table, int32_t place, int32_t n_rows, float *cell) {
+static void embed_target(const pfn_targets *table, int32_t place, int32_t n_rows, pfn_sum *cell) {
     if (place != QUERY_ROW) {
-        ADD_ROW(*table, place, 1.0f, cell);
+        ADD_ROW(*table, place, ONE, cell);
         return;
     }
-    ADD_ROW(*table, UNKNOWN, 1.0f, cell);
-    ADD_ROW(*table, EVIDENCE, (float)n_rows / ((float)n_rows + 64.0f), cell);
+    ADD_ROW(*table, UNKNOWN, ONE, cell);
+    ADD_ROW(*table, EVIDENCE, evidence(n_rows), cell);
 }
 
 /* The cells (D + 1, E) of a row of values; `place` is its class, or QUERY_ROW. */
 static void embed_row(const pfn_context *ctx, const float *row, int32_t place, pfn_cell *cells) {
-    float *target = cells[ctx->n_columns];
+    pfn_sum *target = cells[ctx->n_columns];
     memset(cells, 0, sizeof(pfn_cell) * (size_t)(ctx->n_columns + 1));
 #if PFN_TARGET_AWARE
     embed_target(&pfn_weights.hints, place, ctx->n_rows, target);    /* the same for every column */
@@ -65,72 +53,48 @@ static void embed_row(const pfn_context *ctx, const float *row, int32_t place, p
 
 /* Softmax attention between the columns of a row. Columns `first` ... D ask, all are read. */
 static void attend_columns(const pfn_layer *layer, int32_t n_columns, int32_t first, pfn_workspace *work) {
-    pfn_cell normed;
+    pfn_number (*key_value)[2 * PFN_D_MODEL] = work->use.network.key_value, normed[PFN_D_MODEL];
     for (int32_t c = 0; c <= n_columns; c++) {
-        float *key_value = work->use.network.key_value[c];
         normalise(work->use.network.cells[c], normed);
-        memset(key_value, 0, 2 * sizeof(pfn_cell));
-        ADD_PRODUCT(layer->column_key_value, normed, key_value);
+        memset(key_value[c], 0, sizeof key_value[c]);
+        ADD_PRODUCT(layer->column_key_value, normed, key_value[c]);
     }
     for (int32_t asking = first; asking <= n_columns; asking++) {
-        float *cell = work->use.network.cells[asking], *scores = work->use.network.scores;
-        pfn_cell query = {0}, heads = {0};
-        normalise(cell, normed);
+        pfn_number query[PFN_D_MODEL] = {0}, heads[PFN_D_MODEL];
+        normalise(work->use.network.cells[asking], normed);
         ADD_PRODUCT(layer->column_query, normed, query);
-        for (int32_t h = 0; h < PFN_N_HEADS * PFN_D_HEAD; h += PFN_D_HEAD) {
-            float most = -1e30f, total = 0.0f;
-            for (int32_t c = 0; c <= n_columns; c++) {
-                const float *key = work->use.network.key_value[c] + h;
-                float score = 0.0f;
-                for (int32_t i = 0; i < PFN_D_HEAD; i++) {
-                    score += query[h + i] * key[i];
-                }
-                scores[c] = score;
-                most = score > most ? score : most;
-            }
-            for (int32_t c = 0; c <= n_columns; c++) {
-                const float *value = work->use.network.key_value[c] + PFN_D_MODEL + h;
-                const float weight = exponential(scores[c] - most);
-                total += weight;
-                for (int32_t i = 0; i < PFN_D_HEAD; i++) {
-                    heads[h + i] += weight * value[i];
-                }
-            }
-            for (int32_t i = 0; i < PFN_D_HEAD; i++) {
-                heads[h + i] /= total;
-            }
+        for (int32_t h = 0; h < PFN_D_MODEL; h += PFN_D_HEAD) {
+            attend(query + h, &key_value[0][h], n_columns + 1, work->use.network.scores, heads + h);
         }
-        ADD_PRODUCT(layer->column_out, heads, cell);
+        ADD_TO_CELL(layer->column_out, heads, work->use.network.cells[asking]);
     }
 }
 
 /* A row's cell enters the state of its column. */
-static void show_cell(const pfn_layer *layer, const float *cell, pfn_state *state) {
-    pfn_cell normed;
-    float key_value[2 * PFN_D_MODEL] = {0};
+static void show_cell(const pfn_layer *layer, int32_t n_rows, const pfn_sum *cell, pfn_state *state) {
+    pfn_number normed[PFN_D_MODEL], key_value[2 * PFN_D_MODEL] = {0};
     normalise(cell, normed);
     ADD_PRODUCT(layer->row_key_value, normed, key_value);
-    attention_add(state, key_value, key_value + PFN_D_MODEL);
+    attention_add(state, n_rows, key_value, key_value + PFN_D_MODEL);
 }
 
 /* A cell reads the context rows of its column, then the MLP. */
-static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *state, float *cell) {
+static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *state, pfn_sum *cell) {
     const pfn_layer *layer = &pfn_weights.layers[layer_index];
-    pfn_cell normed, query = {0}, heads;
-    float hidden[PFN_D_MLP];
+    pfn_number normed[PFN_D_MODEL], query[PFN_D_MODEL] = {0}, heads[PFN_D_MODEL], hidden[PFN_D_MLP];
     normalise(cell, normed);
 #if PFN_SEPARATE_QUERY_WEIGHTS
     if (place == QUERY_ROW && layer_index < PFN_N_LAYERS - 1) {
         ADD_PRODUCT(pfn_weights.reading[layer_index].query, normed, query);
         attention_read(state, query, heads);
-        ADD_PRODUCT(pfn_weights.reading[layer_index].out, heads, cell);
+        ADD_TO_CELL(pfn_weights.reading[layer_index].out, heads, cell);
     } else
 #endif
     {
         (void)place;
         ADD_PRODUCT(layer->row_query, normed, query);
         attention_read(state, query, heads);
-        ADD_PRODUCT(layer->row_out, heads, cell);
+        ADD_TO_CELL(layer->row_out, heads, cell);
     }
     normalise(cell, normed);
     memcpy(hidden, layer->hidden_bias, sizeof hidden);
@@ -141,7 +105,7 @@ static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *sta
     for (int32_t i = 0; i < PFN_D_MODEL; i++) {
         cell[i] += layer->out_bias[i];
     }
-    ADD_PRODUCT(layer->out, hidden, cell);
+    ADD_TO_CELL(layer->out, hidden, cell);
 }
 
 /* All cells of a row through what follows the attention between columns. */
@@ -162,7 +126,7 @@ static void show_row(pfn_context *ctx, int32_t layer_index, int32_t place, int32
     }
     pfn_state *states = &ctx->states[layer_index * (n_columns + 1)];
     for (int32_t c = layer_index == last ? n_columns : 0; c <= n_columns; c++) {
-        show_cell(&pfn_weights.layers[layer_index], work->use.network.cells[c], layer_index == last ? states : states + c);
+        show_cell(&pfn_weights.layers[layer_index], ctx->n_rows, work->use.network.cells[c], layer_index == last ? states : states + c);
     }
 }
 
@@ -177,7 +141,8 @@ static void finish_states(pfn_context *ctx, int32_t layer_index) {
 /* Logits (PFN_MAX_CLASSES) of a query row, by canonical place. */
 static void ask_row(const pfn_context *ctx, const float *row, float *logits, pfn_workspace *work) {
     const int32_t last = PFN_N_LAYERS - 1;
-    float *target = work->use.network.cells[ctx->n_columns];
+    pfn_sum *target = work->use.network.cells[ctx->n_columns], sums[PFN_MAX_CLASSES];
+    pfn_number normed[PFN_D_MODEL], hidden[PFN_D_MLP];
     embed_row(ctx, row, QUERY_ROW, work->use.network.cells);
     for (int32_t l = 0; l < last; l++) {
         attend_columns(&pfn_weights.layers[l], ctx->n_columns, 0, work);
@@ -185,14 +150,15 @@ static void ask_row(const pfn_context *ctx, const float *row, float *logits, pfn
     }
     attend_columns(&pfn_weights.layers[last], ctx->n_columns, ctx->n_columns, work);
     finish_cell(last, QUERY_ROW, &ctx->states[last * (ctx->n_columns + 1)], target);
-    pfn_cell normed;
-    float hidden[PFN_D_MLP];
     normalise(target, normed);
     memcpy(hidden, pfn_weights.head_hidden_bias, sizeof hidden);
     ADD_PRODUCT(pfn_weights.head_hidden, normed, hidden);
     for (int32_t i = 0; i < PFN_D_MLP; i++) {
         hidden[i] = gelu(hidden[i]);
     }
-    memcpy(logits, pfn_weights.head_out_bias, sizeof(float) * PFN_MAX_CLASSES);
-    ADD_PRODUCT(pfn_weights.head_out, hidden, logits);
+    memcpy(sums, pfn_weights.head_out_bias, sizeof sums);
+    ADD_TO_CELL(pfn_weights.head_out, hidden, sums);
+    for (int32_t c = 0; c < PFN_MAX_CLASSES; c++) {
+        logits[c] = AS_FLOAT(sums[c]);
+    }
 }

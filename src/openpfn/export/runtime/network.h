@@ -1,9 +1,16 @@
 /* The embedding of one cell of the table, and the memory that the network works in. */
-typedef float pfn_cell[PFN_D_MODEL];
+#if PFN_INTEGER
+typedef int32_t pfn_sum;    /* cells and what is added to them, in steps of 2^-PFN_CELL_BITS */
+typedef int16_t pfn_number; /* what a matrix reads and gives, in steps of its own */
+#else
+typedef float pfn_sum;
+typedef float pfn_number;
+#endif
+typedef pfn_sum pfn_cell[PFN_D_MODEL];
 
-#define PFN_WORKSPACE                                                                                        \
-    struct {                                                                                                 \
-        pfn_cell cells[PFN_MAX_COLUMNS];                    /* one row of the table, the target last */      \
-        float key_value[PFN_MAX_COLUMNS][2 * PFN_D_MODEL];  /* what its columns show each other */           \
-        float scores[PFN_MAX_COLUMNS];                                                                       \
+#define PFN_WORKSPACE                                                                                            \
+    struct {                                                                                                     \
+        pfn_cell cells[PFN_MAX_COLUMNS];                        /* one row of the table, the target last */      \
+        pfn_number key_value[PFN_MAX_COLUMNS][2 * PFN_D_MODEL]; /* what its columns show each other */           \
+        pfn_sum scores[PFN_MAX_COLUMNS];                                                                         \
     } network;

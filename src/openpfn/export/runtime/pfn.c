@@ -12,10 +12,6 @@ typedef struct pfn_fitting {
 /* What a pass over the context rows does with each: row `number`, in the workspace, has `label`. */
 typedef void (*pfn_step)(const pfn_fitting *fit, int32_t number, int32_t label, int32_t which);
 
-static float magnitude(float x) {
-    return x < 0.0f ? -x : x;
-}
-
 /* Whether values are missing or of a size whose sums stay finite. */
 static int row_is_fine(const float *row, int32_t n_features) {
     for (int32_t j = 0; j < n_features; j++) {
@@ -87,7 +83,7 @@ static void add_deviations(const pfn_fitting *fit, int32_t number, int32_t label
         const float x = ctx->feature[c] == NO_FEATURE ? 0.0f : fit->work->row[ctx->feature[c]];
         const float deviation = ((x - ctx->origin[c]) - ctx->mean[c]) * ctx->inverse_std[c];
         if (x == x) {
-            add_exactly(deviation * deviation, &fit->work->use.counts.sum[c], &fit->work->use.counts.rest[c]);
+            add_exactly(times(deviation, deviation), &fit->work->use.counts.sum[c], &fit->work->use.counts.rest[c]);
         }
     }
 }

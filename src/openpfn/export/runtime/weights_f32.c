@@ -1,5 +1,7 @@
 /* Weights in float32, and the two products in which they enter. */
 
+typedef float pfn_factor;
+
 #define PFN_MATRIX(n_out, n_in) struct { float weight[n_out][n_in]; }
 
 static void add_product(const float *weight, int32_t n_out, int32_t n_in, const float *x, float *out) {
@@ -26,8 +28,9 @@ static void add_scaled(const float *weight, int32_t n, float factor, float *out)
     }
 }
 
-/* out (n_out) += matrix (n_out, n_in) x (n_in) */
+/* out (n_out) += matrix (n_out, n_in) x (n_in); cells are added to in the same way */
 #define ADD_PRODUCT(matrix, x, out) add_product(&(matrix).weight[0][0], N_ROWS(matrix), N_COLUMNS(matrix), x, out)
+#define ADD_TO_CELL ADD_PRODUCT
 /* out (n_in) += factor * matrix[row] */
 #define ADD_ROW(matrix, row, factor, out) add_scaled((matrix).weight[row], N_COLUMNS(matrix), factor, out)
 #define N_ROWS(matrix) ((int32_t)(sizeof (matrix).weight / sizeof (matrix).weight[0]))

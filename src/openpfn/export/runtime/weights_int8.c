@@ -1,4 +1,6 @@
-/* Weights in 8 bits with a scale per row, the upper half of a float,, and the two products in which they enter. */
+/* Weights in 8 bits with a scale per row, the upper half of a float, and the two products in which they enter. */
+
+typedef float pfn_factor;
 
 #define PFN_MATRIX(n_out, n_in) struct { int8_t weight[n_out][n_in]; uint16_t scale[n_out]; }
 
@@ -33,8 +35,9 @@ static void add_scaled(const int8_t *weight, int32_t n, float factor, float *out
     }
 }
 
-/* out (n_out) += matrix (n_out, n_in) x (n_in) */
+/* out (n_out) += matrix (n_out, n_in) x (n_in); cells are added to in the same way */
 #define ADD_PRODUCT(matrix, x, out) add_product(&(matrix).weight[0][0], (matrix).scale, N_ROWS(matrix), N_COLUMNS(matrix), x, out)
+#define ADD_TO_CELL ADD_PRODUCT
 /* out (n_in) += factor * matrix[row] */
 #define ADD_ROW(matrix, row, factor, out) add_scaled((matrix).weight[row], N_COLUMNS(matrix), (factor) * scale_of((matrix).scale[row]), out)
 #define N_ROWS(matrix) ((int32_t)(sizeof (matrix).weight / sizeof (matrix).weight[0]))

@@ -1,0 +1,96 @@
+/* The network's arithmetic in float32; NaN never leaves a range. */
+
+#define ONE 1.0f
+#define AS_FLOAT(sum) (sum)
+
+/* e^x, relative error below 2e-7. */
+static float exponential(float x) {
+    if (!(x > -87.0f)) {
+        return 0.0f;
+    }
+    if (x > 88.0f) {
+        x = 88.0f;
+    }
+    const float turns = x * 1.44269504f;
+    const int32_t n = (int32_t)(turns < 0.0f ? turns - 0.5f : turns + 0.5f);
+    const float r = (x - (float)n * 0.693359375f) + (float)n * 2.12194440e-4f;      /* |r| <= ln 2 / 2: x = n ln 2 + r */
+    const float tail = (((1.3684e-3f * r + 8.36964e-3f) * r + 4.167093e-2f) * r + 1.6666511e-1f) * r + 4.9999982e-1f;
+    const uint32_t bits = (uint32_t)(n + 127) << 23;                                /* 2^n */
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return power * (1.0f + (r + r * r * tail));
+}
+
+/* x P(normal < x) (GELU, Hendrycks & Gimpel 2016), absolute error below 6e-7. The form of the tail is that of Abramowitz & Stegun 7.1.28. */
+static float gelu(float x) {
+    const float u = x < 0.0f ? -x : x;
+    float p = 6.03276207e-6f;
+    p = p * u + 4.34911487e-5f;
+    p = p * u + 5.44626751e-5f;
+    p = p * u + 3.25496058e-3f;
+    p = p * u + 2.11548086e-2f;
+    p = p * u + 4.98644660e-2f;
+    p = p * u + 1.0f;
+    p *= p;
+    p *= p;
+    p *= p;
+    p *= p;
+    const float tail = x * (0.5f / p);                                              /* x P(normal > |x|) */
+    return x > 0.0f ? x - tail : tail;
+}
+
+/* x / sqrt(mean(x^2)) (RMSNorm, Zhang & Sennrich 2019). */
+static void normalise(const float *x, float *out) {                                 /* (E) -> (E) */
+    float total = 0.0f;
+    for (int32_t i = 0; i < PFN_D_MODEL; i++) {
+        total += x[i] * x[i];
+    }
+    const float scale = inverse_root(total * (1.0f / PFN_D_MODEL) + 1e-6f);
+    for (int32_t i = 0; i < PFN_D_MODEL; i++) {
+        out[i] = x[i] * scale;
+    }
+}
+
+/* A standardised value within (-2, 2). */
+static float squash(float z) {
+    return z / (1.0f + 0.5f * magnitude(z));
+}
+
+#if PFN_N_KNOTS > 0
+/* The last knot before a squashed value, and the next one's share of it. */
+static float next_share(float squashed, int32_t *knot) {
+    const float position = (squashed * 0.25f + 0.5f) * (PFN_N_KNOTS - 1);
+    *knot = (int32_t)position;                                                      /* 0 ... knots - 2: |squashed| < 2 */
+    return position - (float)*knot;
+}
+#endif
+
+/* How much n context rows tell. */
+static float evidence(int32_t n_rows) {
+    return (float)n_rows / ((float)n_rows + 64.0f);
+}
+
+/* One head of the attention between columns: heads (K) = softmax(query key') value; keys and values of n columns, 2 E apart. */
+static void attend(const float *query, const float *key, int32_t n, float *scores, float *heads) {
+    float most = -1e30f, total = 0.0f;
+    for (int32_t c = 0; c < n; c++) {
+        float score = 0.0f;
+        for (int32_t i = 0; i < PFN_D_HEAD; i++) {
+            score += query[i] * key[c * 2 * PFN_D_MODEL + i];
+        }
+        scores[c] = score;
+        most = score > most ? score : most;
+    }
+    memset(heads, 0, sizeof(float) * PFN_D_HEAD);
+    for (int32_t c = 0; c < n; c++) {
+        const float *value = key + c * 2 * PFN_D_MODEL + PFN_D_MODEL;
+        const float weight = exponential(scores[c] - most);
+        total += weight;
+        for (int32_t i = 0; i < PFN_D_HEAD; i++) {
+            heads[i] += weight * value[i];
+        }
+    }
+    for (int32_t i = 0; i < PFN_D_HEAD; i++) {
+        heads[i] /= total;
+    }
+}
