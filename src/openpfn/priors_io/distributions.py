@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, constraints
+from torch.distributions import Categorical, Distribution, Independent, Normal, constraints
 
 from openpfn.priors_io.per_task import PerTask
 
@@ -194,7 +194,7 @@ def distribution_of(prior: Any) -> Distribution:
 
 def draw_parameters(prior: Distribution, n_tasks: int, device: torch.device) -> Tensor:
     """One draw per task, (B, …); numbers with a point are float32."""
-    drawn = prior.sample(torch.Size((n_tasks,))).to(device)
+    drawn = drawn_from(prior, torch.Size((n_tasks,))).to(device)
     return drawn.float() if drawn.is_floating_point() else drawn
 
 
@@ -207,7 +207,15 @@ def draw_inputs(distribution: Distribution, n_tasks: int, n_rows: int, input_dim
     if shape not in ((), (input_dim,)):
         raise ValueError(f"x_distribution gives values of shape {shape}; expected () or ({input_dim},), a value or a row of input_dim.")
     columns = () if shape else (input_dim,)
-    return distribution.sample(torch.Size((n_tasks, n_rows, *columns))).to(device, torch.float32)
+    return drawn_from(distribution, torch.Size((n_tasks, n_rows, *columns))).to(device, torch.float32)
+
+
+def drawn_from(distribution: Distribution, size: torch.Size) -> Tensor:
+    """`distribution.sample(size)`: the same numbers, sooner where it is a Normal, whose own draws look at every standard deviation."""
+    if type(distribution) is not Normal:
+        return distribution.sample(size)
+    shape = size + distribution.batch_shape
+    return torch.randn(shape, dtype=distribution.loc.dtype, device=distribution.loc.device).mul_(distribution.scale).add_(distribution.loc)
 
 
 def pools_of(name: str, distribution: Distribution) -> dict[str, Tensor]:
