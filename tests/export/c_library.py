@@ -55,7 +55,8 @@ class CLibrary(HostLibrary):
 
         cache = ctypes.create_string_buffer(cache_bytes) if cache_bytes else None
         callback = SOURCE(next_row)
-        return STATUSES[self.c.pfn_fit_stream(self.context, callback, None, n_features, n_classes, cache, cache_bytes, address(self.scratch))]
+        fit_stream, scratch = self.c.pfn_fit_stream, address(self.scratch)
+        return STATUSES[fit_stream(self.context, callback, None, n_features, n_classes, cache, cache_bytes, scratch)]
 
     def ask(self, rows: np.ndarray, n_classes: int, what: str = "logits") -> np.ndarray:
         return {"logits": self.predict_logits, "proba": self.predict_proba}[what](rows, n_classes)

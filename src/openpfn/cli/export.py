@@ -12,6 +12,7 @@ import tyro
 from openpfn.cli import run_subcommand
 
 if TYPE_CHECKING:
+    from openpfn.export.freeze import ContextTable
     from openpfn.export.verify import Measured, Vectors
 
 USAGE = """usage: openpfn export {c,budget,verify} [OPTIONS]
@@ -37,6 +38,15 @@ class CodeCommand:
     """Most features of a table."""
     max_classes: int = 4
     """Most classes of a table."""
+    context: str | None = None
+    """A bundled table, or a CSV, TSV or parquet file: fit its rows on this machine and write pfn_fitted.h, which the firmware predicts
+    from without fitting."""
+    target: str | None = None
+    """The column of --context to predict; by default its last."""
+
+    def __post_init__(self) -> None:
+        if self.target is not None and self.context is None:
+            raise ValueError(f"target is {self.target!r} without a table. Give the table as --context.")
 
 
 @dataclass(frozen=True)
@@ -63,8 +73,8 @@ class VerifyCommand:
     """What `openpfn export c` wrote."""
     target: str = "host"
     """host, cortex-m0, cortex-m3, cortex-m4f, rv32imc or rv32imafc; all but the host are emulated by QEMU."""
-    data: str = "iris"
-    """A bundled table, or a CSV, TSV or parquet file, whose rows are the vectors."""
+    data: str | None = None
+    """A bundled table, or a CSV, TSV or parquet file, whose rows are the vectors; by default iris, or with --frozen its own table."""
     label: str | None = None
     """The column of a file to predict; by default its last."""
     rows: int = 50
@@ -75,6 +85,8 @@ class VerifyCommand:
     """Context rows for which the row cache has room."""
     optimize: str = "-O2"
     """The compiler's optimisation flag."""
+    frozen: bool = False
+    """Fit nothing: predict from the context in pfn_fitted.h, which `export c --context` wrote."""
 
 
 def main(argv: list[str]) -> int | None:
@@ -89,9 +101,23 @@ def write_code(argv: list[str]) -> int:
     from openpfn.export.c_code import CodeOptions, write_library
 
     model = checkpoint.load(options.checkpoint).model
+    table = None if options.context is None else fitted_table(options)    # a wrong table is told before anything is written
     files = write_library(model, options.out, CodeOptions(options.backend, options.max_features, options.max_classes), options.checkpoint)
     print(f"wrote {', '.join(files)} to {options.out}")
+    if table is not None:
+        from openpfn.export.freeze import write_fitted
+
+        path = write_fitted(options.out, table)
+        print(f"wrote {path.name}: {len(table.y)} rows of {len(table.features)} features; classes {', '.join(table.classes)}")
     return 0
+
+
+def fitted_table(options: CodeCommand) -> ContextTable:
+    """The table of --context, within the maxima of the export."""
+    from openpfn.export.freeze import context_table
+
+    assert options.context is not None
+    return context_table(options.context, options.target, options.max_features, options.max_classes)
 
 
 def tell_budget(argv: list[str]) -> int:
@@ -132,12 +158,12 @@ def verify(argv: list[str]) -> int:
 
     verification.find_target(options.target)
     record, model = exported(options.folder)
-    vectors = table_vectors(options, record)
-    measured = verification.measure(options.folder, options.target, vectors, (options.optimize,))
+    vectors = frozen_vectors(options, record) if options.frozen else table_vectors(options, record)
+    measured = verification.measure(options.folder, options.target, vectors, (options.optimize,), options.frozen)
     expected = reference_logits(model, vectors)
     error = verification.relative_error(measured.logits, expected)
     tolerance = verification.TOLERANCE[record["backend"]]
-    print("\n".join(report(options, record, measured, error, agreement(measured.logits, expected))))
+    print("\n".join(report(options, record, measured, len(vectors.y), error, agreement(measured.logits, expected))))
     if error > tolerance:
         print(f"FAILED: the logits may differ by at most {tolerance:g} of the largest")
         return 1
@@ -181,10 +207,10 @@ def table_vectors(options: VerifyCommand, record: dict[str, Any]) -> Vectors:
     from openpfn.tables.encode import TableEncoder
     from openpfn.tables.load import BUNDLED, load, read_table
 
-    label = options.label
-    if label is None and options.data not in BUNDLED:
-        label = str(read_table(options.data).columns[-1])
-    table = load(options.data, label)
+    data, label = options.data or "iris", options.label
+    if label is None and data not in BUNDLED:
+        label = str(read_table(data).columns[-1])
+    table = load(data, label)
     x = TableEncoder().fit(table.X).transform(table.X)[:, : record["max_features"]].astype(np.float32)
     y = np.unique(table.y.to_numpy(), return_inverse=True)[1].astype(np.int32)
     x, y = x[y < record["max_classes"]], y[y < record["max_classes"]]
@@ -192,6 +218,21 @@ def table_vectors(options: VerifyCommand, record: dict[str, Any]) -> Vectors:
     n_rows = min(options.rows, len(y) - 1)
     context, queries = order[:n_rows], order[n_rows : n_rows + options.queries]
     return Vectors(x[context], y[context], x[queries], int(y.max()) + 1, options.cached_rows)
+
+
+def frozen_vectors(options: VerifyCommand, record: dict[str, Any]) -> Vectors:
+    """The rows behind pfn_fitted.h, and queries from --data. Raises ValueError where no context was frozen."""
+    from openpfn.export.freeze import context_table
+    from openpfn.export.verify import Vectors
+
+    if "context" not in record:
+        raise ValueError(f"{options.folder} holds no frozen context. Write one with openpfn export c --context TABLE.")
+    shown = context_table(record["context"], record["target"])
+    asked = shown if options.data is None else context_table(options.data, options.label)
+    if asked.features != shown.features:
+        columns = [", ".join(names) for names in (asked.features, shown.features)]
+        raise ValueError(f"{asked.source} has the columns {columns[0]}, not {columns[1]}. Give the same ones.")
+    return Vectors(shown.x, shown.y, asked.x[: options.queries], len(shown.classes))
 
 
 def reference_logits(model: Any, vectors: Vectors) -> Any:
@@ -226,12 +267,15 @@ def agreement(logits: Any, expected: Any) -> float:
     return float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
 
 
-def report(options: VerifyCommand, record: dict[str, Any], measured: Measured, error: float, agreeing: float) -> list[str]:
+def report(
+    options: VerifyCommand, record: dict[str, Any], measured: Measured, n_rows: int, error: float, agreeing: float
+) -> list[str]:
     """The lines that verify prints."""
     costs = measured.costs
+    shown = f"the frozen context of {record['context']}" if options.frozen else f"{n_rows} context rows of {options.data or 'iris'}"
     lines = [
-        f"{record['checkpoint']} ({record['backend']}) on {options.target}, {options.rows} context rows of {options.data}",
-        f"  logits differ by at most {error:.1e} of the largest; the same class for {agreeing:.0%} of {options.queries} rows",
+        f"{record['checkpoint']} ({record['backend']}) on {options.target}, {shown}",
+        f"  logits differ by at most {error:.1e} of the largest; the same class for {agreeing:.0%} of {len(measured.logits)} rows",
         f"  static RAM {measured.ram_bytes:,} bytes: context {costs['context_bytes']:,}, scratch {costs['scratch_bytes']:,}",
     ]
     if "text_bytes" in costs:

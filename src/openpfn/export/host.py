@@ -7,9 +7,10 @@ import re
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Num
 
 from openpfn.export.verify import STRICT, find_target
 
@@ -64,7 +65,7 @@ class HostLibrary:
         """pfn.h with all macros replaced."""
         return self._compile(["-E", "-P", str(self.folder / "pfn.h")])
 
-    def _ask(self, function: ctypes._CFuncPtr, rows: np.ndarray, n_classes: int) -> np.ndarray:
+    def _ask(self, function: Any, rows: np.ndarray, n_classes: int) -> np.ndarray:
         answer = np.full((len(rows), n_classes), np.nan, dtype=np.float32)
         for number, (row, out) in enumerate(zip(np.ascontiguousarray(rows, dtype=np.float32), answer, strict=True)):
             status = STATUSES[function(self.context, address(row), address(out), address(self.scratch))]

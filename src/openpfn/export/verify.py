@@ -54,10 +54,10 @@ def _at(flash: str, flash_size: str, ram: str, ram_size: str) -> tuple[str, ...]
     return tuple(f"-Wl,--defsym={name}={value.replace('k', '*1024')}" for name, value in symbols.items())
 
 
-def _arm(flags: str, machine: str, memory: tuple[str, ...], tick_ns: str) -> Target:
+def _arm(flags: str, machine: str, memory: tuple[str, ...], tick_tenths: int) -> Target:
     emulator = ("qemu-system-arm", "-M", machine, *QEMU, "-kernel")
     package = "gcc-arm-none-eabi picolibc-arm-none-eabi qemu-system-arm"
-    return Target("arm-none-eabi-gcc", (*flags.split(), f"-DTICK_NS={tick_ns}"), emulator, memory, package)
+    return Target("arm-none-eabi-gcc", (*flags.split(), f"-DTICK_TENTHS={tick_tenths}"), emulator, memory, package)
 
 
 def _riscv(flags: str) -> Target:
@@ -71,9 +71,9 @@ _MPS2 = _at("0x0", "0x400000", "0x20000000", "0x400000")
 _MICROBIT = _at("0x0", "256k", "0x20000000", "16k")
 TARGETS = {
     "host": Target("gcc", (), package="gcc"),
-    "cortex-m0": _arm("-mcpu=cortex-m0", "microbit", _MICROBIT, "62.5f"),
-    "cortex-m3": _arm("-mcpu=cortex-m3", "mps2-an385", _MPS2, "40"),
-    "cortex-m4f": _arm("-mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mfloat-abi=hard -ffp-contract=fast", "mps2-an386", _MPS2, "40"),
+    "cortex-m0": _arm("-mcpu=cortex-m0", "microbit", _MICROBIT, 625),
+    "cortex-m3": _arm("-mcpu=cortex-m3", "mps2-an385", _MPS2, 400),
+    "cortex-m4f": _arm("-mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mfloat-abi=hard -ffp-contract=fast", "mps2-an386", _MPS2, 400),
     "rv32imc": _riscv("-march=rv32imc -mabi=ilp32"),
     "rv32imafc": _riscv("-march=rv32imafc -mabi=ilp32f -ffp-contract=fast"),
 }
@@ -119,25 +119,28 @@ class Measured:
         return self.costs["context_bytes"] + self.costs["scratch_bytes"]
 
 
-def measure(folder: str | Path, target: str, vectors: Vectors, flags: tuple[str, ...] = ("-O2",), time_limit: float = 600) -> Measured:
+def measure(
+    folder: str | Path, target: str, vectors: Vectors, flags: tuple[str, ...] = ("-O2",), frozen: bool = False, time_limit: float = 600
+) -> Measured:
     """Compile the library in `folder` for `target`, run it on `vectors` and read the answers.
 
+    `frozen` predicts from the context in pfn_fitted.h, without fitting the rows of `vectors`.
     Raises FileNotFoundError where the toolchain is not installed, RuntimeError with the compiler's or program's words where it fails.
     """
     core = find_target(target)
     with tempfile.TemporaryDirectory() as place:
         build = Path(place)
-        for name in ("pfn.h", "pfn_model.h", "pfn_weights.h", "pfn.c"):
+        for name in ("pfn.h", "pfn_model.h", "pfn_weights.h", "pfn.c", *(["pfn_fitted.h"] if frozen else [])):
             shutil.copy(Path(folder) / name, build / name)
         (build / "pfn_vectors.h").write_text(vectors.header())
         (build / "measure.c").write_text(runtime("measure.c"))
-        limits = [f"-DPFN_MAX_FEATURES={vectors.x.shape[1]}"]
+        limits = [f"-DPFN_MAX_FEATURES={vectors.x.shape[1]}", *(["-DFROZEN"] if frozen else [])]
         libc = PICOLIBC[:1] if core.emulator else []
         _run([core.compiler, *STRICT, *flags, *limits, *core.flags, *libc, "-ffunction-sections", "-c", "pfn.c", "-o", "pfn.o"], build)
         link = [*PICOLIBC, *core.memory] if core.emulator else []
         _run([core.compiler, "-std=gnu11", *flags, *limits, *core.flags, *link, "measure.c", "pfn.o", "-o", "measure"], build)
         printed = _run([*core.emulator, "./measure"], build, time_limit)
-        text = {"text_bytes": text_bytes(core, build)} if core.emulator else {}
+        text = {"text_bytes": text_bytes(core, build, limits)} if core.emulator else {}
     costs = {name: int(value) for name, value in re.findall(r"^(\w+) (\d+)$", printed, re.MULTILINE)}
     rows = [line.split()[1:] for line in printed.splitlines() if line.startswith("logits")]
     if len(rows) != len(vectors.queries) or "differs" in printed:
@@ -156,16 +159,12 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
-def text_bytes(core: Target, build: Path) -> int:
+def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
     """Flash of a program that fits and predicts and does nothing else: code, weights, and what the compiler's own library adds."""
-    (build / "least.c").write_text(
-        '#include "pfn.h"\nint main(void);\nvolatile const void *volatile room[6];\nint main(void) {\n'
-        "    return (int)pfn_fit((pfn_context *)room[0], (const float *)room[1], (const int32_t *)room[2], 0, 0, 0, (void *)room[3])\n"
-        "        + (int)pfn_predict_proba((const pfn_context *)room[0], (const float *)room[4], (float *)room[5], (void *)room[3]);\n}\n"
-    )
+    (build / "least.c").write_text(runtime("least.c"))
     libc = PICOLIBC[:1] if core.emulator else []
-    flags = ["-Os", "-nostartfiles", "-Wl,--gc-sections,-e,main", *core.flags, *libc]
-    _run([core.compiler, "-std=gnu11", *flags, "least.c", "pfn.o", "-o", "least"], build)
+    link = ["-Os", "-nostartfiles", "-Wl,--gc-sections,-e,main", *core.flags, *libc]
+    _run([core.compiler, "-std=gnu11", *flags, *link, "least.c", "pfn.o", "-o", "least"], build)
     sizes = _run([core.compiler.replace("gcc", "size"), "-A", "least"], build)
     kept = re.findall(r"^\.(?:text|rodata|ARM\.\w+|init|fini|srodata|data\.rel\.ro)\S* +(\d+)", sizes, re.MULTILINE)
     return sum(map(int, kept))
