@@ -23,4 +23,5 @@ def test_draws_are_those_of_the_distribution_itself(distribution):
     expected = distribution.sample(torch.Size((50, 7)))
     torch.set_rng_state(state)
     drawn = drawn_from(distribution, torch.Size((50, 7)))
-    assert drawn.dtype == expected.dtype and torch.equal(drawn, expected)
+    assert drawn.dtype == expected.dtype
+    assert torch.equal(drawn, expected)
