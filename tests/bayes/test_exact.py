@@ -267,6 +267,9 @@ def test_draws_of_a_gaussian_process_have_its_covariance() -> None:
         (lambda: GP("cubic"), "matern12"),
         (lambda: GP(lengthscale=-1.0), "lengthscale"),
         (lambda: GP(noise_variance=1e-30).posterior(torch.zeros(3, 1), torch.zeros(3)), "positive definite"),
+        (lambda: GP().posterior(torch.full((2, 1), torch.nan), torch.zeros(2)), "NaN"),
+        (lambda: ConjugateLinear(1.0).predictive(X, Y, torch.zeros(2, X.shape[-1] + 1)), "xq has shape"),
+        (lambda: GP().predictive(X, Y, None), "xq is missing"),
     ],
 )
 def test_what_cannot_be_is_refused(make: Any, match: str) -> None:

@@ -327,6 +327,9 @@ class SequencePFN(_Sequence):
         return batch.x
 
     def check(self, x: Tensor, y: Tensor) -> None:
+        for name, given in (("x", x), ("y", y)):
+            if not isinstance(given, Tensor):
+                raise TypeError(f"{name} is a {type(given).__name__}, expected a tensor. Use torch.as_tensor.")
         if x.shape[-1] != self.config.input_dim:
             raise ValueError(f"x has {x.shape[-1]} columns, but input_dim is {self.config.input_dim}. Make them agree.")
         if x.shape[:2] != y.shape:

@@ -96,6 +96,8 @@ class SequencePrior(TaskPrior):
 
         `params` is one tensor, or a dict of them by name where the prior has named latents.
         """
+        if seq_len < 1:
+            raise ValueError(f"seq_len is {seq_len}, must be at least 1.")
         x, y, latents = self.draw(1, seq_len, generator or fresh_generator(self.device))
         first = {name: value[0] for name, value in latents.items()}
         params = first["params"] if set(first) == {"params"} else first

@@ -69,6 +69,16 @@ def checked_rows(x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> t
     return rows, targets
 
 
+def checked_queries(x: Shaped[Tensor, "..."] | None, xq: Shaped[Tensor, "..."] | None) -> Float[Tensor, "... Q D"]:
+    """`xq` in float64. Raises ValueError unless its shape is (..., Q, D), with as many columns as the context rows `x`."""
+    if xq is None:
+        raise ValueError("xq is missing: give the inputs (..., Q, D) of the rows to predict.")
+    if xq.ndim < 2 or (x is not None and xq.shape[-1] != x.shape[-1]):
+        rows = None if x is None else tuple(x.shape)
+        raise ValueError(f"xq has shape {tuple(xq.shape)} and x {rows}; expected (..., Q, D) and (..., N, D).")
+    return doubled(xq)[0]
+
+
 def one_after_another(
     mean: Float[Tensor, "... N"], covariance: Float[Tensor, "... N N"], y: Float[Tensor, "... N"]
 ) -> Gaussian:
@@ -87,5 +97,7 @@ def cholesky(covariance: Float[Tensor, "... N N"]) -> Float[Tensor, "... N N"]:
     """The lower factor. Raises ValueError when the matrix is not positive definite."""
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if bool(failed.any()):
-        raise ValueError("a covariance is not positive definite to rounding. Raise noise_variance, or look for infinite or repeated rows.")
+        raise ValueError(
+            "a covariance is not positive definite to rounding. Raise noise_variance, or look for repeated rows, NaN and infinite values."
+        )
     return factor

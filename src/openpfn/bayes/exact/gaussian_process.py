@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior, checked_rows, cholesky, doubled, one_after_another
+from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior, checked_queries, checked_rows, cholesky, doubled, one_after_another
 from openpfn.heads.gaussian import Gaussian
 
 Kernel = Literal["rbf", "matern12", "matern32", "matern52"]
@@ -68,9 +68,7 @@ class GP(ExactPosterior):
         return GPPosterior(self, rows, factor, torch.cholesky_solve((targets - self.mean).unsqueeze(-1), factor))
 
     def predictive(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."], xq: Shaped[Tensor, "..."] | None = None) -> Gaussian:
-        if xq is None:
-            raise ValueError("xq is missing: give the inputs (..., Q, D) of the rows to predict.")
-        mean, variance = self.posterior(x, y).marginals(doubled(xq)[0])
+        mean, variance = self.posterior(x, y).marginals(checked_queries(x, xq))
         return Gaussian(mean, variance + self.noise_variance)
 
     def prefixes(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> Gaussian:

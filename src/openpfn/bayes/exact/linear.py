@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior, checked_rows, cholesky, doubled, one_after_another
+from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior, checked_queries, checked_rows, cholesky, one_after_another
 from openpfn.heads.gaussian import Gaussian
 
 
@@ -57,9 +57,7 @@ class ConjugateLinear(ExactPosterior):
 
     def predictive(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."], xq: Shaped[Tensor, "..."] | None = None) -> Gaussian:
         posterior = self.posterior(x, y)
-        if xq is None:
-            raise ValueError("xq is missing: give the inputs (..., Q, D) of the rows to predict.")
-        queries = self._with_bias(doubled(xq)[0])
+        queries = self._with_bias(checked_queries(x, xq))
         mean = (queries @ posterior.mean.unsqueeze(-1)).squeeze(-1)
         return Gaussian(mean, ((queries @ posterior.covariance) * queries).sum(-1) + self.noise_variance)
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from openpfn.bayes.exact.base import ExactPosterior, checked_rows, doubled
+from openpfn.bayes.exact.base import ExactPosterior, checked_queries, checked_rows
 from openpfn.heads.categorical import Categorical
 from openpfn.heads.gaussian import GaussianMixture
 
@@ -80,9 +80,7 @@ class TaskPool(ExactPosterior):
         self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."], xq: Shaped[Tensor, "..."] | None = None
     ) -> GaussianMixture | Categorical:
         """A mixture of the tasks' answers, weighted by how probable each is."""
-        if xq is None:
-            raise ValueError("xq is missing: give the inputs (..., Q, D) of the rows to predict.")
-        queries = doubled(xq)[0]
+        queries = checked_queries(x, xq)
         return self._mixed(self.posterior(x, y).logits.unsqueeze(-2), self._outputs(queries))
 
     def prefixes(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> GaussianMixture | Categorical:
