@@ -173,7 +173,7 @@ def test_errors_say_what_is_wrong():
     assert regression(n_ctx=10, use_pos_emb=False)(x, y).isfinite().all()
     with pytest.raises(ValueError, match="x has 2 columns, but input_dim is 3"):
         model(x[..., :2], y)
-    with pytest.raises(TypeError, match="numpy|ndarray"):
+    with pytest.raises(TypeError, match="numpy"):
         model(x, y.numpy())
     with pytest.raises(ValueError, match="predicts no buckets"):
         _ = classification().bucketizer
