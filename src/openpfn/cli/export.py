@@ -19,7 +19,7 @@ USAGE = """usage: openpfn export {c,budget,verify} [OPTIONS]
 
   c       write a C library that fits and predicts
   budget  say what it needs of a chip, before compiling
-  verify  compile the library, run it on the host or an emulated chip, and compare it with the network in Python
+  verify  compile the library, run it on the host or an emulated chip, or ask a board, and compare it with the network in Python
 
 openpfn export c --help tells the options of c."""
 
@@ -32,8 +32,9 @@ class CodeCommand:
     """A checkpoint's path, a run's folder or a shipped name, such as tiny."""
     out: Path
     """The folder to write."""
-    backend: Literal["f32", "int8"] = "f32"
-    """f32: weights and arithmetic in float32. int8: weights in 8 bits, arithmetic in float32."""
+    backend: Literal["f32", "int8", "int"] = "f32"
+    """f32: weights and arithmetic in float32. int8: weights in 8 bits, arithmetic in float32. int: weights in 8 bits, arithmetic in
+    integers, for cores without a floating-point unit."""
     max_features: int = 8
     """Most features of a table."""
     max_classes: int = 4
@@ -43,6 +44,8 @@ class CodeCommand:
     from without fitting."""
     target: str | None = None
     """The column of --context to predict; by default its last."""
+    sketch: bool = False
+    """Also write a sketch for Arduino and PlatformIO, with which a board answers `openpfn export verify --port`."""
 
     def __post_init__(self) -> None:
         if self.target is not None and self.context is None:
@@ -67,7 +70,7 @@ class BudgetCommand:
 
 @dataclass(frozen=True)
 class VerifyCommand:
-    """Compile an exported library, run it on a core, and compare its logits with those of the network in Python."""
+    """Compile an exported library, run it on a core, or ask a board, and compare the logits with those of the network in Python."""
 
     folder: Annotated[Path, tyro.conf.Positional]
     """What `openpfn export c` wrote."""
@@ -87,6 +90,21 @@ class VerifyCommand:
     """The compiler's optimisation flag."""
     frozen: bool = False
     """Fit nothing: predict from the context in pfn_fitted.h, which `export c --context` wrote."""
+    port: str | None = None
+    """A serial port, such as /dev/ttyUSB0: ask the board there, which runs the sketch of `export c --sketch`, instead of a target."""
+    baud: int = 115200
+    """Bits a second on the port."""
+    timeout: float = 10.0
+    """Seconds that the board may keep silent."""
+
+    def __post_init__(self) -> None:
+        if self.port is not None and (self.target != "host" or self.frozen):
+            raise ValueError(f"port {self.port} fits rows on a board: leave out --target and --frozen.")
+        for name, least in (("rows", 1), ("queries", 1), ("cached_rows", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}.")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout is {self.timeout:g}, must be positive.")
 
 
 def main(argv: list[str]) -> int | None:
@@ -101,7 +119,11 @@ def write_code(argv: list[str]) -> int:
     from openpfn.export.c_code import CodeOptions, write_library
 
     model = checkpoint.load(options.checkpoint).model
-    table = None if options.context is None else fitted_table(options)    # a wrong table is told before anything is written
+    table = None if options.context is None else fitted_table(options)    # what is wrong is told before anything is written
+    if options.sketch:
+        from openpfn.export.sketch import require_name, write_sketch
+
+        require_name(options.out)
     files = write_library(model, options.out, CodeOptions(options.backend, options.max_features, options.max_classes), options.checkpoint)
     print(f"wrote {', '.join(files)} to {options.out}")
     if table is not None:
@@ -109,6 +131,8 @@ def write_code(argv: list[str]) -> int:
 
         path = write_fitted(options.out, table)
         print(f"wrote {path.name}: {len(table.y)} rows of {len(table.features)} features; classes {', '.join(table.classes)}")
+    if options.sketch:
+        print(f"wrote {', '.join(path.name for path in write_sketch(options.out))}")
     return 0
 
 
@@ -159,7 +183,12 @@ def verify(argv: list[str]) -> int:
     verification.find_target(options.target)
     record, model = exported(options.folder)
     vectors = frozen_vectors(options, record) if options.frozen else table_vectors(options, record)
-    measured = verification.measure(options.folder, options.target, vectors, (options.optimize,), options.frozen)
+    if options.port is None:
+        measured = verification.measure(options.folder, options.target, vectors, (options.optimize,), options.frozen)
+    else:
+        from openpfn.export.serial import measure_board
+
+        measured = measure_board(options.folder, options.port, vectors, options.baud, options.timeout)
     expected = reference_logits(model, vectors)
     error = verification.relative_error(measured.logits, expected)
     tolerance = verification.TOLERANCE[record["backend"]]
@@ -274,7 +303,7 @@ def report(
     costs = measured.costs
     shown = f"the frozen context of {record['context']}" if options.frozen else f"{n_rows} context rows of {options.data or 'iris'}"
     lines = [
-        f"{record['checkpoint']} ({record['backend']}) on {options.target}, {shown}",
+        f"{record['checkpoint']} ({record['backend']}) on {options.port or options.target}, {shown}",
         f"  logits differ by at most {error:.1e} of the largest; the same class for {agreeing:.0%} of {len(measured.logits)} rows",
         f"  static RAM {measured.ram_bytes:,} bytes: context {costs['context_bytes']:,}, scratch {costs['scratch_bytes']:,}",
     ]
@@ -284,4 +313,6 @@ def report(
             f"  flash      {costs['text_bytes']:,} bytes: code and weights, for fit and predict",
             f"  executed   fit {costs['fit_instructions']:,}, predict {costs['predict_instructions']:,} instructions",
         ]
+    if "predict_microseconds" in costs:
+        lines.append(f"  predict    {costs['predict_microseconds']:,} microseconds, the median")
     return lines
