@@ -1,0 +1,33 @@
+"""Ten thousand context rows streamed through a core without an FPU: the memory of fifty, the network's logits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from export.c_library import random_network
+
+from openpfn.cli.export import reference_logits
+from openpfn.export.c_code import CodeOptions, write_library
+from openpfn.export.verify import TARGETS, Vectors, measure, relative_error
+
+
+def vectors(n_rows: int) -> Vectors:
+    """Rows of three overlapping classes, five columns, some values missing."""
+    rng = np.random.default_rng(0)
+    means, y = rng.normal(size=(3, 5)), rng.integers(0, 3, n_rows + 4)
+    x = rng.normal(size=(len(y), 5)) * [1, 10, 0.1, 3, 1] + means[y]
+    x[rng.random(x.shape) < 0.02] = np.nan
+    x = x.astype(np.float32)
+    return Vectors(x[:n_rows], y[:n_rows].astype(np.int32), x[n_rows:], 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [name for name in ("rv32imc",) if TARGETS[name].missing() is None])
+def test_ten_thousand_rows_need_the_memory_of_fifty(tmp_path, target):
+    model = random_network()
+    write_library(model, tmp_path, CodeOptions("f32", max_features=5, max_classes=3))
+    few, many = (measure(tmp_path, target, vectors(n), time_limit=1200) for n in (50, 10_000))
+    assert (many.ram_bytes, many.costs["fit_stack"]) == (few.ram_bytes, few.costs["fit_stack"])
+    assert many.costs["predict_instructions"] < 1.1 * few.costs["predict_instructions"]
+    assert many.costs["fit_instructions"] < 1.1 * 200 * few.costs["fit_instructions"]
+    assert relative_error(many.logits, reference_logits(model, vectors(10_000))) < 1e-5
