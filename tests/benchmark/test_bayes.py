@@ -83,12 +83,12 @@ def test_ratios_are_taken_repeat_by_repeat():
 def test_the_command_measures_and_writes_everything(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bayes_speed, "STEPS", 5)
     out, page = tmp_path / "bayes.json", tmp_path / "docs" / "bayes.md"
-    names = ["linear_1", "coin", "sampling", "share", "permutation"]
+    names = ["linear_1", "coin", "sampling", "share", "permutation"]    # told in the order of the page
     small = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     arguments = ["--only", *names, "--minutes", "0.004", *small, "--out", str(out), "--page", str(page)]
     assert cli.main(["benchmark", "bayes", *arguments]) == 0
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
-    assert list(rows) == names
+    assert list(rows) == ["sampling", "share", "permutation", "linear_1", "coin"]
     assert rows["linear_1"]["steps"] >= 1
     assert not rows["linear_1"]["reached"]
     assert 0 < rows["linear_1"]["drawing_share"] < 1
@@ -99,6 +99,14 @@ def test_the_command_measures_and_writes_everything(tmp_path, monkeypatch, capsy
     assert "--minutes 0.004 --d-model 8" in text
     assert "| linear regression, D = 1, T = 16 | " in text
     assert "linear_1: " in capsys.readouterr().out
+    again = ["--only", "permutation", "--minutes", "0.004", *small, "--out", str(out)]
+    assert cli.main(["benchmark", "bayes", *again]) == 0
+    after = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
+    assert {name: row for name, row in after.items() if name != "permutation"} == {
+        name: row for name, row in rows.items() if name != "permutation"
+    }
+    assert cli.main(["benchmark", "bayes", *again, "--seed", "1"]) == 0
+    assert [row["name"] for row in json.loads(out.read_text())["rows"]] == ["permutation"]
 
 
 def test_generation_tells_both_baselines_and_how_far_logits_are_apart():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any, Literal
 
 PROBLEMS = ("linear_1", "linear_4", "gp", "coin")
 """Priors whose exact posterior predictive is known: each trains a network."""
+ASIDE = ("only", "out", "page")
+"""Options that say what is measured and where it goes, not how."""
 SPEEDS = ("sampling", "share", "generation_64", "generation_128", "permutation")
 """What takes seconds: drawing, its share of training, generation, and the order of a set's context."""
 
@@ -33,7 +37,7 @@ class BayesConfig:
     """Layers of the trained networks."""
     batch_size: int = 64
     """Sequences a step."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adamw", "muon"] = "muon"
     """What trains them, with a warm-up and a cosine to zero over the whole budget."""
     learning_rate: float = 2e-3
     """Peak rate of AdamW."""
@@ -43,14 +47,15 @@ class BayesConfig:
     """Steps of the warm-up, at most a tenth of all."""
     eval_tasks: int = 4096
     """Sequences that the gap is measured on: none of them is trained on."""
-    rollouts: int = 100
-    """Sequences generated at once."""
+    rollouts: int = 256
+    """Sequences generated at once: the more there are, the less each step's overhead weighs."""
     repeats: int = 3
     """Repeats of what is timed; the sides of a ratio take turns, and the median of the ratios is told."""
     seed: int = 0
     """Decides weights and tasks."""
     out: Path = Path("bayes.json")
-    """Where the results go, with the machine and the versions."""
+    """Where the results go, with the machine and the versions. What it holds of an earlier call with the same options stays, unless it is
+    measured again."""
     page: Path | None = None
     """Also write them as a Markdown page, such as docs/bayes.md."""
 
@@ -68,7 +73,7 @@ class BayesConfig:
 
 
 def run(config: BayesConfig) -> dict[str, Any]:
-    """Measure, write `config.out` (and the page) after each row, print the tables; the results as they stand in the file."""
+    """Measure, write `config.out` after each row, print the tables, write the page; the results as they stand in the file."""
     import torch
 
     from openpfn.benchmark import bayes_report, bayes_speed
@@ -77,23 +82,35 @@ def run(config: BayesConfig) -> dict[str, Any]:
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)    # a processor minute is one of one core
-    began = time.perf_counter()
+    names = config.only or (*SPEEDS, *PROBLEMS)    # what is quick comes first
     results: dict[str, Any] = {
         "version": 1,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": {name: plain(value) for name, value in asdict(config).items()},
         "machine": machine(threads=1),
-        "rows": [],
     }
+    results["rows"] = [row for row in earlier_rows(config.out, results["config"]) if row["name"] not in names]
     try:
-        for name in config.only or (*SPEEDS, *PROBLEMS):    # what is quick comes first
-            results["rows"].append(measured_gap(name, config) if name in PROBLEMS else bayes_speed.measured(name, config))
-            results["seconds"] = round(time.perf_counter() - began, 1)
+        for name in names:
+            began = time.perf_counter()
+            row = measured_gap(name, config) if name in PROBLEMS else bayes_speed.measured(name, config)
+            row["seconds_of_all"] = round(time.perf_counter() - began, 1)
+            results["rows"] = sorted([*results["rows"], row], key=lambda row: (*SPEEDS, *PROBLEMS).index(row["name"]))
             write_json(config.out, results)
-            print(bayes_report.one_line(results["rows"][-1]), flush=True)
+            print(bayes_report.one_line(row), flush=True)
     finally:
         torch.set_num_threads(threads)
     bayes_report.show(results)
     if config.page is not None:
         bayes_report.write_page(config.page, results)
     return results
+
+
+def earlier_rows(path: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `path` that were measured with the same options; none if it is not there, or holds other results."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        others = {name: value for name, value in found["config"].items() if name not in ASIDE}
+        return found["rows"] if others == {name: value for name, value in config.items() if name not in ASIDE} else []
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []

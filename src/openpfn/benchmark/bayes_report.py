@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from openpfn.benchmark.bayes import ASIDE
 from openpfn.benchmark.files import write_whole
 
 GAP_HEADINGS = ("prior", "gap, nats a point", "of it buckets", "bar", "reached", "processor minutes", "steps", "parameters", "drawing")
@@ -129,7 +130,7 @@ def command(config: Mapping[str, Any]) -> str:
     usual = {field.name: getattr(BayesConfig(head=config["head"]), field.name) for field in fields(BayesConfig)}
     words = ["openpfn benchmark bayes"]
     for name, value in config.items():
-        if name in ("out", "page") or value in (usual[name], list(usual[name]) if isinstance(usual[name], tuple) else usual[name]):
+        if name in ASIDE or value in (usual[name], list(usual[name]) if isinstance(usual[name], tuple) else usual[name]):
             if name == "head" and value != "mixture":
                 words.append(f"--head {value}")
             continue
