@@ -1,7 +1,8 @@
 """Measure quality on real tables beside peers, compare mechanisms of attention, time everything, hold networks against exact posteriors.
 
 tables measures methods on real tables, report shows such results as a page again, attention trains networks that
-differ in their attention alone, speed times everything, bayes trains sequence networks whose exact answer is known.
+differ in their attention alone, speed times everything, bayes trains sequence networks whose exact answer is known,
+edge measures C libraries.
 """
 
 from __future__ import annotations
@@ -98,11 +99,22 @@ def bayes(argv: list[str]) -> int:
     return 0
 
 
+def edge(argv: list[str]) -> int:
+    """Measure networks' C libraries on real tables, beside methods that fit on a device; tell their flash, memory and instructions."""
+    import tyro
+
+    from openpfn.benchmark.edge import EdgeConfig, run
+
+    run(tyro.cli(EdgeConfig, args=argv, prog="openpfn benchmark edge", description=edge.__doc__))
+    return 0
+
+
 SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "tables": tables,
     "report": report,
     "attention": attention,
     "speed": speed,
     "bayes": bayes,
+    "edge": edge,
 }
 """Name of each subcommand and the function that runs it."""

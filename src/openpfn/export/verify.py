@@ -163,7 +163,7 @@ def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
     """Flash of a program that fits and predicts and does nothing else: code, weights, and what the compiler's own library adds."""
     (build / "least.c").write_text(runtime("least.c"))
     libc = PICOLIBC[:1] if core.emulator else []
-    link = ["-Os", "-nostartfiles", "-Wl,--gc-sections,-e,main", *core.flags, *libc]
+    link = ["-Os", "-nostartfiles", "-Wl,--gc-sections,-e,main", *core.flags, *libc, *core.memory]
     _run([core.compiler, "-std=gnu11", *flags, *link, "least.c", "pfn.o", "-o", "least"], build)
     sizes = _run([core.compiler.replace("gcc", "size"), "-A", "least"], build)
     kept = re.findall(r"^\.(?:text|rodata|ARM\.\w+|init|fini|srodata|data\.rel\.ro)\S* +(\d+)", sizes, re.MULTILINE)
