@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import pty
+import re
 import subprocess
 import threading
 import tty
@@ -14,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from export.c_library import random_network
 
 from openpfn import __version__
 from openpfn.cli import main
 from openpfn.cli.export import CodeCommand
+from openpfn.export.c_code import CodeOptions, runtime, write_library
 from openpfn.export.host import HostLibrary
 from openpfn.export.serial import Board, SerialLine, bits, measure_board, model_id
 from openpfn.export.sketch import write_sketch
-from openpfn.export.verify import STRICT, Vectors, find_target
+from openpfn.export.verify import SANITIZERS, STRICT, Vectors, find_target
 
 ARDUINO = """
 #include <cstddef>
@@ -230,3 +233,18 @@ def test_a_port_and_a_target_at_once_are_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["export", "verify", "firmware", "--port", "/dev/ttyUSB0", "--target", "cortex-m0"])
     assert "--target" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("n", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_no_line_has_a_finding(tmp_path, n):
+    write_library(random_network(), tmp_path / "firmware", CodeOptions("f32", max_features=3, max_classes=3))
+    write_sketch(tmp_path / "firmware")
+    (tmp_path / "firmware" / "fuzz_serial.c").write_text(runtime("fuzz_serial.c"))
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Werror", *SANITIZERS]
+    sources = ["pfn.c", "pfn_serial.c", "fuzz_serial.c"]
+    subprocess.run([find_target("host").compiler, *strict, *sources, "-o", "fuzz"], cwd=tmp_path / "firmware", check=True)
+    done = subprocess.run(["./fuzz", str(n)], cwd=tmp_path / "firmware", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    inputs, _, fitted, asked = (int(word) for word in re.findall(r"\d+", done.stdout))
+    assert inputs == n
+    assert min(fitted, asked) > n // 10, "hardly any conversation goes well"

@@ -67,7 +67,8 @@ def show(results: Mapping[str, Any]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     titles = {f"{suite}: means of {n_tables(suite, results)} tables": quality_lines(suite, results) for suite in results["config"]["suite"]}
-    for title, (head, *lines) in (titles | {"bytes, and instructions for 50 rows × 5 features": cost_lines(results)}).items():
+    costs = {"bytes, and instructions for 50 rows × 5 features": cost_lines(results)} if results["config"]["cores"] else {}
+    for title, (head, *lines) in (titles | costs).items():
         table = Table(title=title, title_justify="left", title_style="bold")
         for i, heading in enumerate(head):
             table.add_column(heading, justify="left" if i == 0 else "right")
@@ -85,7 +86,8 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
         title = "scikit-learn's tables" if suite == "bundled" else f"the suite {Path(suite).name}" if Path(suite).is_dir() else suite
         parts += [f"## On {title}\n", f"Means of {n_tables(suite, results)} tables{halves(config)}.\n"]
         parts.append(markdown(quality_lines(suite, results)))
-    parts += ["## On the chip\n", COSTS, markdown(cost_lines(results))]
+    if config["cores"]:
+        parts += ["## On the chip\n", COSTS, markdown(cost_lines(results))]
     absent = sorted({core for library in results["libraries"] for core in library["not_installed"]})
     if absent:
         parts.append(f"Not measured, since their toolchain was not installed: {', '.join(absent)}.\n")
