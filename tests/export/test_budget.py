@@ -20,6 +20,14 @@ def stored_bytes(weights):
     return weights.weight.nbytes + weights.scale.nbytes if isinstance(weights, QuantisedMatrix) else weights.nbytes
 
 
+@pytest.mark.parametrize("changes", [{}, {"d_model": 6, "n_layers": 3, "separate_query_weights": True}], ids=str)
+def test_sizes_of_integers_are_those_of_the_compiled_library(tmp_path, changes):
+    model = random_network(**changes)
+    library = CLibrary(model, tmp_path, CodeOptions("int", max_features=5, max_classes=3))
+    told = budget(model.config, 50, 5, 3, "int")
+    assert (told.context_bytes, told.scratch_bytes) == (library.n_context, library.n_scratch)
+
+
 @pytest.mark.parametrize(
     "changes", [{}, {"n_layers": 3, "separate_query_weights": True}, {"attention_type": "ridge", "n_layers": 2}], ids=str
 )

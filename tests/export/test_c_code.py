@@ -8,7 +8,7 @@ from export.c_library import random_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openpfn.export.c_code import CodeOptions, carried_attention, library, number
+from openpfn.export.c_code import BACKENDS, CodeOptions, carried_attention, library, number
 from openpfn.export.quantize import quantise_rows
 
 
@@ -32,6 +32,16 @@ def test_what_the_c_code_does_not_carry_is_refused_with_what_it_does(changes):
         library(random_network(**changes), CodeOptions())
 
 
+def test_integers_carry_linear_attention_alone():
+    with pytest.raises(ValueError, match="backend int carries linear alone"):
+        library(random_network(attention_type="ridge"), CodeOptions("int"))
+
+
+def test_a_network_too_wide_for_sums_of_32_bits_is_refused():
+    with pytest.raises(ValueError, match="at most 256 and 512"):
+        library(random_network(d_model=8, d_mlp=600), CodeOptions("int"))
+
+
 def test_more_classes_than_the_network_has_are_refused():
     with pytest.raises(ValueError, match="at most 4 classes"):
         library(random_network(), CodeOptions(max_classes=5))
@@ -43,8 +53,9 @@ def test_impossible_options_are_refused(options):
         CodeOptions(**options)
 
 
-def test_nothing_is_allocated_printed_or_kept():
-    files = library(random_network(n_layers=2), CodeOptions())
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_is_allocated_printed_or_kept(backend):
+    files = library(random_network(n_layers=2), CodeOptions(backend))
     code = files["pfn.c"] + files["pfn.h"]
     for word in ("malloc", "stdio", "printf", "stdlib", "double", "errno"):
         assert word not in code

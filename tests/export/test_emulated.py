@@ -9,8 +9,8 @@ from export.c_library import random_network
 from openpfn import checkpoint
 from openpfn.cli.export import reference_logits
 from openpfn.export.budget import budget
-from openpfn.export.c_code import CodeOptions, write_library
-from openpfn.export.verify import SANITIZERS, STRICT, TARGETS, Vectors, find_target, measure, relative_error
+from openpfn.export.c_code import BACKENDS, CodeOptions, write_library
+from openpfn.export.verify import SANITIZERS, STRICT, TARGETS, TOLERANCE, Vectors, find_target, measure, relative_error
 
 EMULATED = [name for name, target in TARGETS.items() if target.emulator and target.missing() is None]
 """Cores whose toolchain is installed here; CI installs all of them."""
@@ -56,6 +56,22 @@ def test_a_core_gives_the_networks_logits_within_its_budget(micro, target):
         assert 0 < costs[cost] <= 1.1 * held, f"{cost} is {costs[cost]:,}, held at {held:,}"
 
 
+@pytest.fixture(scope="module")
+def integer_micro(tmp_path_factory):
+    """A network of micro's size, its library in integers, and what that answers on the host."""
+    model, folder = random_network(), tmp_path_factory.mktemp("integers")
+    write_library(model, folder, CodeOptions("int", max_features=8, max_classes=3))
+    return model, folder, measure(folder, "host", vectors()).logits
+
+
+@pytest.mark.parametrize("target", EMULATED)
+def test_integers_give_the_same_bits_on_every_core(integer_micro, target):
+    model, folder, on_host = integer_micro
+    measured = measure(folder, target, vectors())
+    np.testing.assert_array_equal(measured.logits.view(np.uint32), on_host.view(np.uint32))
+    assert relative_error(on_host, reference_logits(model, vectors())) < TOLERANCE["int"]
+
+
 @pytest.mark.parametrize("target", [name for name in EMULATED if name == "cortex-m4f"])
 def test_tiny_fits_and_predicts_within_its_budget(tmp_path, target):
     model = checkpoint.load("tiny").model
@@ -66,12 +82,12 @@ def test_tiny_fits_and_predicts_within_its_budget(tmp_path, target):
     assert costs["predict_instructions"] <= 530_000
 
 
-@pytest.mark.parametrize("backend", ["f32", "int8"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_sanitizers_find_nothing(tmp_path, backend):
     model = random_network(n_layers=2, separate_query_weights=True)
     write_library(model, tmp_path, CodeOptions(backend, max_features=5, max_classes=3))
     error = relative_error(measure(tmp_path, "host", vectors(), tuple(SANITIZERS)).logits, reference_logits(model, vectors()))
-    assert error < {"f32": 1e-5, "int8": 0.1}[backend]
+    assert error < TOLERANCE[backend]
 
 
 def test_an_unknown_target_lists_the_choices():

@@ -13,6 +13,7 @@ from openpfn.export.verify import SANITIZERS, find_target
 
 NETWORKS = {
     "int8": {"n_layers": 2, "separate_query_weights": True},
+    "int": {"n_layers": 2, "separate_query_weights": True},
     "f32": {"n_layers": 2, "attention_type": "ridge"},
 }
 """A network per backend, of two layers and with each attention between rows."""
@@ -35,7 +36,8 @@ def test_no_input_has_a_finding(tmp_path, backend):
     counts = [int(word) for word in re.findall(r"\d+", fuzz(tmp_path, backend, 20_000))]
     assert counts[0] == 20_000
     assert counts[1] > 5_000, "most inputs are refused before anything happens"
-    assert counts[2] > 1_000, "hardly any changed context gets past its checks"
+    least = 500 if backend == "int" else 1_000    # integers are checked one by one, floats may be anything
+    assert counts[2] > least, "hardly any changed context gets past its checks"
 
 
 @pytest.mark.slow

@@ -43,11 +43,11 @@ def network(request, tmp_path_factory):
     return model, CLibrary(model, tmp_path_factory.mktemp("firmware"), CodeOptions("f32", max_features=6, max_classes=4))
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """A network of two layers, small and quick."""
+@pytest.fixture(scope="module", params=["f32", "int"])
+def library(request, tmp_path_factory):
+    """A network of two layers, small and quick, in floats and in integers."""
     model = random_network(n_layers=2, separate_query_weights=True)
-    return CLibrary(model, tmp_path_factory.mktemp("firmware"), CodeOptions("f32", max_features=6, max_classes=4))
+    return CLibrary(model, tmp_path_factory.mktemp("firmware"), CodeOptions(request.param, max_features=6, max_classes=4))
 
 
 def test_logits_are_those_of_the_network(network):
@@ -206,7 +206,7 @@ def test_a_source_that_fails_or_changes_has_its_status(library):
     assert library.fit_stream(failing, 4, 3) == "source"
 
 
-def test_a_long_stream_stays_exact(library, network):
+def test_a_long_stream_stays_exact(network):
     model, library = network
     x, y = table(3000)
     assert library.fit(x, y) == "ok"

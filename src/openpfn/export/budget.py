@@ -75,14 +75,16 @@ def budget(config: TabularConfig, n_rows: int, n_features: int, n_classes: int, 
     if n_rows < 1:
         raise ValueError(f"rows is {n_rows}, must be at least 1.")
     width, n_columns = config.d_model, n_features + 1
+    cell = width * (2 if backend == "int" else 3)    # a cell, its key and its value, in words of 4 bytes
     padded = -(-(n_features + n_classes) // 4) * 4
-    state = 4 * state_floats(config)
+    exponents = -(-width // 4) * 4 if backend == "int" else 0
+    state = 4 * state_floats(config) + exponents
     n_states = (config.n_layers - 1) * n_columns + 1
     fit, cached, predict = operations(config, n_rows, n_columns)
     return Budget(
         weight_bytes=weight_bytes(config, n_classes, backend),
         context_bytes=24 + padded + 12 * n_features + n_states * state,
-        scratch_bytes=4 * n_features + 4 * max(n_columns * (3 * width + 1), 5 * n_features + 4 * n_classes),
+        scratch_bytes=4 * n_features + 4 * max(n_columns * (cell + 1), 5 * n_features + 4 * n_classes),
         row_bytes=n_rows * 4 * n_columns,
         cache_bytes=n_rows * n_columns * width * 4,
         stack_bytes=480 + 4 * (8 * width + config.d_mlp + n_classes),
@@ -102,8 +104,9 @@ def shortages(needed: Budget, chip: Chip) -> list[str]:
 
 
 def all_backends(config: TabularConfig, n_rows: int, n_features: int, n_classes: int) -> dict[Backend, Budget]:
-    """The budget of each backend."""
-    return {backend: budget(config, n_rows, n_features, n_classes, backend) for backend in BACKENDS}
+    """The budget of each backend that carries the network's attention."""
+    backends: list[Backend] = [backend for backend in BACKENDS if backend != "int" or config.attention_type == "linear"]
+    return {backend: budget(config, n_rows, n_features, n_classes, backend) for backend in backends}
 
 
 def state_floats(config: TabularConfig) -> int:
@@ -125,14 +128,16 @@ def matrices(config: TabularConfig, n_classes: int) -> list[tuple[int, int]]:
 
 
 def weight_bytes(config: TabularConfig, n_classes: int, backend: Backend) -> int:
-    """Flash for the weights: matrices, and biases in float32."""
-    n_biases = config.n_layers * (config.d_mlp + config.d_model) + config.d_mlp + n_classes
+    """Flash for the weights: matrices, and biases in 4 bytes; those of hidden layers in 2 where arithmetic is in integers."""
+    n_hidden = (config.n_layers + 1) * config.d_mlp
+    n_biases = n_hidden + config.n_layers * config.d_model + n_classes
     if config.attention_type == "ridge":
         n_biases += config.n_layers * config.n_heads
     shapes = matrices(config, n_classes)
     if backend == "f32":
         return 4 * (n_biases + sum(rows * columns for rows, columns in shapes))
-    return 4 * n_biases + sum(rows * columns + 2 * rows for rows, columns in shapes)
+    spared = 2 * n_hidden if backend == "int" else 0
+    return 4 * n_biases - spared + sum(rows * columns + 2 * rows for rows, columns in shapes)
 
 
 def operations(config: TabularConfig, n_rows: int, n_columns: int) -> tuple[int, int, int]:

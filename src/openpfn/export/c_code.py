@@ -14,9 +14,11 @@ import numpy as np
 from jaxtyping import Float
 
 from openpfn.configs.tabular import TabularConfig
+from openpfn.export.calibrate import measured_ranges
+from openpfn.export.fixed_point import IntegerMatrix, choose_exponents, integer_weights
 from openpfn.export.quantize import QuantisedMatrix, quantise_rows
 
-Backend = Literal["f32", "int8"]
+Backend = Literal["f32", "int8", "int"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 RECORD = "pfn_export.json"
 Array = np.ndarray
@@ -29,7 +31,8 @@ class CodeOptions:
     """What the library is to carry."""
 
     backend: Backend = "f32"
-    """f32: weights and arithmetic in float32. int8: weights in 8 bits, arithmetic in float32."""
+    """f32: weights and arithmetic in float32. int8: weights in 8 bits, arithmetic in float32. int: weights in 8 bits, arithmetic in
+    integers, with exponents calibrated on tasks of the prior `mixture`."""
     max_features: int = 8
     """Most features of a table."""
     max_classes: int = 4
@@ -65,15 +68,20 @@ def library(model: Any, options: CodeOptions) -> dict[str, str]:
     """The text of each file of the library, by name."""
     config = model.config
     check_supported(config, options)
-    weights = gather(model, options.max_classes)
-    if options.backend != "f32":
+    weights, macros, attention = gather(model, options.max_classes), {}, f"attention_{config.attention_type}"
+    numbers = ["numbers_float.c"]
+    if options.backend == "int":
+        exponents = choose_exponents(weights, config, measured_ranges(model, options.max_features, options.max_classes))
+        weights, macros = integer_weights(weights, config, exponents), exponents.macros(config)
+        numbers, attention = ["tables_int.c", "numbers_int.c"], f"{attention}_int"
+    elif options.backend == "int8":
         weights = quantised(weights)
     text = f"static const pfn_network pfn_weights = {initialiser(weights)};\n"
     before = [f"weights_{options.backend}.c", "layers.c"]
-    after = ["functions.c", "numbers_float.c", f"attention_{config.attention_type}.c", "network.c", "pfn.c", "saving.c"]
+    after = ["functions.c", *numbers, f"{attention}.c", "network.c", "pfn.c", "saving.c"]
     return {
         "pfn.h": runtime("pfn.h"),
-        "pfn_model.h": model_header(config, options, text),
+        "pfn_model.h": model_header(config, options, macros, runtime(f"{attention}.h"), text),
         "pfn_weights.h": "/* The weights, with nine significant digits: exact for float32. */\n" + text,
         "pfn.c": amalgamated(before, after),
     }
@@ -103,6 +111,11 @@ def check_supported(config: Any, options: CodeOptions) -> None:
             f"attention_type is {config.attention_type!r}; the C code carries {', '.join(carried_attention())}, whose state has a "
             "constant size. Train a network with one of them, such as the preset tiny."
         )
+    if options.backend == "int" and config.attention_type != "linear":
+        raise ValueError(
+            f"attention_type is {config.attention_type!r}, whose equations need floats: the backend int carries linear alone. "
+            "Take backend int8 or f32."
+        )
     features = config.attention_options.get("features", "elu")
     wanted = {
         "column_attention_type": config.column_attention_type == "softmax" and not config.column_attention_options,
@@ -127,7 +140,7 @@ def check_supported(config: Any, options: CodeOptions) -> None:
         )
 
 
-def model_header(config: TabularConfig, options: CodeOptions, weights: str) -> str:
+def model_header(config: TabularConfig, options: CodeOptions, exponents: dict[str, int], state: str, weights: str) -> str:
     """pfn_model.h: the sizes of the network as macros, and the types that depend on them."""
     sizes = {
         "PFN_EXPORTED_FEATURES": options.max_features,
@@ -145,12 +158,12 @@ def model_header(config: TabularConfig, options: CodeOptions, weights: str) -> s
         "PFN_RIDGE": int(config.attention_type == "ridge"),
         "PFN_RELU_FEATURES": int(config.attention_options.get("features") == "relu"),
     }
-    lines = "\n".join(f"#define {name} {value}" for name, value in sizes.items())
+    lines = "\n".join(f"#define {name} {value}" for name, value in (sizes | exponents).items())
     identity = hashlib.sha256((lines + options.backend + weights).encode()).hexdigest()[:8]
     return (
         "/* The sizes of one exported network. */\n#ifndef PFN_MODEL_H\n#define PFN_MODEL_H\n\n"
         f"{lines}\n#define PFN_MODEL_ID 0x{identity}u    /* saved contexts of other weights are refused */\n\n"
-        f"{runtime(f'attention_{config.attention_type}.h')}\n{runtime('network.h')}\n#endif\n"
+        f"{state}\n{runtime('network.h')}\n#endif\n"
     )
 
 
@@ -241,6 +254,8 @@ def initialiser(value: Any) -> str:
         return "{" + ",\n".join(map(initialiser, value)) + "}"
     if isinstance(value, QuantisedMatrix):
         return f"{{{braced(value.weight)}, {braced(value.scale)}}}"
+    if isinstance(value, IntegerMatrix):
+        return f"{{{braced(value.weight)}, {braced(value.factor)}, {braced(value.shift)}}}"
     return f"{{{braced(value)}}}" if value.ndim == 2 else braced(value)
 
 

@@ -21,7 +21,7 @@ PICOLIBC = [
     "--specs=picolibc.specs", "--oslib=semihost", "-DPICOLIBC_DOUBLE_PRINTF_SCANF",
     "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections",
 ]    # fmt: skip
-TOLERANCE = {"f32": 1e-5, "int8": 0.15}
+TOLERANCE = {"f32": 1e-5, "int8": 0.05, "int": 0.05}
 """How far logits may be from the network's in float32, as a share of the largest, by backend."""
 QEMU = "-nographic -semihosting-config enable=on,target=native -icount shift=0".split()
 

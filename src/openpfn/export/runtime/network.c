@@ -71,11 +71,11 @@ static void attend_columns(const pfn_layer *layer, int32_t n_columns, int32_t fi
 }
 
 /* A row's cell enters the state of its column. */
-static void show_cell(const pfn_layer *layer, int32_t n_rows, const pfn_sum *cell, pfn_state *state) {
+static void show_cell(const pfn_layer *layer, const pfn_sum *cell, pfn_state *state) {
     pfn_number normed[PFN_D_MODEL], key_value[2 * PFN_D_MODEL] = {0};
     normalise(cell, normed);
     ADD_PRODUCT(layer->row_key_value, normed, key_value);
-    attention_add(state, n_rows, key_value, key_value + PFN_D_MODEL);
+    attention_add(state, key_value, key_value + PFN_D_MODEL);
 }
 
 /* A cell reads the context rows of its column, then the MLP. */
@@ -126,7 +126,7 @@ static void show_row(pfn_context *ctx, int32_t layer_index, int32_t place, int32
     }
     pfn_state *states = &ctx->states[layer_index * (n_columns + 1)];
     for (int32_t c = layer_index == last ? n_columns : 0; c <= n_columns; c++) {
-        show_cell(&pfn_weights.layers[layer_index], ctx->n_rows, work->use.network.cells[c], layer_index == last ? states : states + c);
+        show_cell(&pfn_weights.layers[layer_index], work->use.network.cells[c], layer_index == last ? states : states + c);
     }
 }
 

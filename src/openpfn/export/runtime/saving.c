@@ -65,8 +65,8 @@ static int sizes_are_fine(const pfn_context *ctx) {
            && ctx->n_present >= 1 && ctx->n_present <= ctx->n_classes;
 }
 
-/* Whether indices lie within what they index and numbers are finite. */
-static int columns_are_fine(const pfn_context *ctx) {
+/* Whether indices lie within what they index, numbers are finite, and states are some that rows leave. */
+static int fields_are_fine(const pfn_context *ctx) {
     for (int32_t c = 0; c < ctx->n_columns; c++) {
         if ((ctx->feature[c] >= ctx->n_features && ctx->feature[c] != NO_FEATURE) || !(magnitude(ctx->origin[c]) <= LARGEST_VALUE)
             || !(magnitude(ctx->mean[c]) <= 2.0f * LARGEST_VALUE) || !(magnitude(ctx->inverse_std[c]) <= 1e32f)) {
@@ -75,6 +75,11 @@ static int columns_are_fine(const pfn_context *ctx) {
     }
     for (int32_t c = 0; c < ctx->n_classes; c++) {
         if (ctx->place[c] >= ctx->n_classes) {
+            return 0;
+        }
+    }
+    for (int32_t i = 0; i < (PFN_N_LAYERS - 1) * (ctx->n_columns + 1) + 1; i++) {
+        if (!state_is_fine(&ctx->states[i])) {
             return 0;
         }
     }
@@ -96,7 +101,7 @@ pfn_status pfn_context_load(pfn_context *ctx, const uint8_t *bytes, int32_t n_by
             if (n_bytes == end + (int32_t)sizeof sum) {
                 move_context(ctx, NULL, bytes, sizes);
                 move_bytes(&sum, sizeof sum, NULL, bytes, end);
-                if (sum == checksum(bytes, end) && columns_are_fine(ctx)) {
+                if (sum == checksum(bytes, end) && fields_are_fine(ctx)) {
                     status = PFN_OK;
                 }
             }
