@@ -111,3 +111,28 @@ def test_estimated_borders_hold_equal_shares():
     torch.testing.assert_close(wide[1:-1], borders[1:-1])
     with pytest.raises(ValueError, match="repeats values"):
         estimate_riemann_borders(torch.tensor([0.0, 0, 0, 0, 1]), 4)
+
+
+def test_draws_are_finite_and_lie_in_buckets_that_have_probability_whatever_the_uniform_numbers(monkeypatch):
+    logits = torch.tensor([[0.0, 0.0, 0.0, -torch.inf], [-torch.inf, 0.0, 0.0, 0.0]])
+    for support in ("unbounded", "bounded"):
+        bars = BarDistribution(logits, torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]), support)
+        for value in (0.0, 1 - 2**-24):    # the least and the greatest that torch draws
+            monkeypatch.setattr(torch, "rand", lambda *size, value=value, **_: torch.full(size, value))
+            drawn = bars.sample()
+            assert drawn.isfinite().all()
+            assert drawn[0] < 1
+            assert drawn[1] >= -1
+
+
+def test_borders_that_do_not_increase_are_refused():
+    with pytest.raises(ValueError, match="borders must increase"):
+        BarDistribution(torch.zeros(3), torch.tensor([0.0, 2.0, 1.0, 3.0]))
+    with pytest.raises(ValueError, match="borders must increase"):
+        BarDistribution(torch.zeros(3, dtype=torch.bfloat16), torch.tensor([1.0, 1.001, 1.002, 1.003]))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_a_bucketizer_draws_at_temperatures_above_0_only(temperature):
+    with pytest.raises(ValueError, match="temperature"):
+        Bucketizer(torch.arange(4.0)).sample(torch.zeros(3), temperature)

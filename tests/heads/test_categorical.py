@@ -36,3 +36,21 @@ def test_samples_follow_the_probabilities():
     drawn = Categorical(logits).sample(torch.Generator().manual_seed(0))
     share = torch.bincount(drawn.long(), minlength=3) / len(drawn)
     torch.testing.assert_close(share, torch.tensor([0.7, 0.2, 0.1]), atol=0.02, rtol=0)
+
+
+def test_a_value_that_is_no_class_has_no_probability():
+    known = Categorical(torch.tensor([0.5, 0.25, 0.25]).log())
+    assert known.log_prob(torch.tensor([3.0, -1.0, 0.5, math.inf])).tolist() == [-math.inf] * 4
+
+
+def test_the_score_is_the_integral_of_its_definition_wherever_the_true_value_lies():
+    known = Categorical(torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64).log())
+    z = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000 * 10 - 4
+    for y in (-1.5, 0.0, 0.3, 1.0, 2.0, 4.2):
+        integral = (known.cdf(z) - (z >= y).double()).square().sum() * 10 / 200_000
+        assert known.crps(y).item() == pytest.approx(integral.item(), abs=1e-3)
+
+
+def test_one_target_alone_is_drawn_like_many():
+    alone = Categorical(torch.tensor([0.7, 0.2, 0.1]).log())
+    assert alone.shape == alone.sample(torch.Generator().manual_seed(0)).shape == ()

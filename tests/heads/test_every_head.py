@@ -1,5 +1,8 @@
 """Laws that every head must keep; a new file in the folder is tested with no edit here."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -43,3 +46,24 @@ def test_half_of_the_samples_lie_up_to_the_median_and_the_mean_is_theirs(both):
 def test_the_same_generator_gives_the_same_samples(both):
     first, second = (both[1].sample(torch.Generator().manual_seed(7)) for _ in range(2))
     torch.testing.assert_close(first, second, atol=0, rtol=0)
+
+
+def test_a_number_and_an_array_mean_what_a_tensor_means(both):
+    one, _ = both
+    for name in ("log_prob", "cdf", "crps"):
+        asked = getattr(one, name)
+        expected = asked(torch.full((3, 4), 1.0))
+        for given in (1.0, 1, np.ones((3, 4), dtype=np.float32)):
+            torch.testing.assert_close(asked(given), expected)
+
+
+def test_what_is_not_known_has_no_log_probability_no_cdf_and_no_score(both):
+    one, _ = both
+    for name in ("log_prob", "cdf", "crps"):
+        assert getattr(one, name)(math.nan).isnan().all(), name
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.1, math.nan])
+def test_quantiles_are_asked_for_at_levels_from_0_to_1(both, level):
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        both[0].quantile(level)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from openpfn.heads.base import Head, OverLogits
+from openpfn.heads.base import Head, OverLogits, Values, as_tensor
 
 MEDIAN_OF_HALF_NORMAL = 0.6744897501960817
 """Median of |Z|, Z standard normal."""
@@ -39,6 +39,8 @@ class BarDistribution(OverLogits):
         if support == "unbounded" and logits.shape[-1] < 3:
             raise ValueError(f"logits have {logits.shape[-1]} buckets; unbounded support needs at least 3.")
         self.logits, self.borders, self.support = logits, borders.to(logits), support
+        if not torch.compiler.is_compiling() and not borders.is_cuda and not bool((self.borders.diff() > 0).all()):    # a GPU would wait
+            raise ValueError(f"borders must increase, in the precision of the logits ({logits.dtype}). Sort them and drop what repeats.")
 
     @property
     def widths(self) -> Float[Tensor, " K"]:
@@ -78,22 +80,23 @@ class BarDistribution(OverLogits):
         """Index of the bucket that `y` falls into; the outermost ones also take what lies beyond them."""
         return torch.searchsorted(self.borders[1:-1].contiguous(), y.to(self.borders).contiguous(), right=True)
 
-    def log_prob(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        y = y.to(self.borders)
+    def log_prob(self, y: Values) -> Float[Tensor, "..."]:
+        y = as_tensor(y, self.borders).to(self.borders.dtype)
         shape = torch.broadcast_shapes(y.shape, self.shape)
         y = y.expand(shape)
         k = self.bucket(y)
         chosen = self.logits.expand(*shape, -1).gather(-1, k.unsqueeze(-1)).squeeze(-1)
         density = chosen - self.logits.logsumexp(dim=-1) + self._log_peaks()[k]
         if not self.unbounded:
-            return torch.where((y < self.borders[0]) | (y > self.borders[-1]), -torch.inf, density)
+            beyond = torch.where(y.isnan(), torch.nan, -torch.inf)
+            return torch.where((y >= self.borders[0]) & (y <= self.borders[-1]), density, beyond)
         left, right = self.scales
         into_left = ((self.borders[1] - y) / left).clamp(min=0)      # zero in all other buckets
         into_right = ((y - self.borders[-2]) / right).clamp(min=0)
         return density - (into_left.square() + into_right.square()) / 2
 
-    def cdf(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        y = y.to(self.borders)
+    def cdf(self, y: Values) -> Float[Tensor, "..."]:
+        y = as_tensor(y, self.borders).to(self.borders.dtype)
         shape = torch.broadcast_shapes(y.shape, self.shape)
         y = y.expand(shape)
         k = self.bucket(y)
@@ -120,10 +123,11 @@ class BarDistribution(OverLogits):
         return self._at(k, inside).to(self.logits.dtype)
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
-        reached = self.probs[..., :-1].cumsum(dim=-1)                            # the last bucket holds the rest
+        reached = self.probs.cumsum(dim=-1)
         uniform = torch.rand(2, *self.shape, generator=generator, device=reached.device, dtype=reached.dtype)
-        k = torch.searchsorted(reached, uniform[0].unsqueeze(-1)).squeeze(-1)
-        return self._at(k, uniform[1])
+        share = (uniform[0] * reached[..., -1]).unsqueeze(-1)                    # the sum is 1 but for rounding
+        k = torch.searchsorted(reached, share, right=True).squeeze(-1)           # right: a bucket of probability 0 holds no share
+        return self._at(k, uniform[1].clamp(min=torch.finfo(uniform.dtype).eps / 4))    # not 0, where the left tail is at −∞
 
     def _at(self, k: Int[Tensor, "..."], inside: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The value in bucket `k` below which the share `inside` of its probability lies."""
@@ -141,9 +145,9 @@ class BarDistribution(OverLogits):
         probs = self.probs
         return (torch.special.entr(probs) + probs * within).sum(dim=-1)
 
-    def crps(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def crps(self, y: Values) -> Float[Tensor, "..."]:
         """As in `Predictive`, from E|Y − y| − E|Y − Y'| / 2; buckets do not overlap, so pairs of them add their means' distances."""
-        y = y.to(self.borders).unsqueeze(-1)
+        y = as_tensor(y, self.borders).to(self.borders.dtype).unsqueeze(-1)
         probs, means = self.probs, self._means()
         below, above = (y - self.borders[:-1]).clamp(min=0), (self.borders[1:] - y).clamp(min=0)
         inside = (below.square() + above.square()) / (2 * self.widths)                          # E|U − y| within a bucket
@@ -185,8 +189,8 @@ class Bucketizer:
     """Between numbers and buckets: the K buckets between `borders`, with or without tails, for any logits."""
 
     def __init__(self, borders: Float[Tensor, " K1"], support: str = "unbounded") -> None:
-        self.borders, self.support = borders, support
-        self.flat = self.predictive(torch.zeros(len(borders) - 1, device=borders.device))
+        self.borders, self.support = torch.as_tensor(borders, dtype=torch.float32), support
+        self.flat = self.predictive(torch.zeros(len(borders) - 1, device=self.borders.device))
 
     @property
     def bucket_representatives(self) -> Float[Tensor, " K"]:
@@ -207,7 +211,9 @@ class Bucketizer:
     def sample(
         self, logits: Float[Tensor, "... K"], temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Float[Tensor, "..."]:
-        """A value drawn from each distribution; a low temperature prefers probable buckets."""
+        """A value drawn from each distribution; a low temperature prefers probable buckets. Raises ValueError unless it is above 0."""
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}, must be above 0. For the most probable value, use predictive(logits).mode.")
         return self.predictive(logits / temperature).sample(generator)
 
     def log_bucket_densities(self, logits: Float[Tensor, "... K"]) -> Float[Tensor, "... K"]:
@@ -229,14 +235,14 @@ def estimate_riemann_borders(
     The first and the last border are the least and the greatest value, moved apart about their middle by
     `widen_borders_factor`. Raises ValueError where values repeat so often that a bucket would be empty.
     """
-    if num_buckets < 1:
-        raise ValueError(f"num_buckets is {num_buckets}, must be at least 1.")
+    if not (isinstance(num_buckets, int) and num_buckets >= 1):
+        raise ValueError(f"num_buckets is {num_buckets}, must be a whole number of at least 1.")
     if not widen_borders_factor >= 1:
         raise ValueError(f"widen_borders_factor is {widen_borders_factor}, must be at least 1.")
-    ordered = sample_data.flatten().double().sort().values
+    ordered = torch.as_tensor(sample_data).flatten().double().sort().values
     if len(ordered) < 2 or not ordered.isfinite().all():
         raise ValueError(f"sample_data holds {len(ordered)} values, or some that are not finite. Give at least two finite values.")
-    place = torch.linspace(0, len(ordered) - 1, num_buckets + 1, dtype=torch.float64, device=sample_data.device)
+    place = torch.linspace(0, len(ordered) - 1, num_buckets + 1, dtype=torch.float64, device=ordered.device)
     low = place.floor().long().clamp(max=len(ordered) - 2)
     borders = torch.lerp(ordered[low], ordered[low + 1], place - low)
     middle = (borders[0] + borders[-1]) / 2

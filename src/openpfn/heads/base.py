@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ REACH = 5.5
 """Standard deviations that the nodes reach to either side; 4e-8 of the mass lies beyond."""
 NUMBERS_AT_ONCE = 2**18
 """Quantiles that the quadrature holds at once."""
+
+Values = Float[Tensor, "..."] | Int[Tensor, "..."] | Float[np.ndarray, "..."] | Int[np.ndarray, "..."] | float | int
+"""Values of targets: a tensor, an array or a number."""
 
 
 class Predictive(ABC):
@@ -39,11 +43,11 @@ class Predictive(ABC):
         """The most probable value."""
 
     @abstractmethod
-    def log_prob(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def log_prob(self, y: Values) -> Float[Tensor, "..."]:
         """Log-probability, or log-density, of `y` in nats; −inf outside the support."""
 
     @abstractmethod
-    def cdf(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def cdf(self, y: Values) -> Float[Tensor, "..."]:
         """Probability of a value of at most `y`."""
 
     @abstractmethod
@@ -68,8 +72,10 @@ class Predictive(ABC):
         return self.variance.sqrt()
 
     def quantile(self, levels: float | Sequence[float] | Float[Tensor, " L"] | Float[Tensor, ""]) -> Float[Tensor, "..."]:
-        """The quantiles at `levels`: axes `...` for one level, (L, ...) for L of them."""
+        """The quantiles at `levels`: axes `...` for one level, (L, ...) for L of them. Raises ValueError for one outside [0, 1]."""
         p = torch.as_tensor(levels, dtype=torch.float64)
+        if not bool(((p >= 0) & (p <= 1)).all()):
+            raise ValueError(f"levels is {levels}; quantiles are asked for at levels from 0 to 1, such as 0.5.")
         return self.icdf(p.view(p.shape + (1,) * len(self.shape)).expand(p.shape + self.shape))
 
     def interval(self, level: float = 0.9) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
@@ -87,14 +93,15 @@ class Predictive(ABC):
         """Entropy, or differential entropy, in nats."""
         return -self._expectation(self.log_prob)
 
-    def crps(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def crps(self, y: Values) -> Float[Tensor, "..."]:
         """Continuous ranked probability score of the true `y`, in units of y; smaller is better.
 
         ∫ (F(z) − 1[y ≤ z])² dz = ∫ 2 (1[y < F⁻¹(u)] − u) (F⁻¹(u) − y) du over 0 < u < 1 (Gneiting & Raftery 2007, eqs. 20 and 24),
         by the quadrature of the class.
         """
         def score(z: Tensor, u: Tensor) -> Tensor:
-            return 2 * ((y < z).to(z.dtype) - u) * (z - y)
+            true = as_tensor(y, z)
+            return 2 * ((true < z).to(z.dtype) - u) * (z - true)
 
         return self._integral(score)
 
@@ -113,6 +120,11 @@ class Predictive(ABC):
             u, w = (v.to(z.device, z.dtype).view(-1, *(1,) * len(self.shape)) for v in (u, w))
             parts.append((function(z, u) * w).sum(dim=0))
         return torch.stack(parts).sum(dim=0)
+
+
+def as_tensor(y: Values, like: Tensor) -> Tensor:
+    """`y` as a tensor on the device of `like`; what is no tensor yet takes its precision, too."""
+    return y.to(like.device) if isinstance(y, Tensor) else torch.as_tensor(y, dtype=like.dtype, device=like.device)
 
 
 class OverLogits(Predictive):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from openpfn.heads.base import Head, OverLogits
+from openpfn.heads.base import Head, OverLogits, Values, as_tensor
 
 
 class Categorical(OverLogits):
@@ -38,29 +38,39 @@ class Categorical(OverLogits):
     def variance(self) -> Float[Tensor, "..."]:
         return (self.probs * (self.codes - self.mean.unsqueeze(-1)).square()).sum(dim=-1)
 
-    def log_prob(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        log_probs = self.logits.log_softmax(dim=-1)
+    def log_prob(self, y: Values) -> Float[Tensor, "..."]:
+        y = as_tensor(y, self.logits)
+        log_probs, last = self.logits.log_softmax(dim=-1), self.logits.shape[-1] - 1
         shape = torch.broadcast_shapes(y.shape, self.shape)
-        return log_probs.expand(*shape, -1).gather(-1, y.long().expand(shape).unsqueeze(-1)).squeeze(-1)
+        label = y.nan_to_num().clamp(0, last).long()
+        found = log_probs.expand(*shape, -1).gather(-1, label.expand(shape).unsqueeze(-1)).squeeze(-1)
+        return torch.where(y == label, found, torch.where(y.isnan(), torch.nan, -torch.inf))
 
-    def cdf(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return (self.probs * (self.codes <= y.unsqueeze(-1))).sum(dim=-1)
+    def cdf(self, y: Values) -> Float[Tensor, "..."]:
+        y = as_tensor(y, self.logits)
+        return torch.where(y.isnan(), torch.nan, (self.probs * (self.codes <= y.unsqueeze(-1))).sum(dim=-1))
 
     def icdf(self, p: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         reached = self.probs.cumsum(dim=-1)[..., :-1]                            # the last class holds the rest
         return (reached < p.to(reached.device, reached.dtype).unsqueeze(-1)).sum(dim=-1).to(reached.dtype)
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
-        flat = self.probs.flatten(0, -2)                                    # (targets, C)
-        return torch.multinomial(flat, 1, generator=generator).view(self.logits.shape[:-1]).to(self.logits.dtype)
+        flat = self.probs.reshape(-1, self.logits.shape[-1])                # (targets, C)
+        return torch.multinomial(flat, 1, generator=generator).view(self.shape).to(self.logits.dtype)
 
     def entropy(self) -> Float[Tensor, "..."]:
         return torch.special.entr(self.probs).sum(dim=-1)
 
-    def crps(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """As in `Predictive`; exact: the ranked probability score of the classes as numbers."""
+    def crps(self, y: Values) -> Float[Tensor, "..."]:
+        """As in `Predictive`; exact: the ranked probability score of the classes as numbers.
+
+        Between two classes the cdf is level, so what it adds is split at `y`; beyond the last one only the distance counts.
+        """
+        y = as_tensor(y, self.logits).unsqueeze(-1)
         reached = self.probs.cumsum(dim=-1)[..., :-1]
-        return (reached - (self.codes[:-1] >= y.unsqueeze(-1)).to(reached.dtype)).square().sum(dim=-1)
+        below = (y - self.codes[:-1]).clamp(0, 1)                                # share of each gap that lies below y
+        beyond = (y - y.clamp(0, self.logits.shape[-1] - 1)).abs().squeeze(-1)
+        return (below * reached.square() + (1 - below) * (1 - reached).square()).sum(dim=-1) + beyond
 
 
 class CategoricalHead(Head):

@@ -6,10 +6,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from openpfn.heads.base import REACH, Head, OverLogits, Predictive
+from openpfn.heads.base import REACH, Head, OverLogits, Predictive, Values, as_tensor
 
 LOG_2PI = math.log(2 * math.pi)
 BISECTIONS = 64
@@ -54,11 +54,11 @@ class Gaussian(Predictive):
     def variance(self) -> Float[Tensor, "..."]:
         return self._variance
 
-    def log_prob(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return _log_normal(y, self._mean, self._variance)
+    def log_prob(self, y: Values) -> Float[Tensor, "..."]:
+        return _log_normal(as_tensor(y, self._mean), self._mean, self._variance)
 
-    def cdf(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return torch.special.ndtr((y - self._mean) / self.std)
+    def cdf(self, y: Values) -> Float[Tensor, "..."]:
+        return torch.special.ndtr((as_tensor(y, self._mean) - self._mean) / self.std)
 
     def icdf(self, p: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         z = torch.special.ndtri(p.to(self._mean.device, torch.float64)).to(self._mean.dtype)
@@ -71,9 +71,9 @@ class Gaussian(Predictive):
     def entropy(self) -> Float[Tensor, "..."]:
         return 0.5 * (1 + LOG_2PI + self._variance.log())
 
-    def crps(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def crps(self, y: Values) -> Float[Tensor, "..."]:
         """As in `Predictive`; in closed form (Gneiting & Raftery 2007, eq. 21)."""
-        return _mean_distance(y - self._mean, self._variance) - (self._variance / math.pi).sqrt()
+        return _mean_distance(as_tensor(y, self._mean) - self._mean, self._variance) - (self._variance / math.pi).sqrt()
 
 
 class GaussianMixture(OverLogits):
@@ -107,11 +107,12 @@ class GaussianMixture(OverLogits):
         best = self.log_prob(y).argmax(dim=0, keepdim=True)
         return y.gather(0, best).squeeze(0)
 
-    def log_prob(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return self._joint(y).logsumexp(dim=-1)
+    def log_prob(self, y: Values) -> Float[Tensor, "..."]:
+        return self._joint(as_tensor(y, self.means)).logsumexp(dim=-1)
 
-    def cdf(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return (self.probs * torch.special.ndtr((y.unsqueeze(-1) - self.means) / self.variances.sqrt())).sum(dim=-1)
+    def cdf(self, y: Values) -> Float[Tensor, "..."]:
+        y = as_tensor(y, self.means).unsqueeze(-1)
+        return (self.probs * torch.special.ndtr((y - self.means) / self.variances.sqrt())).sum(dim=-1)
 
     def icdf(self, p: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         wide = GaussianMixture(self.logits.detach().double(), self.means.detach().double(), self.variances.detach().double())
@@ -145,10 +146,10 @@ class GaussianMixture(OverLogits):
             total = total - w * self.log_prob(y).movedim(0, -1)
         return (self.probs * total).sum(dim=-1)
 
-    def crps(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def crps(self, y: Values) -> Float[Tensor, "..."]:
         """As in `Predictive`; in closed form (Grimit et al. 2006), in time quadratic in K."""
         probs, n = self.probs, self.logits.shape[-1]
-        to_y = (probs * _mean_distance(y.unsqueeze(-1) - self.means, self.variances)).sum(dim=-1)
+        to_y = (probs * _mean_distance(as_tensor(y, self.means).unsqueeze(-1) - self.means, self.variances)).sum(dim=-1)
         size = max(1, ELEMENTS_AT_ONCE // max(1, probs.numel()))
         between = torch.zeros_like(probs[..., 0])
         for start in range(0, n, size):
