@@ -38,8 +38,13 @@ def exported(folder, backend="f32", **changes):
     return folder
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("target", ["host", *SOFT_FLOAT])
+CASES = [
+    pytest.param(target, backend, marks=[] if (target, backend) in (("host", "f32"), ("host", "int"), ("rv32imc", "int8")) else pytest.mark.slow)
+    for target in ("host", *SOFT_FLOAT) for backend in BACKENDS
+]    # fmt: skip
+
+
+@pytest.mark.parametrize(("target", "backend"), CASES)
 def test_a_frozen_context_gives_the_bits_of_a_fitted_one(tmp_path, target, backend):
     folder = exported(tmp_path, backend)
     write_fitted(folder, table())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +12,7 @@ import tyro
 from openpfn.cli import run_subcommand
 
 if TYPE_CHECKING:
+    from openpfn.export.budget import Budget
     from openpfn.export.freeze import ContextTable
     from openpfn.export.verify import Measured, Vectors
 
@@ -64,6 +65,12 @@ class BudgetCommand:
     """Features of the table."""
     classes: int = 3
     """Classes of the table."""
+    max_features: int | None = None
+    """Most features that the library is compiled for; by default the table's."""
+    max_classes: int | None = None
+    """Most classes that the library is exported for; by default the table's."""
+    frozen: bool = False
+    """The context is fitted elsewhere and stays in flash."""
     chip: str | None = None
     """A chip, such as esp32-wroom or rp2040; an unknown name lists them all."""
 
@@ -154,25 +161,47 @@ def tell_budget(argv: list[str]) -> int:
         raise ValueError(f"unknown chip {options.chip!r}. Choose one of {', '.join(CHIPS)}.")
     chip = None if options.chip is None else CHIPS[options.chip]
     config = checkpoint.read_header(options.checkpoint).config
-    needed = all_backends(config, options.rows, options.features, options.classes)
-    print(f"{options.checkpoint}, {options.rows} context rows × {options.features} features, {options.classes} classes")
+    table = (options.rows, options.features, options.classes)
+    needed = all_backends(config, *table, options.max_features, options.max_classes, options.frozen)
+    print("\n".join(budget_report(options, needed)))
+    if chip is not None:
+        lacking = {backend: shortages(budget, chip) for backend, budget in needed.items()}
+        for backend, short in lacking.items():
+            print(f"  {backend} on {options.chip}: {'; '.join(short) or 'fits'}")
+        if all(lacking.values()):
+            least = min(needed, key=lambda backend: (len(lacking[backend]), needed[backend].flash_bytes(chip.has_fpu)))
+            short = "; ".join(lacking[least])
+            raise ValueError(f"{options.checkpoint} does not fit {options.chip}, even as {least}: {short}. Take a smaller network.")
+    return 0
+
+
+def budget_report(options: BudgetCommand, needed: Mapping[Any, Budget]) -> list[str]:
+    """The lines that budget prints."""
+    kept = ", the context in flash" if options.frozen else ""
+    lines = [f"{options.checkpoint}, {options.rows} context rows × {options.features} features, {options.classes} classes{kept}"]
     for backend, budget in needed.items():
         flash = " or ".join(f"{budget.flash_bytes(fpu):,} {'with' if fpu else 'without'} an FPU" for fpu in (True, False))
-        print(f"  {backend:<5} flash at most {flash} bytes, of which weights {budget.weight_bytes:,}")
-        if chip is not None:
-            print(f"        on {options.chip}: {'; '.join(shortages(budget, chip)) or 'fits'}")
-    any_backend = next(iter(needed.values()))
-    print(
-        f"  RAM   {any_backend.ram_bytes:,} bytes: context {any_backend.context_bytes:,}, scratch {any_backend.scratch_bytes:,}, "
-        f"stack at most {any_backend.stack_bytes:,}\n"
-        f"        and {any_backend.row_bytes:,} for raw rows unless they are streamed, {any_backend.cache_bytes:,} for a full row cache\n"
-        f"  work  fit {any_backend.fit_operations:,} multiply-adds, with the row cache {any_backend.cached_fit_operations:,}; "
-        f"predict {any_backend.predict_operations:,}"
-    )
-    if chip is not None and all(shortages(budget, chip) for budget in needed.values()):
-        lacking = shortages(needed["int8"], chip)
-        raise ValueError(f"{options.checkpoint} does not fit {options.chip}: {'; '.join(lacking)}. Take a smaller network.")
-    return 0
+        predict = " or ".join(f"{in_millions(budget.instructions(budget.predict_operations, fpu))}" for fpu in (True, False))
+        fit = " or ".join(f"{in_millions(budget.instructions(budget.fit_operations, fpu))}" for fpu in (True, False))
+        lines += [
+            f"  {backend:<5} flash    at most {flash} bytes, of which weights {budget.weight_bytes:,}",
+            f"        RAM      {budget.ram_bytes:,} bytes: context {0 if options.frozen else budget.context_bytes:,}, "
+            f"scratch {budget.scratch_bytes:,}, stack at most {budget.stack_bytes:,}",
+            f"        predict  some {predict} instructions" + ("" if options.frozen else f"; fit {fit}"),
+        ]
+    some = next(iter(needed.values()))
+    if not options.frozen:
+        lines += [
+            f"  more RAM: {some.row_bytes:,} bytes for raw rows unless they are streamed, {some.cache_bytes:,} for a full row cache",
+            f"  work: fit {some.fit_operations:,} multiply-adds, with the row cache {some.cached_fit_operations:,}; "
+            f"predict {some.predict_operations:,}",
+        ]
+    return lines
+
+
+def in_millions(count: int) -> str:
+    """A count to two digits."""
+    return f"{count / 1e6:.2g} M" if count < 1e8 else f"{count / 1e6:,.0f} M"
 
 
 def verify(argv: list[str]) -> int:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.c_code import BACKENDS, Backend, CodeOptions, check_supported, separate_reading
+from openpfn.export.c_code import BACKENDS, Backend, CodeOptions, check_supported, n_knots, separate_reading
 
-CODE_BYTES = {"fpu": 7 * 1024, "soft": 14 * 1024}
+CODE_BYTES = {"fpu": 8 * 1024, "soft": 14 * 1024}
 """Most that fit and predict take without weights, at -O2, with what the compiler's library adds on cores with and without an FPU."""
+PREDICT_CODE_BYTES = {"fpu": 4608, "soft": 10 * 1024}
+"""The same for predict alone, from a frozen context."""
+INSTRUCTIONS: dict[Backend, dict[str, int]] = {
+    "f32": {"fpu": 7, "soft": 230},
+    "int8": {"fpu": 9, "soft": 270},
+    "int": {"fpu": 9, "soft": 18},
+}
+"""Instructions that a multiplication and addition take, everything around it included: within a factor of 2 of what any core executes."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,12 @@ CHIPS = {
 class Budget:
     """What one backend needs for tables of one size."""
 
+    backend: Backend
+    """What computes."""
     weight_bytes: int
     """Weights in flash, exactly."""
     context_bytes: int
-    """What is kept of the context, exactly."""
+    """What is kept of the context, exactly: in memory, or in flash where it is frozen."""
     scratch_bytes: int
     """Working memory of fit and predict, exactly."""
     row_bytes: int
@@ -58,39 +68,63 @@ class Budget:
     """The same with it."""
     predict_operations: int
     """For one row."""
+    frozen: bool = False
+    """Whether the context was fitted elsewhere and stays in flash."""
 
     def flash_bytes(self, has_fpu: bool) -> int:
-        """Weights, and at most the code."""
-        return self.weight_bytes + CODE_BYTES["fpu" if has_fpu else "soft"]
+        """Weights, at most the code, and a frozen context."""
+        code = (PREDICT_CODE_BYTES if self.frozen else CODE_BYTES)["fpu" if has_fpu else "soft"]
+        return self.weight_bytes + code + (self.context_bytes if self.frozen else 0)
 
     @property
     def ram_bytes(self) -> int:
-        """Context, scratch and stack."""
-        return self.context_bytes + self.scratch_bytes + self.stack_bytes
+        """Context (unless it is frozen), scratch and stack."""
+        return (0 if self.frozen else self.context_bytes) + self.scratch_bytes + self.stack_bytes
+
+    def instructions(self, operations: int, has_fpu: bool) -> int:
+        """Instructions for so many of the operations above, within a factor of 2."""
+        return operations * INSTRUCTIONS[self.backend]["fpu" if has_fpu else "soft"]
 
 
-def budget(config: TabularConfig, n_rows: int, n_features: int, n_classes: int, backend: Backend) -> Budget:
-    """What `config` needs for a context of `n_rows` × `n_features`. Raises ValueError for a network that the C code does not carry."""
-    check_supported(config, CodeOptions(backend, n_features, n_classes))
-    if n_rows < 1:
-        raise ValueError(f"rows is {n_rows}, must be at least 1.")
-    width, n_columns = config.d_model, n_features + 1
+def budget(
+    config: TabularConfig,
+    n_rows: int,
+    n_features: int,
+    n_classes: int,
+    backend: Backend,
+    max_features: int | None = None,
+    max_classes: int | None = None,
+    frozen: bool = False,
+) -> Budget:
+    """What `config` needs for a context of `n_rows` × `n_features`, compiled for `max_features` and `max_classes` (the table's, if absent).
+
+    Raises ValueError for a table or maxima that cannot be, and for a network that the C code does not carry.
+    """
+    max_features = n_features if max_features is None else max_features
+    max_classes = max(n_classes, 2) if max_classes is None else max_classes
+    for name, value, most in (("rows", n_rows, 2**31 - 2), ("features", n_features, max_features), ("classes", n_classes, max_classes)):
+        if not 1 <= value <= most:
+            raise ValueError(f"{name} is {value}, must lie between 1 and {most}.")
+    check_supported(config, CodeOptions(backend, max_features, max_classes))
+    width = config.d_model
     cell = width * (2 if backend == "int" else 3)    # a cell, its key and its value, in words of 4 bytes
-    padded = -(-(n_features + n_classes) // 4) * 4
+    padded = -(-(max_features + max_classes) // 4) * 4
     exponents = -(-width // 4) * 4 if backend == "int" else 0
     state = 4 * state_floats(config) + exponents
-    n_states = (config.n_layers - 1) * n_columns + 1
-    fit, cached, predict = operations(config, n_rows, n_columns)
+    n_states = (config.n_layers - 1) * (max_features + 1) + 1
+    fit, cached, predict = operations(config, n_rows, n_features + 1)
     return Budget(
-        weight_bytes=weight_bytes(config, n_classes, backend),
-        context_bytes=24 + padded + 12 * n_features + n_states * state,
-        scratch_bytes=4 * n_features + 4 * max(n_columns * (cell + 1), 5 * n_features + 4 * n_classes),
-        row_bytes=n_rows * 4 * n_columns,
-        cache_bytes=n_rows * n_columns * width * 4,
-        stack_bytes=480 + 4 * (8 * width + config.d_mlp + n_classes),
+        backend=backend,
+        weight_bytes=weight_bytes(config, max_classes, backend),
+        context_bytes=24 + padded + 12 * max_features + n_states * state,
+        scratch_bytes=4 * max_features + 4 * max((max_features + 1) * (cell + 1), 5 * max_features + 4 * max_classes),
+        row_bytes=n_rows * 4 * (n_features + 1),
+        cache_bytes=n_rows * (n_features + 1) * width * 4,
+        stack_bytes=480 + 4 * (8 * width + config.d_mlp + max_classes),
         fit_operations=fit,
         cached_fit_operations=cached,
         predict_operations=predict,
+        frozen=frozen,
     )
 
 
@@ -103,10 +137,18 @@ def shortages(needed: Budget, chip: Chip) -> list[str]:
     return short
 
 
-def all_backends(config: TabularConfig, n_rows: int, n_features: int, n_classes: int) -> dict[Backend, Budget]:
+def all_backends(
+    config: TabularConfig,
+    n_rows: int,
+    n_features: int,
+    n_classes: int,
+    max_features: int | None = None,
+    max_classes: int | None = None,
+    frozen: bool = False,
+) -> dict[Backend, Budget]:
     """The budget of each backend that carries the network's attention."""
     backends: list[Backend] = [backend for backend in BACKENDS if backend != "int" or config.attention_type == "linear"]
-    return {backend: budget(config, n_rows, n_features, n_classes, backend) for backend in backends}
+    return {one: budget(config, n_rows, n_features, n_classes, one, max_features, max_classes, frozen) for one in backends}
 
 
 def state_floats(config: TabularConfig) -> int:
@@ -121,8 +163,7 @@ def matrices(config: TabularConfig, n_classes: int) -> list[tuple[int, int]]:
     """Rows and columns of every matrix in flash."""
     width, hidden = config.d_model, config.d_mlp
     layer = [(width, width), (2 * width, width), (width, width)] * 2 + [(hidden, width), (width, hidden)]
-    curve = config.n_knots if config.scalar_embedding == "knots" else 0
-    tables = [(curve + 2 + config.missing_flags, width)] + [(n_classes + 2, width)] * (1 + config.target_aware)
+    tables = [(n_knots(config) + config.missing_flags, width)] + [(n_classes + 2, width)] * (1 + config.target_aware)
     reading = [(width, width)] * (2 * (config.n_layers - 1) if separate_reading(config) else 0)
     return layer * config.n_layers + tables + reading + [(hidden, width), (n_classes, hidden)]
 

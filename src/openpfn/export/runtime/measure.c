@@ -57,6 +57,12 @@ static uint64_t instructions(void) {
 }
 #endif
 
+/* Instructions since `start`, less those of counting: none where nothing was done. */
+static uint64_t since(uint64_t start, uint64_t counting) {
+    const uint64_t taken = instructions() - start;
+    return taken > counting ? taken - counting : 0;
+}
+
 /* The deepest stack since `paint`: memory below the stack pointer that no longer holds the paint. */
 #define ROOM 8192
 static uintptr_t painted_from;
@@ -112,7 +118,7 @@ static int run(void) {
     paint();
     start = instructions();
     pfn_status status = fit();
-    const uint64_t fitting = instructions() - start - nothing;
+    const uint64_t fitting = since(start, nothing);
     const int32_t fit_stack = depth();
     if (status != PFN_OK) {
         return fail("fit", status);
@@ -120,7 +126,7 @@ static int run(void) {
     paint();
     start = instructions();
     status = pfn_predict_proba(&CONTEXT, query_x, logits, &scratch);
-    const uint64_t predict = instructions() - start - nothing;
+    const uint64_t predict = since(start, nothing);
     const int32_t predict_stack = depth();
     if (status == PFN_OK) {
         status = pfn_context_save(&CONTEXT, saved, (int32_t)sizeof saved, &n_saved);
