@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.c_code import BACKENDS, Backend, CodeOptions, check_supported, n_knots, separate_reading
+from openpfn.export.c_code import BACKENDS, Backend, CodeOptions, check_supported, separate_reading
 
 CODE_BYTES = {"fpu": 8 * 1024, "soft": 14 * 1024}
 """Most that fit and predict take without weights, at -O2, with what the compiler's library adds on cores with and without an FPU."""
@@ -163,7 +163,8 @@ def matrices(config: TabularConfig, n_classes: int) -> list[tuple[int, int]]:
     """Rows and columns of every matrix in flash."""
     width, hidden = config.d_model, config.d_mlp
     layer = [(width, width), (2 * width, width), (width, width)] * 2 + [(hidden, width), (width, hidden)]
-    tables = [(n_knots(config) + config.missing_flags, width)] + [(n_classes + 2, width)] * (1 + config.target_aware)
+    curve = config.n_knots if config.scalar_embedding == "knots" else 0
+    tables = [(curve + 2 + config.missing_flags, width)] + [(n_classes + 2, width)] * (1 + config.target_aware)
     reading = [(width, width)] * (2 * (config.n_layers - 1) if separate_reading(config) else 0)
     return layer * config.n_layers + tables + reading + [(hidden, width), (n_classes, hidden)]
 
