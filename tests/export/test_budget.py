@@ -66,7 +66,7 @@ def test_memory_is_laid_out_for_the_maxima_and_work_goes_with_the_table(tmp_path
 
 QUICK = [("cortex-m4f", "f32", False), ("cortex-m4f", "int8", True), ("rv32imc", "int", False)]
 CASES = [
-    pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow)
+    pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
     for case in itertools.product(("cortex-m4f", "rv32imc"), BACKENDS, (False, True)) if TARGETS[case[0]].missing() is None
 ]    # fmt: skip
 

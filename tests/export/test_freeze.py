@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 
 import numpy as np
@@ -38,10 +39,10 @@ def exported(folder, backend="f32", **changes):
     return folder
 
 
+QUICK = [("host", "f32"), ("host", "int"), ("rv32imc", "int8")]
 CASES = [
-    pytest.param(target, backend, marks=[] if (target, backend) in (("host", "f32"), ("host", "int"), ("rv32imc", "int8")) else pytest.mark.slow)
-    for target in ("host", *SOFT_FLOAT) for backend in BACKENDS
-]    # fmt: skip
+    pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in itertools.product(("host", *SOFT_FLOAT), BACKENDS)
+]
 
 
 @pytest.mark.parametrize(("target", "backend"), CASES)
