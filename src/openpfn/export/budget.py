@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.c_code import BACKENDS, Backend, CodeOptions, check_supported, separate_reading
+from openpfn.export.c_code import BACKENDS, Backend, CodeOptions, check_supported, n_knots, separate_reading
 
 CODE_BYTES = {"fpu": 8 * 1024, "soft": 14 * 1024}
 """Most that fit and predict take without weights, at -O2, with what the compiler's library adds on cores with and without an FPU."""
@@ -117,7 +117,7 @@ def budget(
         backend=backend,
         weight_bytes=weight_bytes(config, max_classes, backend),
         context_bytes=24 + padded + 12 * max_features + n_states * state,
-        scratch_bytes=4 * max_features + 4 * max((max_features + 1) * (cell + 1), 5 * max_features + 4 * max_classes),
+        scratch_bytes=4 * max_features + 4 * max((max_features + 1) * (cell + 1), 3 * max_features * (max_classes + 1) + max_classes),
         row_bytes=n_rows * 4 * (n_features + 1),
         cache_bytes=n_rows * (n_features + 1) * width * 4,
         stack_bytes=480 + 4 * (8 * width + config.d_mlp + max_classes),
@@ -163,8 +163,7 @@ def matrices(config: TabularConfig, n_classes: int) -> list[tuple[int, int]]:
     """Rows and columns of every matrix in flash."""
     width, hidden = config.d_model, config.d_mlp
     layer = [(width, width), (2 * width, width), (width, width)] * 2 + [(hidden, width), (width, hidden)]
-    curve = config.n_knots if config.scalar_embedding == "knots" else 0
-    tables = [(curve + 2 + config.missing_flags, width)] + [(n_classes + 2, width)] * (1 + config.target_aware)
+    tables = [(n_knots(config) + config.missing_flags, width)] + [(n_classes + 2, width)] * (1 + config.target_aware)
     reading = [(width, width)] * (2 * (config.n_layers - 1) if separate_reading(config) else 0)
     return layer * config.n_layers + tables + reading + [(hidden, width), (n_classes, hidden)]
 

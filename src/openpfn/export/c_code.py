@@ -150,7 +150,7 @@ def model_header(config: TabularConfig, options: CodeOptions, exponents: dict[st
         "PFN_D_HEAD": config.d_model // config.n_heads,
         "PFN_N_LAYERS": config.n_layers,
         "PFN_D_MLP": config.d_mlp,
-        "PFN_N_KNOTS": config.n_knots if config.scalar_embedding == "knots" else 0,
+        "PFN_N_KNOTS": n_knots(config),
         "PFN_MISSING_FLAG": int(config.missing_flags),
         "PFN_TARGET_AWARE": int(config.target_aware),
         "PFN_SEPARATE_QUERY_WEIGHTS": int(separate_reading(config)),
@@ -192,12 +192,7 @@ def gather(model: Any, max_classes: int) -> Weights:
     """The network's weights as the C structs name and lay them out."""
     config = model.config
     state = {name: tensor.detach().cpu().float().numpy() for name, tensor in model.state_dict().items()}
-    embed = state["cell_encoder.embed.weight"].T                                # (features, E): slope, knots, missing
-    n_curve = 1 + (config.n_knots if config.scalar_embedding == "knots" else 0)
-    weights: Weights = {
-        "values": np.concatenate([embed[:n_curve], state["cell_encoder.embed.bias"][None], embed[n_curve:]]),
-        "targets": target_rows(state, "target_encoder", max_classes),
-    }
+    weights: Weights = {"values": value_rows(state, config), "targets": target_rows(state, "target_encoder", max_classes)}
     if config.target_aware:
         weights["hints"] = target_rows(state, "hint_encoder", max_classes)
     weights["layers"] = [layer_weights(state, f"layers.{i}.", config) for i in range(config.n_layers)]
@@ -205,11 +200,26 @@ def gather(model: Any, max_classes: int) -> Weights:
         prefixes = [f"layers.{i}.row_attention." for i in range(config.n_layers - 1)]
         weights["reading"] = [{"query": state[p + "read_query.weight"], "out": state[p + "read_out.weight"]} for p in prefixes]
     return weights | {
-        "head_hidden": state["head.hidden.weight"],
-        "head_hidden_bias": state["head.hidden.bias"],
+        "head_hidden": {"weight": state["head.hidden.weight"], "bias": state["head.hidden.bias"]},
         "head_out": state["head.out.weight"][:max_classes],
         "head_out_bias": state["head.out.bias"][:max_classes],
     }
+
+
+def n_knots(config: TabularConfig) -> int:
+    """Knots of the curve that embeds a value; a straight line has two."""
+    return config.n_knots if config.scalar_embedding == "knots" else 2
+
+
+def value_rows(state: dict[str, Array], config: TabularConfig) -> Float[np.ndarray, "rows E"]:
+    """Embeddings of a value at each knot, all of its parts together, and of a missing value."""
+    embed = state["cell_encoder.embed.weight"].T.astype(np.float64)             # (features, E): slope, knots, missing
+    squashed = np.linspace(-2, 2, n_knots(config))
+    curve = squashed[:, None] * embed[:1] + state["cell_encoder.embed.bias"]    # (knots, E)
+    missing = embed[len(embed) - config.missing_flags :] + state["cell_encoder.embed.bias"]
+    if config.scalar_embedding == "knots":
+        curve += embed[1 : 1 + config.n_knots]
+    return np.concatenate([curve, missing]).astype(np.float32)
 
 
 def target_rows(state: dict[str, Array], name: str, max_classes: int) -> Float[np.ndarray, "rows E"]:
@@ -230,9 +240,9 @@ def layer_weights(state: dict[str, Array], prefix: str, config: TabularConfig) -
         weights[f"{ours}_out"] = state[prefix + theirs + "to_out.weight"]
     if config.attention_type == "ridge":
         weights["ridge"] = np.log1p(np.exp(state[prefix + "row_attention.raw_ridge"].astype(np.float64))).astype(np.float32)
-    for part in ("hidden", "out"):
-        weights[part], weights[f"{part}_bias"] = state[f"{prefix}mlp.{part}.weight"], state[f"{prefix}mlp.{part}.bias"]
-    return weights
+    mlp = {name: state[f"{prefix}mlp.{name}"] for name in ("hidden.weight", "hidden.bias", "out.weight", "out.bias")}
+    hidden = {"weight": mlp["hidden.weight"], "bias": mlp["hidden.bias"]}
+    return weights | {"hidden": hidden, "out": mlp["out.weight"], "out_bias": mlp["out.bias"]}
 
 
 def quantised(weights: Weights) -> Weights:
@@ -241,6 +251,8 @@ def quantised(weights: Weights) -> Weights:
     def small(value: Any) -> Any:
         if isinstance(value, list):
             return [quantised(part) for part in value]
+        if isinstance(value, dict):
+            return quantised(value)
         return quantise_rows(value) if value.ndim == 2 else value
 
     return {name: small(value) for name, value in weights.items()}

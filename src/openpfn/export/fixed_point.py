@@ -115,8 +115,8 @@ READS_AND_GIVES = {
     "column_query": ("normed", "column_query"), "column_key_value": ("normed", "column_key column_value"),
     "row_query": ("normed", "row_query"), "row_key_value": ("normed", "row_key row_value"),
     "column_out": ("column_value", "cell"), "row_out": ("row_value", "cell"),
-    "hidden": ("normed", "hidden"), "out": ("hidden", "cell"), "head_hidden": ("normed", "hidden"), "head_out": ("hidden", "cell"),
-    "hidden_bias": ("one", "hidden"), "out_bias": ("one", "cell"), "head_hidden_bias": ("one", "hidden"), "head_out_bias": ("one", "cell"),
+    "weight": ("normed", "hidden"), "bias": ("one", "hidden"), "out": ("hidden", "cell"), "out_bias": ("one", "cell"),
+    "head_out": ("hidden", "cell"), "head_out_bias": ("one", "cell"),
     "values": ("share", "cell"), "targets": ("share", "cell"), "hints": ("share", "cell"),
 }  # fmt: skip
 """Which kind of number each matrix or bias reads and gives; halves of its rows may give different kinds."""
@@ -133,6 +133,8 @@ def in_steps(weights: Weights, config: TabularConfig, exponents: Exponents) -> W
     def scaled(value: Any, name: str, roles: dict[str, tuple[str, str]]) -> Any:
         if isinstance(value, list):
             return [walk(part, READING if name == "reading" else READS_AND_GIVES) for part in value]
+        if isinstance(value, dict):
+            return walk(value, roles)
         read, given = roles[name]
         steps = np.array([step[kind] for kind in given.split()])
         per_row = np.repeat(steps, len(value) // len(steps))
@@ -174,7 +176,7 @@ def integer_weights(weights: Weights, config: TabularConfig, exponents: Exponent
             return [whole(part, name) for part in value]
         if value.ndim == 2:
             return integer_matrix(value, shortened(name, exponents))
-        most = exponents.largest_number if name in ("hidden_bias", "head_hidden_bias") else 2**30
+        most = exponents.largest_number if name == "bias" else 2**30
         return np.clip(np.rint(value.astype(np.float64)), -most, most).astype(np.int64)
 
     return whole(in_steps(weights, config, exponents), "")

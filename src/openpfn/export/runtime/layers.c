@@ -1,7 +1,12 @@
 /* The weights of the network; E = PFN_D_MODEL, M = PFN_D_MLP. */
 
 enum { UNKNOWN = PFN_MAX_CLASSES, EVIDENCE };
-enum { SLOPE = 0, KNOTS = 1, BIAS = PFN_N_KNOTS + 1, MISSING };    /* rows of `values` */
+enum { MISSING = PFN_N_KNOTS };    /* the last row of `values`, after those of the knots */
+
+typedef struct {                                                    /* the inner half of an MLP */
+    PFN_MATRIX(PFN_D_MLP, PFN_D_MODEL) weight;
+    pfn_number bias[PFN_D_MLP];
+} pfn_hidden;
 
 typedef struct {
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) column_query;              /* 1 / sqrt(head width) is folded in */
@@ -13,8 +18,7 @@ typedef struct {
 #if PFN_RIDGE
     float ridge[PFN_N_HEADS];
 #endif
-    PFN_MATRIX(PFN_D_MLP, PFN_D_MODEL) hidden;
-    pfn_number hidden_bias[PFN_D_MLP];
+    pfn_hidden hidden;
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MLP) out;
     pfn_sum out_bias[PFN_D_MODEL];
 } pfn_layer;
@@ -27,7 +31,7 @@ typedef struct {
 } pfn_reading;
 
 typedef struct {
-    PFN_MATRIX(PFN_N_KNOTS + 2 + PFN_MISSING_FLAG, PFN_D_MODEL) values;
+    PFN_MATRIX(PFN_N_KNOTS + PFN_MISSING_FLAG, PFN_D_MODEL) values;
     pfn_targets targets;
 #if PFN_TARGET_AWARE
     pfn_targets hints;
@@ -36,8 +40,7 @@ typedef struct {
 #if PFN_SEPARATE_QUERY_WEIGHTS
     pfn_reading reading[PFN_N_LAYERS - 1];                          /* how query rows read in all layers but the last */
 #endif
-    PFN_MATRIX(PFN_D_MLP, PFN_D_MODEL) head_hidden;
-    pfn_number head_hidden_bias[PFN_D_MLP];
+    pfn_hidden head_hidden;
     PFN_MATRIX(PFN_MAX_CLASSES, PFN_D_MLP) head_out;
     pfn_sum head_out_bias[PFN_MAX_CLASSES];
 } pfn_network;

@@ -3,25 +3,24 @@
 
 enum { QUERY_ROW = -1 };                                            /* in place of a context row's class */
 
+/* The value of a column in units of its deviation; NaN where it is missing. */
+static float standardised(const pfn_context *ctx, const float *row, int32_t column) {
+    const float x = ctx->feature[column] == NO_FEATURE ? 0.0f : row[ctx->feature[column]];
+    return ((x - ctx->origin[column]) - ctx->mean[column]) * ctx->inverse_std[column];
+}
+
 /* cell += a value's embedding: a piecewise linear curve over knots in (-2, 2), the range of the squashed value. */
-static void embed_value(float x, const pfn_context *ctx, int32_t column, pfn_sum *cell) {
-    ADD_ROW(pfn_weights.values, BIAS, ONE, cell);
+static void embed_value(float z, pfn_sum *cell) {
 #if PFN_MISSING_FLAG
-    if (x != x) {
+    if (z != z) {
         ADD_ROW(pfn_weights.values, MISSING, ONE, cell);
         return;
     }
 #endif
-    float z = x == x ? ((x - ctx->origin[column]) - ctx->mean[column]) * ctx->inverse_std[column] : 0.0f;
-    z = z > -100.0f ? (z < 100.0f ? z : 100.0f) : -100.0f;
-    const pfn_factor squashed = squash(z);
-    ADD_ROW(pfn_weights.values, SLOPE, squashed, cell);
-#if PFN_N_KNOTS > 0
     int32_t knot;
-    const pfn_factor share = next_share(squashed, &knot);
-    ADD_ROW(pfn_weights.values, KNOTS + knot, ONE - share, cell);
-    ADD_ROW(pfn_weights.values, KNOTS + knot + 1, share, cell);
-#endif
+    const pfn_factor share = next_share(z > -100.0f ? (z < 100.0f ? z : 100.0f) : (z == z ? -100.0f : 0.0f), &knot);
+    ADD_ROW(pfn_weights.values, knot, ONE - share, cell);
+    ADD_ROW(pfn_weights.values, knot + 1, share, cell);
 }
 
 /* cell += the embedding of a context row's class, or of the unknown class of a query row after so many context rows. */
@@ -46,7 +45,7 @@ static void embed_row(const pfn_context *ctx, const float *row, int32_t place, p
     memset(target, 0, sizeof(pfn_cell));
 #endif
     for (int32_t c = 0; c < ctx->n_columns; c++) {
-        embed_value(ctx->feature[c] == NO_FEATURE ? 0.0f : row[ctx->feature[c]], ctx, c, cells[c]);
+        embed_value(standardised(ctx, row, c), cells[c]);
     }
     embed_target(&pfn_weights.targets, place, ctx->n_rows, target);
 }
@@ -78,6 +77,17 @@ static void show_cell(const pfn_layer *layer, const pfn_sum *cell, pfn_state *st
     attention_add(state, key_value, key_value + PFN_D_MODEL);
 }
 
+/* The inner half of an MLP. */
+static void hide(const pfn_hidden *layer, const pfn_sum *cell, pfn_number *hidden) {    /* (E) -> (M) */
+    pfn_number normed[PFN_D_MODEL];
+    normalise(cell, normed);
+    memcpy(hidden, layer->bias, sizeof layer->bias);
+    ADD_PRODUCT(layer->weight, normed, hidden);
+    for (int32_t i = 0; i < PFN_D_MLP; i++) {
+        hidden[i] = gelu(hidden[i]);
+    }
+}
+
 /* A cell reads the context rows of its column, then the MLP. */
 static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *state, pfn_sum *cell) {
     const pfn_layer *layer = &pfn_weights.layers[layer_index];
@@ -96,12 +106,7 @@ static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *sta
         attention_read(state, query, heads);
         ADD_TO_CELL(layer->row_out, heads, cell);
     }
-    normalise(cell, normed);
-    memcpy(hidden, layer->hidden_bias, sizeof hidden);
-    ADD_PRODUCT(layer->hidden, normed, hidden);
-    for (int32_t i = 0; i < PFN_D_MLP; i++) {
-        hidden[i] = gelu(hidden[i]);
-    }
+    hide(&layer->hidden, cell, hidden);
     for (int32_t i = 0; i < PFN_D_MODEL; i++) {
         cell[i] += layer->out_bias[i];
     }
@@ -142,7 +147,7 @@ static void finish_states(pfn_context *ctx, int32_t layer_index) {
 static void ask_row(const pfn_context *ctx, const float *row, float *logits, pfn_workspace *work) {
     const int32_t last = PFN_N_LAYERS - 1;
     pfn_sum *target = work->use.network.cells[ctx->n_columns], sums[PFN_MAX_CLASSES];
-    pfn_number normed[PFN_D_MODEL], hidden[PFN_D_MLP];
+    pfn_number hidden[PFN_D_MLP];
     embed_row(ctx, row, QUERY_ROW, work->use.network.cells);
     for (int32_t l = 0; l < last; l++) {
         attend_columns(&pfn_weights.layers[l], ctx->n_columns, 0, work);
@@ -150,12 +155,7 @@ static void ask_row(const pfn_context *ctx, const float *row, float *logits, pfn
     }
     attend_columns(&pfn_weights.layers[last], ctx->n_columns, ctx->n_columns, work);
     finish_cell(last, QUERY_ROW, &ctx->states[last * (ctx->n_columns + 1)], target);
-    normalise(target, normed);
-    memcpy(hidden, pfn_weights.head_hidden_bias, sizeof hidden);
-    ADD_PRODUCT(pfn_weights.head_hidden, normed, hidden);
-    for (int32_t i = 0; i < PFN_D_MLP; i++) {
-        hidden[i] = gelu(hidden[i]);
-    }
+    hide(&pfn_weights.head_hidden, target, hidden);
     memcpy(sums, pfn_weights.head_out_bias, sizeof sums);
     ADD_TO_CELL(pfn_weights.head_out, hidden, sums);
     for (int32_t c = 0; c < PFN_MAX_CLASSES; c++) {

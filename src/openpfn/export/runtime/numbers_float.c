@@ -51,19 +51,12 @@ static void normalise(const float *x, float *out) {                             
     }
 }
 
-/* A standardised value within (-2, 2). */
-static float squash(float z) {
-    return z / (1.0f + 0.5f * magnitude(z));
-}
-
-#if PFN_N_KNOTS > 0
-/* The last knot before a squashed value, and the next one's share of it. */
-static float next_share(float squashed, int32_t *knot) {
-    const float position = (squashed * 0.25f + 0.5f) * (PFN_N_KNOTS - 1);
-    *knot = (int32_t)position;                                                      /* 0 ... knots - 2: |squashed| < 2 */
+/* Where a standardised value lies, squashed into (-2, 2), between evenly spread knots: the last one before it, and the share of the next. */
+static float next_share(float z, int32_t *knot) {
+    const float position = (z / (4.0f + 2.0f * magnitude(z)) + 0.5f) * (PFN_N_KNOTS - 1);
+    *knot = (int32_t)position;                                                      /* 0 ... knots - 2 */
     return position - (float)*knot;
 }
-#endif
 
 /* How much n context rows tell. */
 static float evidence(int32_t n_rows) {

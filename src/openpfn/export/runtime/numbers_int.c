@@ -57,21 +57,14 @@ static void normalise(const int32_t *x, int16_t *out) {                         
     }
 }
 
-/* A standardised value within (-2, 2). */
-static int32_t squash(float z) {
+/* Where a standardised value lies, squashed into (-2, 2), between evenly spread knots: the last one before it, and the share of the next. */
+static int32_t next_share(float z, int32_t *knot) {
     const uint32_t size = (uint32_t)(magnitude(z) * 4096.0f);                       /* |z| <= 100: below 2^19 */
-    const int32_t squashed = (int32_t)((size << 13) / (size + 8192)) * 4;
-    return z < 0.0f ? -squashed : squashed;
-}
-
-#if PFN_N_KNOTS > 0
-/* The last knot before a squashed value, and the next one's share of it. */
-static int32_t next_share(int32_t squashed, int32_t *knot) {
-    const int32_t position = ((squashed >> 2) + 8192) * (PFN_N_KNOTS - 1);
-    *knot = position >> 14;                                                         /* 0 ... knots - 2: |squashed| < 2 */
+    const int32_t half = (int32_t)((size << 13) / (size + 8192));                   /* |z| / (2 + |z|) in steps of 2^-13 */
+    const int32_t position = (8192 + (z < 0.0f ? -half : half)) * (PFN_N_KNOTS - 1);
+    *knot = position >> 14;                                                         /* 0 ... knots - 2 */
     return position & 16383;
 }
-#endif
 
 /* How much n context rows tell: n / (n + 64). */
 static int32_t evidence(int32_t n_rows) {

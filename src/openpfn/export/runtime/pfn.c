@@ -6,11 +6,11 @@ typedef struct pfn_fitting {
     void *user;
     pfn_workspace *work;
     uint8_t *cache;                                                 /* cells of the first rows, as the latest layer left them */
-    int32_t n_cached;
+    int32_t n_cached, layer;
 } pfn_fitting;
 
 /* What a pass over the context rows does with each: row `number`, in the workspace, has `label`. */
-typedef void (*pfn_step)(const pfn_fitting *fit, int32_t number, int32_t label, int32_t which);
+typedef void (*pfn_step)(const pfn_fitting *fit, int32_t number, int32_t label);
 
 /* Whether values are missing or of a size whose sums stay finite. */
 static int row_is_fine(const float *row, int32_t n_features) {
@@ -23,7 +23,7 @@ static int row_is_fine(const float *row, int32_t n_features) {
 }
 
 /* One pass: `step` on every context row, all of them checked. The first pass counts the rows, the others must find as many. */
-static pfn_status for_each_row(const pfn_fitting *fit, pfn_step step, int32_t which) {
+static pfn_status for_each_row(const pfn_fitting *fit, pfn_step step) {
     pfn_context *ctx = fit->ctx;
     int32_t number = 0, label = 0, got;
     while ((got = fit->next_row(fit->user, number, fit->work->row, &label)) == 1) {
@@ -36,7 +36,7 @@ static pfn_status for_each_row(const pfn_fitting *fit, pfn_step step, int32_t wh
         if (number == INT32_MAX - 1) {
             return PFN_ERROR_SOURCE;
         }
-        step(fit, number, label, which);
+        step(fit, number, label);
         number++;
     }
     if (ctx->n_rows == 0) {
@@ -45,168 +45,120 @@ static pfn_status for_each_row(const pfn_fitting *fit, pfn_step step, int32_t wh
     return got == 0 && ctx->n_rows == number ? PFN_OK : PFN_ERROR_SOURCE;
 }
 
-/* sum + rest += x; what `sum` rounds off goes into `rest` (Neumaier 1974). */
-static void add_exactly(float x, float *sum, float *rest) {
-    const float total = *sum + x;
-    *rest += magnitude(*sum) >= magnitude(x) ? (*sum - total) + x : (x - total) + *sum;
-    *sum = total;
-}
-
-/* First pass: range, mean and number of each feature's values, rows of each class. */
-static void count_row(const pfn_fitting *fit, int32_t number, int32_t label, int32_t which) {
-    pfn_context *ctx = fit->ctx;
-    (void)number, (void)which;
-    fit->work->use.counts.class_rows[label]++;
-    for (int32_t j = 0; j < ctx->n_features; j++) {
-        const float x = fit->work->row[j];
-        if (x != x) {
-            continue;
-        }
-        if (fit->work->use.counts.n_values[j]++ == 0) {
-            ctx->origin[j] = fit->work->use.counts.low[j] = fit->work->use.counts.high[j] = x;
-        }
-        if (x < fit->work->use.counts.low[j]) {
-            fit->work->use.counts.low[j] = x;
-        }
-        if (x > fit->work->use.counts.high[j]) {
-            fit->work->use.counts.high[j] = x;
-        }
-        add_exactly(x - ctx->origin[j], &fit->work->use.counts.sum[j], &fit->work->use.counts.rest[j]);
+/* total += x unless x is missing (Neumaier 1974). */
+static void add_exactly(float x, pfn_total *total) {
+    if (x == x) {
+        const float old = total->sum, sum = old + x;
+        total->rest += magnitude(old) >= magnitude(x) ? (old - sum) + x : (x - sum) + old;
+        total->sum = sum;
+        total->n++;
     }
 }
 
-/* Second pass: sums of squared deviations, as shares of the range. */
-static void add_deviations(const pfn_fitting *fit, int32_t number, int32_t label, int32_t which) {
-    const pfn_context *ctx = fit->ctx;
-    (void)number, (void)label, (void)which;
-    for (int32_t c = 0; c < ctx->n_columns; c++) {
-        const float x = ctx->feature[c] == NO_FEATURE ? 0.0f : fit->work->row[ctx->feature[c]];
-        const float deviation = ((x - ctx->origin[c]) - ctx->mean[c]) * ctx->inverse_std[c];
-        if (x == x) {
-            add_exactly(times(deviation, deviation), &fit->work->use.counts.sum[c], &fit->work->use.counts.rest[c]);
+/* First pass: mean, reach and number of each feature's values; sums within each class, and its rows. */
+static void count_row(const pfn_fitting *fit, int32_t number, int32_t label) {
+    pfn_context *ctx = fit->ctx;
+    (void)number;
+    fit->work->use.counts.class_rows[label]++;
+    for (int32_t j = 0; j < ctx->n_features; j++) {
+        const float x = fit->work->row[j];
+        pfn_total *column = &fit->work->use.counts.columns[j];
+        if (column->n == 0) {
+            ctx->origin[j] = x;
         }
+        const float difference = x - ctx->origin[j];
+        if (magnitude(difference) > ctx->inverse_std[j]) {
+            ctx->inverse_std[j] = magnitude(difference);            /* the largest so far */
+        }
+        add_exactly(difference, column);
+        add_exactly(x, &fit->work->use.counts.of_class[label][j]);
+    }
+}
+
+/* Second pass: sums of squared deviations, as shares of the largest difference. */
+static void add_deviations(const pfn_fitting *fit, int32_t number, int32_t label) {
+    (void)number, (void)label;
+    for (int32_t c = 0; c < fit->ctx->n_columns; c++) {
+        const float deviation = standardised(fit->ctx, fit->work->row, c);
+        add_exactly(times(deviation, deviation), &fit->work->use.counts.columns[c]);
     }
 }
 
 /* Which features vary (a missing value is a value), and their mean and deviation. */
 static pfn_status fit_columns(const pfn_fitting *fit) {
     pfn_context *ctx = fit->ctx;
-    memset(&fit->work->use.counts, 0, sizeof fit->work->use.counts);
-    pfn_status status = for_each_row(fit, count_row, 0);
-    if (status != PFN_OK) {
-        return status;
-    }
+    pfn_total *columns = fit->work->use.counts.columns;
     for (int32_t j = 0; j < ctx->n_features; j++) {                 /* column c <= feature j: features move forward */
-        const float range = fit->work->use.counts.high[j] - fit->work->use.counts.low[j];
-        const int32_t n = fit->work->use.counts.n_values[j], c = ctx->n_columns;
-        if (range > 0.0f || (n > 0 && n < ctx->n_rows)) {
+        const float largest = ctx->inverse_std[j];
+        const int32_t n = columns[j].n, c = ctx->n_columns;
+        if (largest > 0.0f || (n > 0 && n < ctx->n_rows)) {
             ctx->feature[c] = (uint8_t)j;
             ctx->origin[c] = ctx->origin[j];
-            ctx->mean[c] = (fit->work->use.counts.sum[j] + fit->work->use.counts.rest[j]) / (float)n;
-            ctx->inverse_std[c] = range > 1.0f / LARGEST_VALUE ? 1.0f / range : 0.0f;
-            fit->work->use.counts.n_values[c] = n;
+            ctx->mean[c] = (columns[j].sum + columns[j].rest) / (float)n;
+            ctx->inverse_std[c] = largest > 1.0f / LARGEST_VALUE ? 1.0f / largest : 0.0f;
             ctx->n_columns++;
         }
     }
     if (ctx->n_columns == 0) {                                      /* nothing varies: one column of zeros */
         ctx->feature[0] = NO_FEATURE;
-        ctx->origin[0] = ctx->mean[0] = ctx->inverse_std[0] = 0.0f;
         ctx->n_columns = 1;
     }
-    memset(fit->work->use.counts.sum, 0, sizeof fit->work->use.counts.sum);
-    memset(fit->work->use.counts.rest, 0, sizeof fit->work->use.counts.rest);
-    status = for_each_row(fit, add_deviations, 0);
+    memset(columns, 0, sizeof fit->work->use.counts.columns);
+    const pfn_status status = for_each_row(fit, add_deviations);
     for (int32_t c = 0; c < ctx->n_columns; c++) {
-        const float squares = fit->work->use.counts.sum[c] + fit->work->use.counts.rest[c];
-        if (squares > 0.0f) {
-            ctx->inverse_std[c] *= inverse_root(squares / (float)(fit->work->use.counts.n_values[c] - 1));
-        } else {
-            ctx->inverse_std[c] = 0.0f;
-        }
+        const float squares = columns[c].sum + columns[c].rest;
+        ctx->inverse_std[c] = squares > 0.0f ? ctx->inverse_std[c] * inverse_root(squares / (float)(columns[c].n - 1)) : 0.0f;
     }
     return status;
 }
 
-/* Sums of one feature over the rows of each class. */
-static void add_to_class(const pfn_fitting *fit, int32_t number, int32_t label, int32_t feature) {
-    const float x = fit->work->row[feature];
-    (void)number;
-    if (x == x) {
-        fit->work->use.counts.class_values[label]++;
-        add_exactly(x, &fit->work->use.counts.class_sum[label], &fit->work->use.counts.class_rest[label]);
+/* Whether class a comes before class b by the mean of a feature; a class without values comes last. */
+static int has_smaller_mean(const pfn_total *a, const pfn_total *b) {
+    if (a->n == 0 || b->n == 0) {
+        return a->n > b->n;
     }
-}
-
-/* Whether class a has the smaller mean of the feature that was summed; a class without values comes last. */
-static int has_smaller_mean(const pfn_workspace *work, int32_t a, int32_t b) {
-    const int32_t n_a = work->use.counts.class_values[a], n_b = work->use.counts.class_values[b];
-    if (n_a == 0 || n_b == 0) {
-        return n_a > n_b;
+    if (a->n == b->n) {
+        return (a->sum - b->sum) + (a->rest - b->rest) < 0.0f;
     }
-    const float total_a = work->use.counts.class_sum[a] + work->use.counts.class_rest[a];
-    const float total_b = work->use.counts.class_sum[b] + work->use.counts.class_rest[b];
-    if (n_a != n_b || total_a != total_b) {
-        return total_a / (float)n_a < total_b / (float)n_b;
-    }
-    return work->use.counts.class_rest[a] - (total_a - work->use.counts.class_sum[a])
-           < work->use.counts.class_rest[b] - (total_b - work->use.counts.class_sum[b]);
+    return (a->sum + a->rest) / (float)a->n < (b->sum + b->rest) / (float)b->n;
 }
 
 /* The canonical order of the classes, so that their names do not matter: frequent ones first; among equally frequent ones those
  * with the smaller mean of the first feature whose means differ. Classes that agree in all means keep the order of their labels. */
-static pfn_status order_classes(const pfn_fitting *fit) {
+static void order_classes(const pfn_fitting *fit) {
     pfn_context *ctx = fit->ctx;
     const int32_t *rows = fit->work->use.counts.class_rows;
-    const int32_t n = ctx->n_classes;
-    int32_t ties = 0;
-    for (int32_t c = 0; c < n; c++) {
-        ctx->n_present += rows[c] > 0;
-        ctx->place[c] = 0;
-        for (int32_t d = 0; d < n; d++) {
-            ctx->place[c] = (uint8_t)(ctx->place[c] + (rows[d] > rows[c]));
-            ties += d < c && rows[c] > 0 && rows[d] == rows[c];
-        }
-    }
-    for (int32_t j = 0; j <= ctx->n_features && ties > 0; j++) {
+    for (int32_t j = -1; j <= ctx->n_features; j++) {
         uint8_t moves[PFN_MAX_CLASSES] = {0};
-        if (j < ctx->n_features) {
-            memset(fit->work->use.counts.class_values, 0, sizeof fit->work->use.counts.class_values);
-            memset(fit->work->use.counts.class_sum, 0, sizeof fit->work->use.counts.class_sum);
-            memset(fit->work->use.counts.class_rest, 0, sizeof fit->work->use.counts.class_rest);
-            const pfn_status status = for_each_row(fit, add_to_class, j);
-            if (status != PFN_OK) {
-                return status;
-            }
-        }
-        for (int32_t c = 0; c < n; c++) {
-            for (int32_t d = 0; d < n; d++) {
-                if (d != c && ctx->place[d] == ctx->place[c]) {
-                    moves[c] = (uint8_t)(moves[c] + (j < ctx->n_features ? has_smaller_mean(fit->work, d, c) : d < c));
+        for (int32_t c = 0; c < ctx->n_classes; c++) {
+            for (int32_t d = 0; d < ctx->n_classes; d++) {
+                if (ctx->place[d] == ctx->place[c]) {
+                    const int before = j < 0 ? rows[d] > rows[c] : j == ctx->n_features ? d < c
+                        : has_smaller_mean(&fit->work->use.counts.of_class[d][j], &fit->work->use.counts.of_class[c][j]);
+                    moves[c] = (uint8_t)(moves[c] + before);
                 }
             }
         }
-        ties = 0;
-        for (int32_t c = 0; c < n; c++) {
+        for (int32_t c = 0; c < ctx->n_classes; c++) {
             ctx->place[c] = (uint8_t)(ctx->place[c] + moves[c]);
-            for (int32_t d = 0; d < c; d++) {
-                ties += ctx->place[d] == ctx->place[c] && rows[c] > 0;
-            }
         }
     }
-    return PFN_OK;
+    for (int32_t c = 0; c < ctx->n_classes; c++) {
+        ctx->n_present += rows[c] > 0;
+    }
 }
 
-/* A context row enters the states of layer `which`. */
-static void show(const pfn_fitting *fit, int32_t number, int32_t label, int32_t which) {
+/* Further passes: a context row enters the states of a layer. */
+static void show(const pfn_fitting *fit, int32_t number, int32_t label) {
     const size_t n_bytes = sizeof(pfn_cell) * (size_t)(fit->ctx->n_columns + 1);
     uint8_t *kept = number < fit->n_cached ? fit->cache + (size_t)number * n_bytes : NULL;
     const int32_t place = fit->ctx->place[label];
-    if (kept != NULL && which > 0) {
+    if (kept != NULL && fit->layer > 0) {
         memcpy(fit->work->use.network.cells, kept, n_bytes);
     } else {
         embed_row(fit->ctx, fit->work->row, place, fit->work->use.network.cells);
     }
-    show_row(fit->ctx, which, place, kept != NULL ? which - 1 : -1, fit->work);
+    show_row(fit->ctx, fit->layer, place, kept != NULL ? fit->layer - 1 : -1, fit->work);
     if (kept != NULL) {
         memcpy(kept, fit->work->use.network.cells, n_bytes);
     }
@@ -230,19 +182,21 @@ pfn_status pfn_fit_stream(pfn_context *ctx, pfn_row_source next_row, void *user,
     }
     ctx->n_features = n_features;
     ctx->n_classes = n_classes;
-    pfn_fitting fit = {ctx, next_row, user, scratch, cache, 0};
-    pfn_status status = fit_columns(&fit);
+    pfn_fitting fit = {ctx, next_row, user, scratch, cache, 0, 0};
+    memset(&fit.work->use.counts, 0, sizeof fit.work->use.counts);
+    pfn_status status = for_each_row(&fit, count_row);
     if (status == PFN_OK && ctx->n_rows == 0) {
         status = PFN_ERROR_ROWS;
     }
     if (status == PFN_OK) {
-        status = order_classes(&fit);
+        order_classes(&fit);
+        status = fit_columns(&fit);
     }
     fit.n_cached = cache_bytes / ((int32_t)sizeof(pfn_cell) * (ctx->n_columns + 1));
-    for (int32_t l = 0; l < PFN_N_LAYERS && status == PFN_OK && ctx->n_present > 1; l++) {
-        status = for_each_row(&fit, show, l);
+    for (; fit.layer < PFN_N_LAYERS && status == PFN_OK && ctx->n_present > 1; fit.layer++) {
+        status = for_each_row(&fit, show);
         if (status == PFN_OK) {
-            finish_states(ctx, l);
+            finish_states(ctx, fit.layer);
         }
     }
     ctx->fitted = status == PFN_OK ? PFN_MODEL_ID : 0;

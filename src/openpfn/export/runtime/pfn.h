@@ -60,17 +60,21 @@ typedef struct {
     pfn_state states[PFN_N_STATES];              /* (layers - 1, D + 1), then the target's of the last layer */
 } pfn_context;
 
+/* A sum of n floats; `rest` is what `sum` has rounded off. */
+typedef struct {
+    float sum, rest;
+    int32_t n;
+} pfn_total;
+
 /* Memory that fit and predict work in. */
 typedef struct {
     float row[PFN_MAX_FEATURES];
     union {
         PFN_WORKSPACE
         struct {                                 /* while the rows are counted */
-            float low[PFN_MAX_FEATURES], high[PFN_MAX_FEATURES];
-            float sum[PFN_MAX_FEATURES], rest[PFN_MAX_FEATURES];
-            int32_t n_values[PFN_MAX_FEATURES];
-            int32_t class_rows[PFN_MAX_CLASSES], class_values[PFN_MAX_CLASSES];
-            float class_sum[PFN_MAX_CLASSES], class_rest[PFN_MAX_CLASSES];
+            pfn_total columns[PFN_MAX_FEATURES];
+            pfn_total of_class[PFN_MAX_CLASSES][PFN_MAX_FEATURES];
+            int32_t class_rows[PFN_MAX_CLASSES];
         } counts;
     } use;
 } pfn_workspace;
