@@ -10,7 +10,6 @@ import torch
 
 from openpfn import configs
 from openpfn.configs import ClassificationConfig, RegressionConfig, UnsupervisedConfig
-from openpfn.configs.sequence import one_of
 from openpfn.heads import estimate_riemann_borders
 
 SIZES = {"d_model": 128, "n_layers": 4, "n_heads": 4, "d_head": 32}
@@ -74,8 +73,3 @@ def test_borders_become_numbers_that_can_be_hashed_and_written():
 def test_an_error_names_the_field(kind, options, field):
     with pytest.raises(ValueError, match=field):
         kind(**options)
-
-
-def test_an_unknown_choice_lists_the_choices():
-    with pytest.raises(ValueError, match="mask_type is 'full', must be 'gpt2' or 'set'"):
-        one_of("mask_type", "full", ("gpt2", "set"))    # the constructors' types are checked before, in tests alone

@@ -56,7 +56,7 @@ def test_a_wrong_value_is_told_with_its_name(wrong, message):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("checkpoint_schedule", "weekly", "checkpoint_schedule is 'weekly'. Choose one of None, 'linear', 'logarithmic'"),
+        ("checkpoint_schedule", "weekly", "checkpoint_schedule is 'weekly', must be 'linear', 'logarithmic' or None"),
         ("wandb_tags", "one", "wandb_tags is 'one', one text"),
     ],
 )

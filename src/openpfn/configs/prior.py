@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from openpfn.configs.checks import check_fields
+
 
 @dataclass(frozen=True)
 class PriorConfig:
@@ -56,6 +58,7 @@ class PriorConfig:
     """Share of the tasks that comes from each of the `parts`."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 1 <= self.min_features <= self.max_features:
             raise ValueError(f"min_features {self.min_features} and max_features {self.max_features} must satisfy 1 ≤ min ≤ max.")
         if not 2 <= self.min_classes <= self.max_classes:
@@ -72,9 +75,6 @@ class PriorConfig:
         self._check_laws()
 
     def _check_laws(self) -> None:
-        for field in ("features_law", "rows_law"):
-            if getattr(self, field) not in ("log_uniform", "uniform"):
-                raise ValueError(f"{field} is {getattr(self, field)!r}. Choose 'log_uniform' or 'uniform'.")
         if self.feature_band < 1:
             raise ValueError(f"feature_band is {self.feature_band}; it must be at least 1, which gives batches of one width.")
         for field in (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from openpfn.configs.checks import check_fields
+
 
 @dataclass(frozen=True)
 class RealTableConfig:
@@ -32,11 +34,10 @@ class RealTableConfig:
     """Number each task's classes at random; otherwise in the table's order, which a network then learns by heart."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.test_share < 1:
             raise ValueError(f"test_share is {self.test_share}; it must lie between 0 and 1, both excluded.")
         if not 2 <= self.train_rows < self.total_rows:
             raise ValueError(f"train_rows {self.train_rows} and total_rows {self.total_rows} must satisfy 2 ≤ train_rows < total_rows.")
         if self.num_features is not None and self.num_features < 1:
             raise ValueError(f"num_features is {self.num_features}, must be at least 1, or None for all columns.")
-        if self.part not in ("train", "test"):
-            raise ValueError(f"part is {self.part!r}. Choose 'train' or 'test'.")

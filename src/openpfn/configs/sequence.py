@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
-MASKS = ("autoregressive-pfn", "gpt2", "set")
+from openpfn.configs.checks import check_fields
+
 BUCKETS = 100
 COMPONENTS = 32
 
@@ -39,6 +41,7 @@ class SequenceConfig:
     """Add a learned embedding of each token's position; never in a set."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("d_model", "n_layers", "n_heads", "n_ctx", "input_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
@@ -47,8 +50,6 @@ class SequenceConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1, or None.")
         if self.d_head is None and self.d_model % self.n_heads:
             raise ValueError(f"d_model is {self.d_model}, not a multiple of n_heads = {self.n_heads}. Change one of them, or set d_head.")
-        one_of("act_fn", self.act_fn, ("gelu", "relu", "silu"))
-        one_of("normalization_type", self.normalization_type, ("LN", "RMS"))
         self._settle(d_head=self.d_head or self.d_model // self.n_heads, d_mlp=self.d_mlp or 4 * self.d_model)
 
     @property
@@ -89,8 +90,6 @@ class _Values(SequenceConfig):
 
     def _check_values(self) -> None:
         """Check and settle what says how numbers are predicted."""
-        one_of("prediction_type", self.prediction_type, ("distribution", "point"))
-        one_of("bucket_support", self.bucket_support, ("unbounded", "bounded"))
         if self.d_vocab is not None and self.d_vocab < 1:
             raise ValueError(f"d_vocab is {self.d_vocab}, must be at least 1.")
         if self.prediction_type == "point":
@@ -100,7 +99,6 @@ class _Values(SequenceConfig):
             return self._settle(d_vocab=1)
         if self.bucket_type is None:
             raise ValueError("bucket_type is None, but prediction_type='distribution' needs 'uniform', 'riemann' or 'mixture'.")
-        one_of("bucket_type", self.bucket_type, ("uniform", "riemann", "mixture"))
         if self.bucket_type == "riemann":
             return self._check_borders()
         if self.riemann_borders is not None:
@@ -120,7 +118,10 @@ class _Values(SequenceConfig):
         given: Any = self.riemann_borders
         if getattr(given, "ndim", 1) != 1:
             raise ValueError(f"riemann_borders has {given.ndim} axes, must have one.")
-        borders = tuple(float(border) for border in (given.tolist() if hasattr(given, "tolist") else given))
+        numbers = given.tolist() if hasattr(given, "tolist") else given
+        if not isinstance(numbers, list | tuple) or not all(isinstance(number, Real) for number in numbers):
+            raise TypeError(f"riemann_borders is {numbers!r:.60}, must be a tensor or a sequence of numbers.")
+        borders = tuple(map(float, numbers))
         n_buckets = self.d_vocab or len(borders) - 1
         if len(borders) != n_buckets + 1:
             raise ValueError(f"riemann_borders holds {len(borders)} numbers, must hold d_vocab + 1 = {n_buckets + 1}.")
@@ -150,7 +151,6 @@ class RegressionConfig(_Values):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("mask_type", self.mask_type, MASKS)
         self._check_values()
 
 
@@ -171,9 +171,6 @@ class ClassificationConfig(SequenceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("mask_type", self.mask_type, MASKS)
-        one_of("y_type", self.y_type, ("continuous", "categorical"))
-        one_of("prediction_type", self.prediction_type, ("distribution",))
         if self.num_classes < 2:
             raise ValueError(f"num_classes is {self.num_classes}, must be at least 2.")
 
@@ -195,20 +192,13 @@ class UnsupervisedConfig(_Values):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("input_type", self.input_type, ("discrete", "continuous"))
-        one_of("mask_type", self.mask_type, ("gpt2",))
         if self.input_type == "continuous":
             return self._check_values()
-        one_of("prediction_type", self.prediction_type, ("distribution",))
+        if self.prediction_type != "distribution":
+            raise ValueError("prediction_type is 'point', but input_type='discrete' predicts the probabilities of tokens. Leave it out.")
         for name in ("bucket_type", "y_min", "y_max", "riemann_borders"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} is set, but input_type='discrete' predicts tokens. Leave {name} out.")
         self._settle(d_vocab=2 if self.d_vocab is None else self.d_vocab)
         if self.d_vocab < 2:    # pyright: ignore[reportOptionalOperand]
             raise ValueError(f"d_vocab is {self.d_vocab}, must be at least 2 tokens.")
-
-
-def one_of(field: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raise ValueError, naming the field, unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{field} is {value!r}, must be {' or '.join(map(repr, choices))}.")

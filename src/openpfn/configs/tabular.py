@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from openpfn.configs.checks import check_fields
+
 
 @dataclass(frozen=True)
 class TabularConfig:
@@ -55,6 +57,7 @@ class TabularConfig:
     """Column grouping: a cell also embeds the columns this many places further on, cyclically (0 is itself)."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("d_model", "n_heads", "n_layers", "d_mlp"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
