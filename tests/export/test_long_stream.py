@@ -8,7 +8,7 @@ from export.c_library import random_network
 
 from openpfn.cli.export import reference_logits
 from openpfn.export.c_code import CodeOptions, write_library
-from openpfn.export.verify import TARGETS, Vectors, measure, relative_error
+from openpfn.export.verify import TARGETS, TOLERANCE, Vectors, measure, relative_error
 
 
 def vectors(n_rows: int) -> Vectors:
@@ -22,12 +22,13 @@ def vectors(n_rows: int) -> Vectors:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["f32", "int"])
 @pytest.mark.parametrize("target", [name for name in ("rv32imc",) if TARGETS[name].missing() is None])
-def test_ten_thousand_rows_need_the_memory_of_fifty(tmp_path, target):
+def test_ten_thousand_rows_need_the_memory_of_fifty(tmp_path, target, backend):
     model = random_network()
-    write_library(model, tmp_path, CodeOptions("f32", max_features=5, max_classes=3))
+    write_library(model, tmp_path, CodeOptions(backend, max_features=5, max_classes=3))
     few, many = (measure(tmp_path, target, vectors(n), time_limit=1200) for n in (50, 10_000))
     assert (many.ram_bytes, many.costs["fit_stack"]) == (few.ram_bytes, few.costs["fit_stack"])
     assert many.costs["predict_instructions"] < 1.1 * few.costs["predict_instructions"]
     assert many.costs["fit_instructions"] < 1.1 * 200 * few.costs["fit_instructions"]
-    assert relative_error(many.logits, reference_logits(model, vectors(10_000))) < 1e-5
+    assert relative_error(many.logits, reference_logits(model, vectors(10_000))) < TOLERANCE[backend]

@@ -83,7 +83,7 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
     parts = [INTRODUCTION.format(**config, peers=", ".join(PEERS), date=results["started"][:10], python=machine["python"],
                                  openpfn=machine["versions"]["openpfn"])]    # fmt: skip
     for suite in config["suite"]:
-        title = "scikit-learn's tables" if suite == "bundled" else f"the suite {Path(suite).name}" if Path(suite).is_dir() else suite
+        title = "scikit-learn's tables" if suite == "bundled" else "a folder of tables" if Path(suite).is_dir() else suite
         parts += [f"## On {title}\n", f"Means of {n_tables(suite, results)} tables{halves(config)}.\n"]
         parts.append(markdown(quality_lines(suite, results)))
     if config["cores"]:
