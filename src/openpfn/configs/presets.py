@@ -8,7 +8,8 @@ _RICH = {"use_ranks": True, "n_knots": 32, "categorical_flags": True}
 
 PRESETS: dict[str, TabularConfig] = {
     "micro": TabularConfig(
-        d_model=8, n_heads=2, n_layers=1, d_mlp=8, max_classes=4, attention_type="linear", separate_query_weights=False, n_knots=8
+        d_model=8, n_heads=2, n_layers=1, d_mlp=8, max_classes=4, attention_type="linear", separate_query_weights=False, n_knots=8,
+        target_aware=False,
     ),
     "tiny": TabularConfig(d_model=16, n_heads=4, n_layers=4, d_mlp=28, attention_type="linear", n_knots=14),
     "nano": TabularConfig(d_model=64, n_heads=4, n_layers=4, d_mlp=128, n_thinking_rows=8, **_RICH),
