@@ -23,6 +23,7 @@ def pattern_axes(axes: Axes, pattern: Float[np.ndarray, "T S"], labels: Sequence
         axes.set_yticks(np.arange(pattern.shape[0]), labels, fontsize=6)
         axes.tick_params(length=0)
     axes.tick_params(colors=INK)
+    axes.grid(visible=False)
     axes.set_title(title, fontsize=9, color=INK)
     return image
 
