@@ -181,8 +181,8 @@ def budget_report(options: BudgetCommand, needed: Mapping[Any, Budget]) -> list[
     lines = [f"{options.checkpoint}, {options.rows} context rows × {options.features} features, {options.classes} classes{kept}"]
     for backend, budget in needed.items():
         flash = " or ".join(f"{budget.flash_bytes(fpu):,} {'with' if fpu else 'without'} an FPU" for fpu in (True, False))
-        predict = " or ".join(f"{in_millions(budget.instructions(budget.predict_operations, fpu))}" for fpu in (True, False))
-        fit = " or ".join(f"{in_millions(budget.instructions(budget.fit_operations, fpu))}" for fpu in (True, False))
+        predict = " or ".join(in_millions(budget.instructions(budget.predict_operations, fpu)) for fpu in (True, False))
+        fit = " or ".join(in_millions(budget.instructions(budget.fit_operations, fpu)) for fpu in (True, False))
         lines += [
             f"  {backend:<5} flash    at most {flash} bytes, of which weights {budget.weight_bytes:,}",
             f"        RAM      {budget.ram_bytes:,} bytes: context {0 if options.frozen else budget.context_bytes:,}, "
@@ -209,7 +209,8 @@ def verify(argv: list[str]) -> int:
     options = tyro.cli(VerifyCommand, args=argv, prog="openpfn export verify")
     from openpfn.export import verify as verification
 
-    verification.find_target(options.target)
+    if options.port is None:
+        verification.find_target(options.target)
     record, model = exported(options.folder)
     vectors = frozen_vectors(options, record) if options.frozen else table_vectors(options, record)
     if options.port is None:
@@ -261,14 +262,11 @@ def table_vectors(options: VerifyCommand, record: dict[str, Any]) -> Vectors:
     """Context rows and queries from a table, within the maxima of the export."""
     import numpy as np
 
+    from openpfn.export.freeze import labelled_table
     from openpfn.export.verify import Vectors
     from openpfn.tables.encode import TableEncoder
-    from openpfn.tables.load import BUNDLED, load, read_table
 
-    data, label = options.data or "iris", options.label
-    if label is None and data not in BUNDLED:
-        label = str(read_table(data).columns[-1])
-    table = load(data, label)
+    table = labelled_table(options.data or "iris", options.label)
     x = TableEncoder().fit(table.X).transform(table.X)[:, : record["max_features"]].astype(np.float32)
     y = np.unique(table.y.to_numpy(), return_inverse=True)[1].astype(np.int32)
     x, y = x[y < record["max_classes"]], y[y < record["max_classes"]]

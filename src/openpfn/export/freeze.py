@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from openpfn.export.c_code import RECORD, braced
 from openpfn.export.host import HostLibrary
-from openpfn.tables.load import BUNDLED, load, read_table
+from openpfn.tables.load import SUFFIXES, Table, load, read_table
 from openpfn.tables.schema import read_column, to_numbers
 
 FITTED = "pfn_fitted.h"
@@ -37,14 +37,19 @@ class ContextTable:
     """Names of the classes, sorted."""
 
 
+def labelled_table(source: str, target: str | None = None) -> Table:
+    """The table that `source` names, as in `tables.load`; the target of a file is by default its last column."""
+    if target is None and Path(source).suffix.lower() in SUFFIXES:
+        target = str(read_table(source).columns[-1])
+    return load(source, target)
+
+
 def context_table(source: str, target: str | None = None, max_features: int = 254, max_classes: int = 254) -> ContextTable:
-    """The rows of a bundled table or a CSV, TSV or parquet file; `target` is by default the last column of a file.
+    """The rows of the table that `source` names, all of whose columns must be numbers.
 
     Raises FileNotFoundError or ValueError where the file, the target, or what the columns hold is not as the library needs it.
     """
-    if target is None and source not in BUNDLED:
-        target = str(read_table(source).columns[-1])
-    table = load(source, target)
+    table = labelled_table(source, target)
     words = [found for name in table.X.columns if (found := read_column(table.X[name])).kind not in ("numeric", "empty")]
     if words:
         raise ValueError(f"the C library reads numbers, but {source} has {words[0]}. Drop the column, or write it as numbers.")

@@ -39,6 +39,7 @@ class SerialLine:
         try:
             tty.setraw(self.file)
             settings = termios.tcgetattr(self.file)
+            settings[2] |= termios.CLOCAL | termios.CREAD    # adapters have no carrier to wait for
             settings[4] = settings[5] = speed
             termios.tcsetattr(self.file, termios.TCSANOW, settings)
             termios.tcflush(self.file, termios.TCIOFLUSH)
