@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from openpfn.models.inputs import check_classes, check_columns, check_finite, check_temperature, check_tensors
 from openpfn.models.transformer import KeysAndValues
 
 XDistribution = torch.distributions.Distribution | Callable[[int, int, torch.Generator | None], Tensor]
@@ -39,10 +40,15 @@ def roll_out(
     generator: torch.Generator | None,
 ) -> Generated:
     """What `generate` of the sequence networks gives; see there."""
+    if x_distribution is None and hasattr(model, "embedded"):
+        raise TypeError("x_distribution is None: give the distribution of the rows' x, such as torch.distributions.Normal(0.0, 1.0).")
     if num_generate < 1 or num_rollouts < 1:
         raise ValueError(f"num_generate is {num_generate} and num_rollouts {num_rollouts}, both must be at least 1.")
     if x_distribution is not None and (prompt_x is None) != (prompt_y is None):
         raise ValueError("prompt_x and prompt_y belong together: give both, or neither for an empty prompt.")
+    if sample:
+        check_temperature(temperature)
+    _check_prompt(model, prompt_x, prompt_y)
     device = model.unembed.weight.device
     given = torch.zeros(0) if prompt_y is None else prompt_y
     many = given.dim() == 2
@@ -67,10 +73,23 @@ def roll_out(
     return Generated(None if x is None else x.view(*shape, *x.shape[1:]), y.view(*shape, -1), logits.view(*shape, *logits.shape[1:]))
 
 
+def _check_prompt(model: Any, x: Any, y: Any) -> None:
+    """Raise TypeError or ValueError unless the network can read the prompt."""
+    given = {name: value for name, value in (("prompt_x", x), ("prompt_y", y)) if value is not None}
+    check_tensors(**given)
+    check_finite(**given)
+    if x is not None:
+        check_columns("prompt_x", x, model.config.input_dim)
+    if y is not None and model.n_classes_read is not None:
+        check_classes(y, model.n_classes_read)
+
+
 def draw_x(
     distribution: XDistribution, n_sequences: int, n_rows: int, n_columns: int, generator: torch.Generator | None
 ) -> Float[Tensor, "S T D"]:
     """Rows of x; all randomness comes from `generator`, or from torch's own if that is None."""
+    if not isinstance(distribution, torch.distributions.Distribution) and not callable(distribution):
+        raise TypeError(f"x_distribution is a {type(distribution).__name__}; expected a torch.distributions.Distribution or a function.")
     if not isinstance(distribution, torch.distributions.Distribution):
         x = distribution(n_sequences, n_rows, generator)
     else:

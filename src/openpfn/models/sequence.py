@@ -18,6 +18,7 @@ from openpfn.heads.categorical import Categorical
 from openpfn.heads.gaussian import Gaussian, GaussianMixture, mixture_of, spread_out
 from openpfn.models.generation import Generated, XDistribution, roll_out
 from openpfn.models.hooks import HookedModule, HookPoint, transformer_lens_cache
+from openpfn.models.inputs import check_classes, check_columns, check_finite, check_temperature, check_tensors
 from openpfn.models.masks import causal, context_and_queries, interleaved, positions
 from openpfn.models.transformer import Block, Norm, Unembed
 
@@ -29,10 +30,14 @@ class _Sequence(HookedModule):
 
     config: Any
     borders: Tensor | None
+    n_classes_read: int | None
+    """Classes or tokens that each y is read as one of; None where it is read as a number."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        reads_classes = getattr(config, "y_type", None) == "categorical" or getattr(config, "input_type", None) == "discrete"
+        self.n_classes_read = config.n_outputs if reads_classes else None
         self.hook_embed, self.hook_pos_embed = HookPoint(), HookPoint()
         self.has_positions = config.use_pos_emb and config.mask_type != "set"
         self.W_pos = nn.Parameter(torch.randn(config.n_ctx, config.d_model) * 0.02) if self.has_positions else None
@@ -50,8 +55,8 @@ class _Sequence(HookedModule):
 
         A point prediction stands for a normal distribution of variance `temperature` around it.
         """
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}, must be above 0. For the most probable value, use sample=False or mode.")
+        check_temperature(temperature)
+        check_tensors(logits=logits)
         logits = logits.float()
         if is_point(self.config):
             mean = logits.squeeze(-1)
@@ -64,7 +69,10 @@ class _Sequence(HookedModule):
         return self.bucketizer.predictive(logits / temperature)
 
     def losses(self, logits: Float[Tensor, "... V"], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """−log probability of each `y` in nats, or its squared error for point predictions."""
+        """−log probability of each `y` in nats, or its squared error for point predictions.
+
+        Raises ValueError for a class that there is not, or a number beyond bounded buckets.
+        """
         if is_point(self.config):
             return (logits.float().squeeze(-1) - y).square()
         if self.borders is not None and self.config.bucket_support == "bounded":
@@ -74,6 +82,8 @@ class _Sequence(HookedModule):
                     f"y reaches from {low:.4g} to {high:.4g}, but the buckets end at {float(self.borders[0]):.4g} and "
                     f"{float(self.borders[-1]):.4g}: no probability lies beyond. Widen them, or use bucket_support='unbounded'."
                 )
+        if predicts_classes(self.config):
+            check_classes(y, self.config.n_outputs)
         return -self.predictive_of(logits).log_prob(y)
 
     @property
@@ -167,7 +177,7 @@ class SequencePFN(_Sequence):
 
     def __init__(self, config: RegressionConfig | ClassificationConfig) -> None:
         super().__init__(config)
-        self.n_y = config.num_classes if isinstance(config, ClassificationConfig) and config.y_type == "categorical" else 1
+        self.n_y = self.n_classes_read or 1
         self.embed = nn.Linear(config.input_dim + self.n_y, config.d_model)
         nn.init.normal_(self.embed.weight, std=1.0)
         nn.init.normal_(self.embed.bias)
@@ -189,10 +199,11 @@ class SequencePFN(_Sequence):
         """
         if return_cache:
             return self.run_with_cache(x, y, x_query)
-        self.check(x, y)
-        y = y.to(self.embed.weight.dtype)
+        self.check(x, y, x_query)
+        dtype = self.embed.weight.dtype
+        x, y = x.to(dtype), y.to(dtype)
         if x_query is not None:
-            return self.read(x, y, x_query)
+            return self.read(x, y, x_query.to(dtype))
         if self.config.mask_type == "set":
             return self.read_growing_set(x, y)
         if self.config.mask_type == "autoregressive-pfn" and not self.is_hooked:
@@ -205,6 +216,8 @@ class SequencePFN(_Sequence):
         In training, a set with `n_train` = 0 is cut into context and query rows at a random place, the same for the whole batch.
         """
         x, n = self.x_of(batch), batch.n_train
+        if n == batch.n_rows:
+            raise ValueError(f"n_train is {n} of {n} rows: no row is left to predict. Lower n_train, or give more rows.")
         if n == 0 and self.config.mask_type == "set" and self.training:
             n = int(torch.randint(batch.n_rows, ()))
             return self.losses(self(x[:, :n], batch.y[:, :n], x[:, n:]), batch.y[:, n:]).mean()
@@ -236,8 +249,11 @@ class SequencePFN(_Sequence):
         """What the network believes after a prompt. With y one shorter than x, about the last row; else about each row given those before.
 
         Both with or without a leading batch axis. The answer is a `Predictive`, or logits with `return_logits`; with `return_cache` a
-        pair of it and the cache.
+        pair of it and the cache. Raises ValueError for values that are missing or infinite.
         """
+        check_temperature(temperature)
+        check_tensors(x=x, y=y)
+        check_finite(x=x, y=y)
         batched = x.dim() == 3
         if not batched:
             x, y = x.unsqueeze(0), y.unsqueeze(0)
@@ -319,21 +335,26 @@ class SequencePFN(_Sequence):
         """Logits of each row given the set of those before: their embeddings change with every row, so each takes a pass."""
         if self.is_hooked:
             raise ValueError("in a set each row takes a pass of its own. Give x_query, so that hooks see one pass.")
-        return torch.cat([self.read(x[:, :i], y[:, :i], x[:, i : i + 1]) for i in range(x.shape[1])], dim=1)
+        return torch.cat([self.read(x[:, :i], y[:, :i], x[:, i : i + 1]) for i in range(max(1, x.shape[1]))], dim=1)
 
     def x_of(self, batch: TaskBatch) -> Float[Tensor, "B N D"]:
         if batch.x is None:
             raise ValueError("the batch has no x. Train an UnsupervisedConfig on sequences without x.")
         return batch.x
 
-    def check(self, x: Tensor, y: Tensor) -> None:
-        for name, given in (("x", x), ("y", y)):
-            if not isinstance(given, Tensor):
-                raise TypeError(f"{name} is a {type(given).__name__}, expected a tensor. Use torch.as_tensor.")
-        if x.shape[-1] != self.config.input_dim:
-            raise ValueError(f"x has {x.shape[-1]} columns, but input_dim is {self.config.input_dim}. Make them agree.")
-        if x.shape[:2] != y.shape:
-            raise ValueError(f"x has shape {tuple(x.shape)} and y {tuple(y.shape)}: both need the same tasks and rows.")
+    def check(self, x: Tensor, y: Tensor, x_query: Tensor | None = None) -> None:
+        """Raise TypeError or ValueError unless these can be read."""
+        check_tensors(x=x, y=y)
+        check_columns("x", x, self.config.input_dim)
+        if x.dim() != 3 or x.shape[:2] != y.shape:
+            raise ValueError(f"x has shape {tuple(x.shape)} and y {tuple(y.shape)}; expected (B, N, D) and (B, N).")
+        if x_query is not None:
+            check_tensors(x_query=x_query)
+            check_columns("x_query", x_query, self.config.input_dim)
+            if x_query.dim() != 3 or len(x_query) != len(x):
+                raise ValueError(f"x_query has shape {tuple(x_query.shape)} and x {tuple(x.shape)}: both need the same tasks.")
+        if self.n_classes_read is not None:
+            check_classes(y, self.n_classes_read)
 
 
 class UnsupervisedPFN(_Sequence):
@@ -365,6 +386,11 @@ class UnsupervisedPFN(_Sequence):
         if (x is None) == (y is None):
             raise ValueError("there is no x without supervision: call model(y), or model(None, y).")
         sequence = cast(Tensor, y if x is None else x)
+        check_tensors(y=sequence)
+        if sequence.dim() != 2:
+            raise ValueError(f"the sequences have shape {tuple(sequence.shape)}, expected (B, N). One sequence is y.unsqueeze(0).")
+        if self.n_classes_read is not None:
+            check_classes(sequence, self.n_classes_read)
         if return_cache:
             return self.run_with_cache(sequence)
         return self.unembed(self.contextual(self.tokens(sequence[:, :-1]), torch.arange(sequence.shape[1], device=sequence.device), None))
@@ -393,7 +419,11 @@ class UnsupervisedPFN(_Sequence):
         """What the network believes about the element after the prompt `y`, with or without a leading batch axis.
 
         The answer is a `Predictive`, or logits with `return_logits`; with `return_cache` a pair of it and the cache.
+        Raises ValueError for values that are missing or infinite.
         """
+        check_temperature(temperature)
+        check_tensors(y=y)
+        check_finite(y=y)
         batched = y.dim() == 2
         sequence = F.pad(y if batched else y.unsqueeze(0), (0, 1))                  # a place for the element asked for
         logits, cache = self.run_with_cache(sequence) if return_cache else (self(sequence), None)
@@ -426,6 +456,10 @@ class UnsupervisedPFN(_Sequence):
 
 def is_point(config: Config) -> bool:
     return config.prediction_type == "point"
+
+
+def predicts_classes(config: Config) -> bool:
+    return isinstance(config, ClassificationConfig) or getattr(config, "input_type", None) == "discrete"
 
 
 def is_mixture(config: Config) -> bool:
