@@ -1,4 +1,4 @@
-# make demo | test | check | docs | wheel: each creates .venv and installs what it needs, the first time it is called.
+# make demo | test | interp | check | docs | wheel: each creates .venv and installs what it needs, the first time it is called.
 PYTHON  ?= python3
 WORKERS ?= 2
 VENV    := .venv
@@ -6,11 +6,12 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m
 
-.PHONY: help demo test lint check docs wheel clean
+.PHONY: help demo test interp lint check docs wheel clean
 
 help:
 	@echo "make demo    predict on real tables with the shipped weights"
 	@echo "make test    run the tests"
+	@echo "make interp  run the tests with TransformerLens, which it installs"
 	@echo "make lint    ruff, pyright and the import rules"
 	@echo "make docs    build the documentation into site/"
 	@echo "make wheel   build the wheel and run the demo from it in a clean environment"
@@ -22,6 +23,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(RUN) pytest -n $(WORKERS)
 	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not slow and not gpu"
+
+interp: $(VENV)/.installed-interp
+	$(RUN) pip check
+	$(RUN) pytest -m interp tests/models
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -55,4 +60,8 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-interp: $(VENV)/.installed-dev
+	$(PIP) --editable '.[interp]'
 	@touch $@
