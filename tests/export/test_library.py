@@ -34,6 +34,9 @@ NETWORKS = {
     "plain": lambda: random_network(n_layers=2, scalar_embedding="linear", missing_flags=False, target_aware=False, d_model=6, n_heads=1),
 }
 
+ROUNDING = {"f32": 1e-5, "int": 1e-3}
+"""What the last bit of a column's mean may change in logits: where values become integers, it can move one by a step."""
+
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request, tmp_path_factory):
@@ -84,7 +87,7 @@ def test_row_order_of_the_context_does_not_matter(library):
     before = library.ask(x, 3)
     order = np.random.default_rng(0).permutation(len(x))
     library.fit(x[order], y[order])
-    np.testing.assert_allclose(library.ask(x, 3), before, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(library.ask(x, 3), before, rtol=1e-4, atol=ROUNDING[library.options.backend])
 
 
 @pytest.mark.parametrize("counts", [(9, 9, 9), (14, 8, 8), (5, 15, 10)])
@@ -117,7 +120,7 @@ def test_units_and_offsets_of_columns_do_not_matter(library):
     before = library.ask(x[:5], 3)
     changed = x.astype(np.float64) * [2.0**20, 2.0**-20, 1, 1] + [0, 0, 4096, 0]
     library.fit(changed, y)
-    np.testing.assert_allclose(library.ask(changed[:5], 3), before, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(library.ask(changed[:5], 3), before, rtol=1e-4, atol=10 * ROUNDING[library.options.backend])
 
 
 def test_a_stream_with_any_cache_gives_the_same_bits(library):

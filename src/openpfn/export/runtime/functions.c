@@ -4,6 +4,10 @@ static float magnitude(float x) {
     return x < 0.0f ? -x : x;
 }
 
+static float at_most_100(float x) {
+    return x < 100.0f ? x : 100.0f;
+}
+
 #if PFN_INTEGER
 /* a * b, never fused with a sum: whether a core can do that must not change a bit. */
 static float times(float a, float b) {

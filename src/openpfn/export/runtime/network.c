@@ -1,7 +1,7 @@
 /* The network on one row of the table: embed it, let its columns attend, let it read the context rows, an MLP, the logits.
  * The arithmetic, in floats or in integers, stands in numbers_*.c, weights_*.c and attention_*.c. */
 
-enum { QUERY_ROW = -1 };                                            /* in place of a context row's class */
+enum { QUERY_ROW = UNKNOWN };                                       /* in place of a context row's class */
 
 /* The value of a column in units of its deviation; NaN where it is missing. */
 static float standardised(const pfn_context *ctx, const float *row, int32_t column) {
@@ -9,80 +9,77 @@ static float standardised(const pfn_context *ctx, const float *row, int32_t colu
     return ((x - ctx->origin[column]) - ctx->mean[column]) * ctx->inverse_std[column];
 }
 
-/* cell += a value's embedding: a piecewise linear curve over knots in (-2, 2), the range of the squashed value. */
+/* cell += a value's embedding: a piecewise linear curve over knots. */
 static void embed_value(float z, pfn_sum *cell) {
-#if PFN_MISSING_FLAG
     if (z != z) {
-        ADD_ROW(pfn_weights.values, MISSING, ONE, cell);
+#if PFN_MISSING_FLAG
+        add_row(MATRIX(pfn_weights.values), MISSING, ONE, cell);
         return;
-    }
+#else
+        z = 0.0f;
 #endif
+    }
     int32_t knot;
-    const pfn_factor share = next_share(z > -100.0f ? (z < 100.0f ? z : 100.0f) : (z == z ? -100.0f : 0.0f), &knot);
-    ADD_ROW(pfn_weights.values, knot, ONE - share, cell);
-    ADD_ROW(pfn_weights.values, knot + 1, share, cell);
+    const pfn_factor share = next_share(z, &knot);
+    add_row(MATRIX(pfn_weights.values), knot, ONE - share, cell);
+    add_row(MATRIX(pfn_weights.values), knot + 1, share, cell);
 }
 
 /* cell += the embedding of a context row's class, or of the unknown class of a query row after so many context rows. */
 static void embed_target(const pfn_targets *table, int32_t place, int32_t n_rows, pfn_sum *cell) {
-    if (place != QUERY_ROW) {
-        ADD_ROW(*table, place, ONE, cell);
-        return;
+    add_row(MATRIX(*table), place, ONE, cell);
+    if (place == QUERY_ROW) {
+        add_row(MATRIX(*table), EVIDENCE, evidence(n_rows), cell);
     }
-    ADD_ROW(*table, UNKNOWN, ONE, cell);
-    ADD_ROW(*table, EVIDENCE, evidence(n_rows), cell);
 }
 
 /* The cells (D + 1, E) of a row of values; `place` is its class, or QUERY_ROW. */
 static void embed_row(const pfn_context *ctx, const float *row, int32_t place, pfn_cell *cells) {
-    pfn_sum *target = cells[ctx->n_columns];
-    memset(cells, 0, sizeof(pfn_cell) * (size_t)(ctx->n_columns + 1));
+    pfn_cell start = {0};                                           /* the same for every column */
 #if PFN_TARGET_AWARE
-    embed_target(&pfn_weights.hints, place, ctx->n_rows, target);    /* the same for every column */
-    for (int32_t c = 0; c < ctx->n_columns; c++) {
-        memcpy(cells[c], target, sizeof(pfn_cell));
-    }
-    memset(target, 0, sizeof(pfn_cell));
+    embed_target(&pfn_weights.hints, place, ctx->n_rows, start);
 #endif
     for (int32_t c = 0; c < ctx->n_columns; c++) {
+        memcpy(cells[c], start, sizeof start);
         embed_value(standardised(ctx, row, c), cells[c]);
     }
-    embed_target(&pfn_weights.targets, place, ctx->n_rows, target);
+    memset(cells[ctx->n_columns], 0, sizeof(pfn_cell));
+    embed_target(&pfn_weights.targets, place, ctx->n_rows, cells[ctx->n_columns]);
+}
+
+/* out (n_out) = base (NULL for none) + matrix (n_out, E) normalised cell (E) */
+static void project(MATRIX_PARAMETERS, const pfn_sum *cell, const pfn_number *base, pfn_number *out) {
+    pfn_number normed[PFN_D_MODEL];
+    normalise(cell, normed);
+    product(MATRIX_ARGUMENTS, PFN_D_MODEL, normed, base, out);
 }
 
 /* Softmax attention between the columns of a row. Columns `first` ... D ask, all are read. */
 static void attend_columns(const pfn_layer *layer, int32_t n_columns, int32_t first, pfn_workspace *work) {
-    pfn_number (*key_value)[2 * PFN_D_MODEL] = work->use.network.key_value, normed[PFN_D_MODEL];
+    pfn_number (*key_value)[2 * PFN_D_MODEL] = work->use.network.key_value;
     for (int32_t c = 0; c <= n_columns; c++) {
-        normalise(work->use.network.cells[c], normed);
-        memset(key_value[c], 0, sizeof key_value[c]);
-        ADD_PRODUCT(layer->column_key_value, normed, key_value[c]);
+        project(MATRIX(layer->column_key_value), work->use.network.cells[c], NULL, key_value[c]);
     }
     for (int32_t asking = first; asking <= n_columns; asking++) {
-        pfn_number query[PFN_D_MODEL] = {0}, heads[PFN_D_MODEL];
-        normalise(work->use.network.cells[asking], normed);
-        ADD_PRODUCT(layer->column_query, normed, query);
+        pfn_number query[PFN_D_MODEL], heads[PFN_D_MODEL];
+        project(MATRIX(layer->column_query), work->use.network.cells[asking], NULL, query);
         for (int32_t h = 0; h < PFN_D_MODEL; h += PFN_D_HEAD) {
             attend(query + h, &key_value[0][h], n_columns + 1, work->use.network.scores, heads + h);
         }
-        ADD_TO_CELL(layer->column_out, heads, work->use.network.cells[asking]);
+        add_to_cell(MATRIX(layer->column_out), PFN_D_MODEL, heads, work->use.network.cells[asking]);
     }
 }
 
 /* A row's cell enters the state of its column. */
 static void show_cell(const pfn_layer *layer, const pfn_sum *cell, pfn_state *state) {
-    pfn_number normed[PFN_D_MODEL], key_value[2 * PFN_D_MODEL] = {0};
-    normalise(cell, normed);
-    ADD_PRODUCT(layer->row_key_value, normed, key_value);
+    pfn_number key_value[2 * PFN_D_MODEL];
+    project(MATRIX(layer->row_key_value), cell, NULL, key_value);
     attention_add(state, key_value, key_value + PFN_D_MODEL);
 }
 
 /* The inner half of an MLP. */
 static void hide(const pfn_hidden *layer, const pfn_sum *cell, pfn_number *hidden) {    /* (E) -> (M) */
-    pfn_number normed[PFN_D_MODEL];
-    normalise(cell, normed);
-    memcpy(hidden, layer->bias, sizeof layer->bias);
-    ADD_PRODUCT(layer->weight, normed, hidden);
+    project(MATRIX(layer->weight), cell, layer->bias, hidden);
     for (int32_t i = 0; i < PFN_D_MLP; i++) {
         hidden[i] = gelu(hidden[i]);
     }
@@ -91,26 +88,26 @@ static void hide(const pfn_hidden *layer, const pfn_sum *cell, pfn_number *hidde
 /* A cell reads the context rows of its column, then the MLP. */
 static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *state, pfn_sum *cell) {
     const pfn_layer *layer = &pfn_weights.layers[layer_index];
-    pfn_number normed[PFN_D_MODEL], query[PFN_D_MODEL] = {0}, heads[PFN_D_MODEL], hidden[PFN_D_MLP];
-    normalise(cell, normed);
+    pfn_number query[PFN_D_MODEL], heads[PFN_D_MODEL], hidden[PFN_D_MLP];
 #if PFN_SEPARATE_QUERY_WEIGHTS
     if (place == QUERY_ROW && layer_index < PFN_N_LAYERS - 1) {
-        ADD_PRODUCT(pfn_weights.reading[layer_index].query, normed, query);
+        const pfn_reading *reading = &pfn_weights.reading[layer_index];
+        project(MATRIX(reading->query), cell, NULL, query);
         attention_read(state, query, heads);
-        ADD_TO_CELL(pfn_weights.reading[layer_index].out, heads, cell);
+        add_to_cell(MATRIX(reading->out), PFN_D_MODEL, heads, cell);
     } else
 #endif
     {
         (void)place;
-        ADD_PRODUCT(layer->row_query, normed, query);
+        project(MATRIX(layer->row_query), cell, NULL, query);
         attention_read(state, query, heads);
-        ADD_TO_CELL(layer->row_out, heads, cell);
+        add_to_cell(MATRIX(layer->row_out), PFN_D_MODEL, heads, cell);
     }
     hide(&layer->hidden, cell, hidden);
     for (int32_t i = 0; i < PFN_D_MODEL; i++) {
         cell[i] += layer->out_bias[i];
     }
-    ADD_TO_CELL(layer->out, hidden, cell);
+    add_to_cell(MATRIX(layer->out), PFN_D_MLP, hidden, cell);
 }
 
 /* All cells of a row through what follows the attention between columns. */
@@ -144,9 +141,9 @@ static void finish_states(pfn_context *ctx, int32_t layer_index) {
 }
 
 /* Logits (PFN_MAX_CLASSES) of a query row, by canonical place. */
-static void ask_row(const pfn_context *ctx, const float *row, float *logits, pfn_workspace *work) {
+static void ask_row(const pfn_context *ctx, const float *row, pfn_sum *logits, pfn_workspace *work) {
     const int32_t last = PFN_N_LAYERS - 1;
-    pfn_sum *target = work->use.network.cells[ctx->n_columns], sums[PFN_MAX_CLASSES];
+    pfn_sum *target = work->use.network.cells[ctx->n_columns];
     pfn_number hidden[PFN_D_MLP];
     embed_row(ctx, row, QUERY_ROW, work->use.network.cells);
     for (int32_t l = 0; l < last; l++) {
@@ -156,9 +153,6 @@ static void ask_row(const pfn_context *ctx, const float *row, float *logits, pfn
     attend_columns(&pfn_weights.layers[last], ctx->n_columns, ctx->n_columns, work);
     finish_cell(last, QUERY_ROW, &ctx->states[last * (ctx->n_columns + 1)], target);
     hide(&pfn_weights.head_hidden, target, hidden);
-    memcpy(sums, pfn_weights.head_out_bias, sizeof sums);
-    ADD_TO_CELL(pfn_weights.head_out, hidden, sums);
-    for (int32_t c = 0; c < PFN_MAX_CLASSES; c++) {
-        logits[c] = AS_FLOAT(sums[c]);
-    }
+    memcpy(logits, pfn_weights.head_out_bias, sizeof(pfn_sum) * PFN_MAX_CLASSES);
+    add_to_cell(MATRIX(pfn_weights.head_out), PFN_D_MLP, hidden, logits);
 }

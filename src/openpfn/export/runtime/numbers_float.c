@@ -3,16 +3,12 @@
 #define ONE 1.0f
 #define AS_FLOAT(sum) (sum)
 
-/* e^x, relative error below 2e-7. */
+/* e^x for x <= 0, relative error below 2e-7. */
 static float exponential(float x) {
     if (!(x > -87.0f)) {
         return 0.0f;
     }
-    if (x > 88.0f) {
-        x = 88.0f;
-    }
-    const float turns = x * 1.44269504f;
-    const int32_t n = (int32_t)(turns < 0.0f ? turns - 0.5f : turns + 0.5f);
+    const int32_t n = (int32_t)(x * 1.44269504f - 0.5f);
     const float r = (x - (float)n * 0.693359375f) + (float)n * 2.12194440e-4f;      /* |r| <= ln 2 / 2: x = n ln 2 + r */
     const float tail = (((1.3684e-3f * r + 8.36964e-3f) * r + 4.167093e-2f) * r + 1.6666511e-1f) * r + 4.9999982e-1f;
     const uint32_t bits = (uint32_t)(n + 127) << 23;                                /* 2^n */
@@ -51,9 +47,10 @@ static void normalise(const float *x, float *out) {                             
     }
 }
 
-/* Where a standardised value lies, squashed into (-2, 2), between evenly spread knots: the last one before it, and the share of the next. */
+/* Where z, squashed by 2 z / (2 + |z|), lies between evenly spread knots: the last one before it, and the share of the next. */
 static float next_share(float z, int32_t *knot) {
-    const float position = (z / (4.0f + 2.0f * magnitude(z)) + 0.5f) * (PFN_N_KNOTS - 1);
+    const float beyond = 1.0f / (2.0f + at_most_100(magnitude(z)));                 /* as a share of the line between the outer knots */
+    const float position = (z < 0.0f ? beyond : 1.0f - beyond) * (PFN_N_KNOTS - 1);
     *knot = (int32_t)position;                                                      /* 0 ... knots - 2 */
     return position - (float)*knot;
 }

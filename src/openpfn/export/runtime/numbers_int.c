@@ -57,11 +57,11 @@ static void normalise(const int32_t *x, int16_t *out) {                         
     }
 }
 
-/* Where a standardised value lies, squashed into (-2, 2), between evenly spread knots: the last one before it, and the share of the next. */
+/* Where z, squashed by 2 z / (2 + |z|), lies between evenly spread knots: the last one before it, and the share of the next. */
 static int32_t next_share(float z, int32_t *knot) {
-    const uint32_t size = (uint32_t)(magnitude(z) * 4096.0f);                       /* |z| <= 100: below 2^19 */
-    const int32_t half = (int32_t)((size << 13) / (size + 8192));                   /* |z| / (2 + |z|) in steps of 2^-13 */
-    const int32_t position = (8192 + (z < 0.0f ? -half : half)) * (PFN_N_KNOTS - 1);
+    const uint32_t size = (uint32_t)(at_most_100(magnitude(z)) * 4096.0f);
+    const int32_t beyond = (int32_t)((UINT32_C(1) << 26) / (8192 + size));          /* as a share of the line between the outer knots */
+    const int32_t position = (z < 0.0f ? beyond : ONE - beyond) * (PFN_N_KNOTS - 1);
     *knot = position >> 14;                                                         /* 0 ... knots - 2 */
     return position & 16383;
 }

@@ -150,15 +150,15 @@ static void order_classes(const pfn_fitting *fit) {
 
 /* Further passes: a context row enters the states of a layer. */
 static void show(const pfn_fitting *fit, int32_t number, int32_t label) {
+    const int32_t layer = PFN_N_LAYERS > 1 ? fit->layer : 0, place = fit->ctx->place[label];
     const size_t n_bytes = sizeof(pfn_cell) * (size_t)(fit->ctx->n_columns + 1);
-    uint8_t *kept = number < fit->n_cached ? fit->cache + (size_t)number * n_bytes : NULL;
-    const int32_t place = fit->ctx->place[label];
-    if (kept != NULL && fit->layer > 0) {
+    uint8_t *kept = PFN_N_LAYERS > 1 && number < fit->n_cached ? fit->cache + (size_t)number * n_bytes : NULL;
+    if (kept != NULL && layer > 0) {
         memcpy(fit->work->use.network.cells, kept, n_bytes);
     } else {
         embed_row(fit->ctx, fit->work->row, place, fit->work->use.network.cells);
     }
-    show_row(fit->ctx, fit->layer, place, kept != NULL ? fit->layer - 1 : -1, fit->work);
+    show_row(fit->ctx, layer, place, kept != NULL ? layer - 1 : -1, fit->work);
     if (kept != NULL) {
         memcpy(kept, fit->work->use.network.cells, n_bytes);
     }
@@ -229,7 +229,7 @@ pfn_status pfn_fit(pfn_context *ctx, const float *x, const int32_t *y, int32_t n
 }
 
 pfn_status pfn_predict_logits(const pfn_context *ctx, const float *row, float *logits, void *scratch) {
-    float canonical[PFN_MAX_CLASSES] = {0};
+    pfn_sum canonical[PFN_MAX_CLASSES] = {0};
     if (ctx == NULL || row == NULL || logits == NULL || !is_aligned(scratch)) {
         return PFN_ERROR_ARGUMENT;
     }
@@ -243,7 +243,7 @@ pfn_status pfn_predict_logits(const pfn_context *ctx, const float *row, float *l
         ask_row(ctx, row, canonical, scratch);
     }
     for (int32_t c = 0; c < ctx->n_classes; c++) {
-        logits[c] = ctx->place[c] < ctx->n_present ? canonical[ctx->place[c]] : -INFINITY;
+        logits[c] = ctx->place[c] < ctx->n_present ? AS_FLOAT(canonical[ctx->place[c]]) : -INFINITY;
     }
     return PFN_OK;
 }

@@ -1,8 +1,11 @@
-/* Weights in 8 bits with a scale per row, the upper half of a float, and the two products in which they enter. */
-
-typedef float pfn_factor;
+/* Weights in 8 bits with a scale per row, the upper half of a float, and the products in which they enter. */
 
 #define PFN_MATRIX(n_out, n_in) struct { int8_t weight[n_out][n_in]; uint16_t scale[n_out]; }
+#define MATRIX_PARAMETERS const int8_t *weight, const uint16_t *scale, int32_t n_out
+#define MATRIX_ARGUMENTS weight, scale, n_out
+#define MATRIX(matrix) &(matrix).weight[0][0], (matrix).scale, N_ROWS(matrix)
+#define N_ROWS(matrix) ((int32_t)(sizeof (matrix).weight / sizeof (matrix).weight[0]))
+typedef float pfn_factor;
 
 static float scale_of(uint16_t half) {
     const uint32_t bits = (uint32_t)half << 16;
@@ -11,34 +14,42 @@ static float scale_of(uint16_t half) {
     return scale;
 }
 
-static void add_product(const int8_t *weight, const uint16_t *scale, int32_t n_out, int32_t n_in, const float *x, float *out) {
-    for (int32_t i = 0; i < n_out; i++) {
-        float sum = 0.0f;
+#define ADD_COLUMN(j) (sum += (float)first[j] * x[j], sum_of_next += (float)second[j] * x[j])
+
+/* out (n_out) = base (NULL for none) + matrix (n_out, n_in) x (n_in), two rows at a time: a fifth fewer instructions. */
+static void product(MATRIX_PARAMETERS, int32_t n_in, const float *x, const float *base, float *out) {
+    for (int32_t i = 0; i < n_out; i += 2) {
+        const int32_t next = i + 1 < n_out ? i + 1 : i;
+        const int8_t *first = weight + i * n_in, *second = weight + next * n_in;
+        float sum = 0.0f, sum_of_next = 0.0f, start = 0.0f, start_of_next = 0.0f;
+        if (base != NULL) {
+            start = base[i];
+            start_of_next = base[next];
+        }
         int32_t j = 0;
-        for (; j <= n_in - 4; j += 4) {                                            /* by fours: a third fewer instructions */
-            sum += (float)weight[j] * x[j];
-            sum += (float)weight[j + 1] * x[j + 1];
-            sum += (float)weight[j + 2] * x[j + 2];
-            sum += (float)weight[j + 3] * x[j + 3];
+        for (; j < n_in / 4 * 4; j += 4) {
+            ADD_COLUMN(j);
+            ADD_COLUMN(j + 1);
+            ADD_COLUMN(j + 2);
+            ADD_COLUMN(j + 3);
         }
         for (; j < n_in; j++) {
-            sum += (float)weight[j] * x[j];
+            ADD_COLUMN(j);
         }
-        out[i] += scale_of(scale[i]) * sum;
-        weight += n_in;
+        out[next] = start_of_next + scale_of(scale[next]) * sum_of_next;
+        out[i] = start + scale_of(scale[i]) * sum;
     }
 }
 
-static void add_scaled(const int8_t *weight, int32_t n, float factor, float *out) {
-    for (int32_t j = 0; j < n; j++) {
-        out[j] += factor * (float)weight[j];
-    }
+static void add_to_cell(MATRIX_PARAMETERS, int32_t n_in, const float *x, float *cell) {
+    product(MATRIX_ARGUMENTS, n_in, x, cell, cell);
 }
 
-/* out (n_out) += matrix (n_out, n_in) x (n_in); cells are added to in the same way */
-#define ADD_PRODUCT(matrix, x, out) add_product(&(matrix).weight[0][0], (matrix).scale, N_ROWS(matrix), N_COLUMNS(matrix), x, out)
-#define ADD_TO_CELL ADD_PRODUCT
-/* out (n_in) += factor * matrix[row] */
-#define ADD_ROW(matrix, row, factor, out) add_scaled((matrix).weight[row], N_COLUMNS(matrix), (factor) * scale_of((matrix).scale[row]), out)
-#define N_ROWS(matrix) ((int32_t)(sizeof (matrix).weight / sizeof (matrix).weight[0]))
-#define N_COLUMNS(matrix) ((int32_t)(sizeof (matrix).weight[0] / sizeof (matrix).weight[0][0]))
+/* cell (E) += factor * row `row` of a table */
+static void add_row(MATRIX_PARAMETERS, int32_t row, float factor, float *cell) {
+    (void)n_out;
+    factor *= scale_of(scale[row]);
+    for (int32_t j = 0; j < PFN_D_MODEL; j++) {
+        cell[j] += factor * (float)weight[row * PFN_D_MODEL + j];
+    }
+}
