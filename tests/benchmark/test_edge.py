@@ -46,7 +46,7 @@ def test_tables_that_do_not_fit_are_left_out(folder):
 def test_a_loss_is_taken_table_by_table():
     accuracy = {"x f32": [0.9, 0.8], "x int8": [0.89, 0.8], "knn": [0.7, 0.7]}
     rows = [
-        {"suite": "s", "table": f"t{i}", "counted": True, "method": name, "accuracy": value, "roc_auc": value, "log_loss": 0.1}
+        {"suite": "s", "table": f"t{i}", "half": "B", "counted": True, "method": name, "accuracy": value, "roc_auc": value, "log_loss": 0.1}
         for name, values in accuracy.items() for i, value in enumerate(values)
     ]    # fmt: skip
     rows.append(rows[0] | {"table": "seen by everybody", "counted": False, "accuracy": 0.0})
@@ -70,6 +70,10 @@ def test_the_command_measures_every_backend_and_peer(folder, tmp_path):
     page = (tmp_path / "edge.md").read_text()
     assert "visits" not in page
     assert "Means of 2 tables" in page
+    halves = {row["table"]: row["half"] for row in results["rows"] if row["counted"]}
+    n_b = sum(half == "B" for half in halves.values())
+    assert max((one["n_tables"] for one in results["means_of_half_b"]), default=0) == n_b
+    assert (f"The {n_b} tables of half B alone" in page) == (n_b > 0)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             results["rows"] += measured_table(suite, entry, table, compiled, config)
     results["seconds"] = round(time.perf_counter() - began, 1)
     results["means"] = edge_report.means(results["rows"])
+    results["means_of_half_b"] = edge_report.means([row for row in results["rows"] if row["half"] == "B"])
     write_json(config.out, results)
     edge_report.show(results)
     if config.page is not None:
@@ -184,7 +185,7 @@ def measured_table(suite: str, entry: Entry, table: LoadedTable, compiled: dict[
             found = classification_metrics(table.y[query], p)
             scores.setdefault(name, []).append([found[metric] for metric in METRICS])
     return [
-        {"suite": suite, "table": entry.name, "counted": entry.counted or suite == "bundled", "method": name}
+        {"suite": suite, "table": entry.name, "half": entry.half, "counted": entry.counted or suite == "bundled", "method": name}
         | dict(zip(METRICS, map(float, np.nanmean(found, axis=0)), strict=True))
         for name, found in scores.items()
     ]

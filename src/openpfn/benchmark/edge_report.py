@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from openpfn.benchmark.edge import METRICS, PEERS
-from openpfn.benchmark.files import write_whole
+from openpfn.files import write_whole
 
 BAR = 0.5
 """Points of accuracy that a backend may lose against f32."""
@@ -40,10 +40,10 @@ def lost(own: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
     return {"lost": float(points.mean()), "lost_error": error}
 
 
-def quality_lines(suite: str, results: Mapping[str, Any]) -> list[list[str]]:
+def quality_lines(suite: str, found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Headings, then a line per method of one suite."""
     lines = [["", "accuracy", "AUC", "log-loss", "points lost against f32"]]
-    for one in results["means"]:
+    for one in found:
         if one["suite"] == suite:
             loss = f"{one['lost']:+.2f} ± {one['lost_error']:.2f}" if "lost" in one else ""
             lines.append([one["method"], f"{one['accuracy']:.4f}", f"{one['roc_auc']:.4f}", f"{one['log_loss']:.4f}", loss])
@@ -66,7 +66,8 @@ def show(results: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
-    titles = {f"{suite}: means of {n_tables(suite, results)} tables": quality_lines(suite, results) for suite in results["config"]["suite"]}
+    found = results["means"]
+    titles = {f"{suite}: means of {n_tables(suite, found)} tables": quality_lines(suite, found) for suite in results["config"]["suite"]}
     costs = {"bytes, and instructions for 50 rows × 5 features": cost_lines(results)} if results["config"]["cores"] else {}
     for title, (head, *lines) in (titles | costs).items():
         table = Table(title=title, title_justify="left", title_style="bold")
@@ -84,8 +85,12 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
                                  openpfn=machine["versions"]["openpfn"])]    # fmt: skip
     for suite in config["suite"]:
         title = "scikit-learn's tables" if suite == "bundled" else "a folder of tables" if Path(suite).is_dir() else suite
-        parts += [f"## On {title}\n", f"Means of {n_tables(suite, results)} tables{halves(config)}.\n"]
-        parts.append(markdown(quality_lines(suite, results)))
+        chosen = "" if config["half"] == "all" else f" of half {config['half']}"
+        parts += [f"## On {title}\n", f"Means of {n_tables(suite, results['means'])} tables{chosen}.\n"]
+        parts.append(markdown(quality_lines(suite, results["means"])))
+        n_b = n_tables(suite, results["means_of_half_b"])
+        if suite != "bundled" and config["half"] == "all" and n_b:
+            parts += [HALF_B.format(n_tables=n_b), markdown(quality_lines(suite, results["means_of_half_b"]))]
     if config["cores"]:
         parts += ["## On the chip\n", COSTS, markdown(cost_lines(results))]
     absent = sorted({core for library in results["libraries"] for core in library["not_installed"]})
@@ -94,14 +99,9 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
     write_whole(path, "\n".join(parts))
 
 
-def n_tables(suite: str, results: Mapping[str, Any]) -> int:
-    """Tables that count in the means of `suite`."""
-    return max((one["n_tables"] for one in results["means"] if one["suite"] == suite), default=0)
-
-
-def halves(config: Mapping[str, Any]) -> str:
-    """Which half of the tables, if not all."""
-    return "" if config["half"] == "all" else f" of half {config['half']}"
+def n_tables(suite: str, found: Sequence[Mapping[str, Any]]) -> int:
+    """Tables that count in these means of `suite`."""
+    return max((one["n_tables"] for one in found if one["suite"] == suite), default=0)
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
@@ -116,14 +116,17 @@ def row(cells: Sequence[str]) -> str:
 
 INTRODUCTION = """# Accuracy on a chip
 
-What the C libraries of [microcontrollers](microcontrollers.md) answer on real tables, compiled for the host, beside methods of scikit-learn
-that are small enough to be fitted on a device. Written by `openpfn benchmark edge` on {date} with OpenPFN {openpfn} and Python {python}.
+What the C libraries of [microcontrollers](microcontrollers.md) answer on real tables, compiled for the host, beside methods of
+scikit-learn that are small enough to be fitted on a device. Written by `openpfn benchmark edge` on {date} with OpenPFN {openpfn} and
+Python {python}.
 
 {rows} context rows, {splits} splits of each table, at most {max_query} query rows; numeric columns alone, and of more than
 {max_features} those that tell the classes of the context rows apart best; tables of at most {max_classes} classes. Every method sees
-the same rows and columns. The peers ({peers}) have scikit-learn's defaults, unit variance, and medians with indicators for missing
-values; they compute in float64. A probability below 10⁻⁷ counts as 10⁻⁷. Points are percentage points of accuracy, with the standard
-error over tables; a negative loss is a gain.
+the same rows and columns. The peers ({peers}) have scikit-learn's defaults, unit variance, and medians with
+indicators for missing values; they compute in float64. A probability below 10⁻⁷ counts as 10⁻⁷. Points are percentage points of
+accuracy, with the standard error over tables; a negative loss is a gain.
+"""
+HALF_B = """The {n_tables} tables of half B alone, on which nothing was chosen:
 """
 COSTS = """Bytes, and instructions executed in QEMU, for 50 context rows × 5 features and 3 classes, compiled with `-Os`; fit without the
 row cache.
