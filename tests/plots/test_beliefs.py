@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 from matplotlib import pyplot
 
 from openpfn.plots.beliefs import (
@@ -126,3 +127,10 @@ def test_names_are_written_where_they_are_given_and_kept_where_not():
     color_bar(figure, image, axes, "share")
     assert figure.axes[1].get_ylabel() == "share"
     pyplot.close("all")
+
+
+def test_what_cannot_be_drawn_is_told(axes):
+    with pytest.raises((ValueError, TypeCheckError), match="who"):    # the tests check types before values
+        curve(axes, X, X, "oracle")
+    with pytest.raises(ValueError, match="classes holds \\[0, 2\\], must be 0 and 1"):
+        observed(axes, X, X, classes=np.array([0, 2, 0, 2, 0]))

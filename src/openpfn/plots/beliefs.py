@@ -29,6 +29,8 @@ LOOKS: dict[str, dict[str, Any]] = {
     "truth": {"color": INK, "linestyle": (0, (1, 1.6)), "linewidth": 1.4, "zorder": 2},
 }
 """Colour and kind of line: they differ in both, so that print without colours tells them apart."""
+LABELS: dict[str, str] = {"network": "network", "exact": "exact posterior", "truth": "truth"}
+"""What a legend calls them."""
 
 
 def panels(n_columns: int = 1, n_rows: int = 1, *, height: float = 2.9, **options: Any) -> tuple[Figure, Any]:
@@ -67,16 +69,24 @@ def legend_above(figure: Figure) -> None:
     )
 
 
+def look_of(who: Who) -> dict[str, Any]:
+    """Colour and kind of line of whose belief it is."""
+    if who not in LOOKS:
+        raise ValueError(f"who is {who!r}, must be one of {', '.join(map(repr, LOOKS))}.")
+    return LOOKS[who]
+
+
 def curve(axes: Axes, x: Num[np.ndarray, " n"], y: Float[np.ndarray, " n"], who: Who, label: str | None = None, **look: Any) -> Axes:
     """A belief along x as a line; `look` changes single properties of the line."""
-    axes.plot(x, y, label=label or LABELS[who], **LOOKS[who] | look)
+    properties = look_of(who) | look
+    axes.plot(x, y, label=label or LABELS[who], **properties)
     return axes
 
 
 def band(axes: Axes, x: Num[np.ndarray, " n"], quantiles: Float[np.ndarray, "3 n"], who: Who, label: str | None = None) -> Axes:
     """Lower, middle and upper quantile along x: filled around its middle for a network, lines alone for others."""
     low, middle, high = quantiles
-    look = LOOKS[who]
+    look = look_of(who)
     curve(axes, x, middle, who, label)
     if who == "network":
         axes.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0, zorder=1)
@@ -93,6 +103,8 @@ def observed(
     if classes is None:
         axes.plot(x, y, linestyle="", marker="o", markersize=4, color=INK, markeredgecolor="white", label=label, zorder=5)
         return axes
+    if not np.isin(classes, (0, 1)).all():
+        raise ValueError(f"classes holds {np.unique(classes).tolist()}, must be 0 and 1 alone.")
     for one, (marker, color, edge) in enumerate((("o", "white", INK), ("^", INK, "white"))):
         rows = classes == one
         style = {"linestyle": "", "marker": marker, "markersize": 5, "color": color, "markeredgecolor": edge, "markeredgewidth": 0.8}
@@ -102,7 +114,7 @@ def observed(
 
 def fan(axes: Axes, x: Num[np.ndarray, " n"], paths: Float[np.ndarray, "m n"], who: Who, label: str | None = None) -> Axes:
     """Many sequences as faint lines over each other."""
-    look = LOOKS[who] | {"linestyle": "-", "linewidth": 0.9, "alpha": 0.6}
+    look = look_of(who) | {"linestyle": "-", "linewidth": 0.9, "alpha": 0.6}
     for i, path in enumerate(paths):
         axes.plot(x, path, label=(label or LABELS[who]) if i == 0 else None, **look)
     return axes
@@ -113,7 +125,7 @@ def probability_field(
 ) -> ScalarMappable:
     """Probability of class 1 over a plane, and a line where it is one half; gives the colours' scale, for `color_bar`."""
     image = axes.pcolormesh(x, y, probability, cmap=PALE, vmin=0, vmax=1, shading="nearest", rasterized=True, zorder=0)
-    look = LOOKS[who]
+    look = look_of(who)
     if probability.min() < 0.5 < probability.max():
         lines = axes.contour(x, y, probability, levels=[0.5], colors=look["color"], linewidths=look["linewidth"], zorder=3)
         lines.set_linestyle(look["linestyle"])
@@ -143,6 +155,3 @@ def color_bar(figure: Figure, colors: ScalarMappable, axes: Any, label: str) -> 
     bar.set_label(label, fontsize=9, color=INK)
     bar.ax.tick_params(labelsize=8, colors=FAINT, length=0)
     bar.outline.set_visible(False)
-
-
-LABELS: dict[str, str] = {"network": "network", "exact": "exact posterior", "truth": "truth"}
