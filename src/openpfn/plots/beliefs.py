@@ -141,8 +141,8 @@ def number_map(
     low, high = limits
     image = axes.imshow(values, cmap="Blues", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
     for (i, j), value in np.ndenumerate(values):
-        dark = value - low > 0.6 * (high - low)
-        axes.text(j, i, f"{round(float(value), 2) + 0.0:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else INK)
+        dark, shown = value - low > 0.6 * (high - low), round(float(value), 2) + 0.0    # + 0: no "-0.00"
+        axes.text(j, i, f"{shown:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else INK)
     axes.set_xticks(np.arange(len(columns)), columns)
     axes.set_yticks(np.arange(len(rows)), rows)
     axes.grid(visible=False)
