@@ -24,6 +24,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from openpfn.configs.training import TrainingConfig
+from openpfn.files import flush_to_disk, replacing
 from openpfn.models import PFN
 
 FORMAT = 1
@@ -106,17 +107,12 @@ def save(
     if training_state is not None:
         tensors |= {TRAINING + name: _portable(tensor) for name, tensor in training_state.tensors.items()}
     tensors |= {TASKS + name: _portable(tensor) for name, tensor in (task_pools or {}).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(to_bytes(tensors, metadata={"openpfn": json.dumps(record, default=plain)}))
-        _flush_to_disk(temporary)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(to_bytes(tensors, metadata={"openpfn": json.dumps(record, default=plain)}))
+        flush_to_disk(unfinished)
         if keep_previous and path.exists():
             _keep(path)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _flush_to_disk(path.parent)
+    flush_to_disk(path.parent)
     return path
 
 
@@ -285,13 +281,3 @@ def _keep(path: Path) -> None:
     except OSError:    # a file system without hard links
         return
     os.replace(link, _previous(path))
-
-
-def _flush_to_disk(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

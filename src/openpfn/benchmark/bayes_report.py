@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openpfn.benchmark.bayes import ASIDE
-from openpfn.benchmark.files import write_whole
+from openpfn.files import write_whole
 
 GAP_HEADINGS = ("prior", "gap, nats a point", "of it buckets", "bar", "reached", "processor minutes", "steps", "parameters", "drawing")
 SPEED_HEADINGS = ("what", "measured", "bar", "reached", "more")

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from openpfn.benchmark.compare_config import AttentionConfig
 from openpfn.benchmark.compare_worker import COMMAND, LOGISTIC, TASKS, Job
-from openpfn.benchmark.files import write_whole
 from openpfn.benchmark.speed_worker import THREAD_VARIABLES
+from openpfn.files import write_whole
 
 SETTINGS = "settings.json"
 

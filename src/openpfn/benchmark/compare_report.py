@@ -14,8 +14,8 @@ from openpfn.benchmark import page
 from openpfn.benchmark.compare_results import Comparison, after_equal_steps, after_equal_time, length_changes, mean_and_error, summary
 from openpfn.benchmark.compare_tasks import TaskSource
 from openpfn.benchmark.compare_worker import LOGISTIC
-from openpfn.benchmark.files import write_whole
 from openpfn.benchmark.page import Field, Line
+from openpfn.files import write_whole
 from openpfn.plots import attention_report as draw
 from openpfn.plots.benchmark import svg
 

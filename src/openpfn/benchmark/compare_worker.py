@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark.compare_config import AttentionConfig
-from openpfn.benchmark.files import write_whole
 from openpfn.benchmark.speed_worker import peak_memory_mb
+from openpfn.files import write_whole
 from openpfn.tables.schema import Kind
 
 COMMAND = "from openpfn.benchmark.compare_worker import serve; serve()"

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark import compare, page, statistics
-from openpfn.benchmark.files import write_whole
 from openpfn.benchmark.methods import FLOOR
 from openpfn.benchmark.metrics import LEAST_PROBABILITY, N_BINS, SMALLER_IS_BETTER
 from openpfn.benchmark.page import Field, Line
 from openpfn.benchmark.summary import METRICS, TITLES, best_scores, n_tables_of, part, parts, summary
+from openpfn.files import write_whole
 from openpfn.plots import benchmark as draw
 
 TABLE_METRICS = {"classification": ("roc_auc", "accuracy", "log_loss"), "regression": ("r2", "mae", "crps")}

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from openpfn.benchmark.files import write_whole
+from openpfn.files import write_whole
 
 GROUPS = ("gemm", "prior", "step", "stream", "fit", "predict", "fit_predict", "first", "one_row", "state", "long", "quality")
 """What can be measured: matrix products (the floor of everything else), drawing tasks, a training step, training on a

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from openpfn.benchmark.files import write_whole
+from openpfn.files import write_whole
 
 TITLES = {
     "gemm": "Matrix products: the ceiling",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from openpfn.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,13 +113,8 @@ def predictions(classes: Any, probabilities: Any, index: Any) -> pd.DataFrame:
 
 def write(path: Path, table: pd.DataFrame) -> None:
     """Write `table` as CSV, atomically: no half-written file is ever at `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        table.to_csv(temporary, index=False, float_format="%.6f")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        table.to_csv(unfinished, index=False, float_format="%.6f")
 
 
 def score(y: pd.Series, probabilities: Any, classes: Any) -> str:

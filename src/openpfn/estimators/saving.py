@@ -8,7 +8,6 @@ checkpoint file, where the weights are embedded. Format 1 had neither views nor 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from openpfn.estimators.context import Context
 from openpfn.estimators.ensemble import Member, View
 from openpfn.estimators.network import Network, find_device, find_network, fingerprint_of
 from openpfn.estimators.states import from_storage_order, in_storage_order, narrowed, put_together, take_apart
+from openpfn.files import replacing
 from openpfn.tables.encode import TableEncoder
 
 FORMAT = 2
@@ -203,13 +203,8 @@ def _embedded_network(content: np.ndarray, device: str) -> Network:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], record: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(record)})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        save_file(tensors, unfinished, metadata={KEY: json.dumps(record)})
 
 
 def _read(path: Path, estimator: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from contextlib import ExitStack
 from copy import copy
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.configs.real_table import RealTableConfig
+from openpfn.files import replacing
 from openpfn.priors.base import TaskPrior
 from openpfn.priors_io.dump_writer import DumpHeader, DumpWriter
 from openpfn.priors_io.rows import draw_without_replacement
@@ -177,11 +177,9 @@ def create_h5_prior_from_dataset(
     test = train.for_evaluation()
     missing = "mean" if fill_missing else "nan"
     with ExitStack() as stack:
-        unfinished = [_beside(path, stack) for path in paths]
+        unfinished = [stack.enter_context(replacing(path)) for path in paths]
         _write(unfinished[0], train, source, num_tasks - n_test, seed, 0, missing)
         _write(unfinished[1], test, source, n_test, seed, FIRST_TEST_BATCH, missing)
-        for path, written in zip(paths, unfinished, strict=True):
-            os.replace(written, path)
     return paths
 
 
@@ -281,14 +279,6 @@ def _columns(table: Table) -> tuple[Float[np.ndarray, "T D"], list[str], Bool[Te
 
 def _is_used(column: Column) -> bool:
     return column.kind not in ("text", "empty") and column.n_distinct > 1
-
-
-def _beside(path: Path, stack: ExitStack) -> Path:
-    """A name beside `path` to write to first; nothing is left under it when `stack` closes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    stack.callback(unfinished.unlink, missing_ok=True)
-    return unfinished
 
 
 def _write(path: Path, prior: RealTable, source: str, n_tasks: int, seed: int, first_batch: int, missing: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from numpy import ndarray
 
 from openpfn import __version__
 from openpfn.batch import TaskBatch
+from openpfn.files import replacing
 from openpfn.priors_io.commit_file import CommitFile, recover
 
 FORMAT = "openpfn-prior-dump"
@@ -88,14 +88,8 @@ class DumpWriter:
         if not path.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into. Create it first.")
         recover(path)    # refuses if a process is writing it, and leaves no journal that belongs to the file replaced
-        unfinished = path.with_name(path.name + ".new")
-        try:
-            with h5py.File(unfinished, "w", libver=HDF5_VERSIONS) as hdf5:
-                _lay_out(hdf5, header)
-            os.replace(unfinished, path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
+        with replacing(path) as unfinished, h5py.File(unfinished, "w", libver=HDF5_VERSIONS) as hdf5:
+            _lay_out(hdf5, header)
         return cls(path, header)
 
     @classmethod

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from openpfn.files import write_whole
 from openpfn.tables.load import Table
 
 API = "https://www.openml.org/api/v1/json"
@@ -104,10 +105,7 @@ def answer(path: str) -> dict[str, Any]:
         raise ConnectionError(
             f"OpenML cannot be reached for {path} ({error}), and {kept} is not there. Connect once to fill the cache."
         ) from error
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    temporary = kept.with_suffix(f".{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, kept)
+    write_whole(kept, text)
     return json.loads(text)
 
 

@@ -11,6 +11,8 @@ from typing import IO
 
 import pandas as pd
 
+from openpfn.files import flush_to_disk, replacing
+
 COLUMNS = (
     "step",
     "seconds",
@@ -64,14 +66,9 @@ class History:
 
     def _start_file(self, path: Path) -> None:
         """Write the rows kept so far to a new file, put it in place at once, and go on appending to it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        file = temporary.open("w", encoding="utf-8", newline="")
-        file.write(",".join(COLUMNS) + "\n" + "".join(map(_line, self.rows)))
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
-        os.replace(temporary, path)
+        with replacing(path) as unfinished:
+            unfinished.write_text(",".join(COLUMNS) + "\n" + "".join(map(_line, self.rows)), encoding="utf-8", newline="")
+            flush_to_disk(unfinished)
         self._file = path.open("a", encoding="utf-8", newline="")
 
 
