@@ -120,7 +120,7 @@ def budget(
         scratch_bytes=4 * max_features + 4 * max((max_features + 1) * (cell + 1), 3 * max_features * (max_classes + 1) + max_classes),
         row_bytes=n_rows * 4 * (n_features + 1),
         cache_bytes=n_rows * (n_features + 1) * width * 4,
-        stack_bytes=480 + 4 * (8 * width + config.d_mlp + max_classes),
+        stack_bytes=544 + 4 * (8 * width + config.d_mlp + max_classes),
         fit_operations=fit,
         cached_fit_operations=cached,
         predict_operations=predict,
