@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from export.c_library import random_network
 
-from openpfn.export.c_code import CodeOptions, write_library
+from openpfn.export.c_code import BACKENDS, CodeOptions, write_library
 from openpfn.export.verify import TARGETS, Vectors, measure
 from openpfn.tables.load import load
 
@@ -15,12 +15,13 @@ SKETCH = {"ram": 70_656, "call": 5_340_000, "one row": 3_150_000}
 context anew. 890 parameters; ours has 900, and 4 classes instead of 2."""
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("target", [name for name in ("cortex-m4f",) if TARGETS[name].missing() is None])
-def test_at_equal_size_the_library_needs_a_fraction_of_the_sketch(tmp_path, target):
+def test_at_equal_size_the_library_needs_a_fraction_of_the_sketch(tmp_path, target, backend):
     table = load("breast_cancer")
     rows = np.random.default_rng(0).permutation(len(table.y))[:100]
     x, y = table.X.to_numpy()[rows, :5].astype(np.float32), np.unique(table.y, return_inverse=True)[1][rows].astype(np.int32)
-    write_library(random_network(), tmp_path, CodeOptions("f32", max_features=5, max_classes=2))
+    write_library(random_network(), tmp_path, CodeOptions(backend, max_features=5, max_classes=2))
     measured = measure(tmp_path, target, Vectors(x[:50], y[:50], x[50:], 2))
     fit, predict = measured.costs["fit_instructions"], measured.costs["predict_instructions"]
     assert SKETCH["ram"] >= 70 * measured.ram_bytes

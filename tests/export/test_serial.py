@@ -136,7 +136,7 @@ def test_a_board_is_as_it_was_after_lines_that_make_no_sense(firmware, flashed):
     with SerialLine(flashed, timeout=5) as line:
         board = Board(line)
         wrong_numbers = ("ask 0123", "ask 0123456g", "ask 000000000", f"ask{' 00000000' * 9}", "fit 00000001")
-        for nonsense in ("", "rows", "x" * 50, "hello  ", *wrong_numbers):
+        for nonsense in (" ", "rows", "x" * 50, "hello  ", *wrong_numbers):
             line.write(nonsense)
             while (heard := line.read()).startswith("openpfn"):
                 pass
@@ -145,6 +145,15 @@ def test_a_board_is_as_it_was_after_lines_that_make_no_sense(firmware, flashed):
             board.ask([], 0)
         with pytest.raises(ConnectionError, match="LABEL"):
             board.fit(Vectors(vectors().x, vectors().y + 1, vectors().queries, 3))
+        board.fit(vectors())
+        assert len(board.ask(bits(vectors().queries)[0], 3)[0]) == 3
+
+
+def test_greetings_that_a_board_answers_late_do_no_harm(firmware, flashed):
+    with SerialLine(flashed, timeout=5) as line:
+        for _ in range(4):    # while it starts
+            line.write("\nhello")
+        board = Board(line)
         board.fit(vectors())
         assert len(board.ask(bits(vectors().queries)[0], 3)[0]) == 3
 
@@ -172,6 +181,7 @@ def test_a_board_that_answers_wrongly_fails(firmware, capsys):
 MISBEHAVING = {
     "says nothing": (lambda heard, folder: b"", "no board that runs the sketch answered"),
     "says something else": (lambda heard, folder: b"ready, steady\n", "ready, steady"),
+    "never stops talking": (lambda heard, folder: b"tick\n" * 5_000_000, "it last said 'tick'"),
     "runs another network": (lambda heard, folder: facts(folder, model=7), "runs network 00000007"),
     "stops after its greeting": (lambda heard, folder: facts(folder) if heard == "hello" else b"", "said nothing more"),
     "is cut off": (lambda heard, folder: {"hello": facts(folder), "fit": b"row 00000000\n", "": b""}.get(heard.split(" ")[0]), "cut off"),

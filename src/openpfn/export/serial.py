@@ -129,7 +129,7 @@ class Board:
         while time.monotonic() < end:
             self.line.write("\nhello")    # an old line may stand unfinished
             try:
-                while True:
+                while time.monotonic() < end:    # another program may talk without a pause
                     heard = self.line.read(GREETING_SECONDS)
                     word, values = parsed(heard)
                     if (word, len(values)) == ("openpfn", 6):

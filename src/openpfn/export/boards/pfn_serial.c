@@ -12,7 +12,8 @@ static int32_t digit_of(int32_t letter) {
     return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
 }
 
-/* Reads a line up to its end, whatever it holds. Returns 1 for a word and whole numbers, 0 for anything else, -1 where nothing came. */
+/* Reads a line up to its end, whatever it holds. Returns 1 for a word and whole numbers, -1 where nothing came or the line is empty,
+ * 0 for anything else. */
 static int32_t read_line(pfn_board *board) {
     int32_t n_letters = 0, n_digits = 8, fine = 1, letter;
     memset(board->word, 0, sizeof board->word);
@@ -37,6 +38,9 @@ static int32_t read_line(pfn_board *board) {
         } else {
             fine = 0;
         }
+    }
+    if (n_letters == 0 && board->n_values == 0) {
+        return -1;
     }
     return fine && n_letters > 0 && n_digits == 8;
 }

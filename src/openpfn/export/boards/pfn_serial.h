@@ -9,6 +9,7 @@
  *         row LABEL X ...           (the answer)
  *         end                       (there is no such row)
  *     ask X ...                     answer STATUS MICROSECONDS LOGIT ...
+ *     an empty line                 (nothing)
  *     anything else                 error
  */
 #ifndef PFN_SERIAL_H
