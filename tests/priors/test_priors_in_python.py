@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import warnings
 from typing import Any
@@ -35,6 +36,7 @@ from openpfn.generators import (
     sample_batch,
 )  # fmt: skip
 from openpfn.priors.base import made
+from openpfn.priors_io.distributions import check_function
 from openpfn.priors_io.stream import TaskStream
 
 
@@ -352,3 +354,31 @@ def test_the_command_line_trains_on_a_prior_of_ones_own(tmp_path, monkeypatch, c
     assert "trained 2 steps on 8 tasks" in capsys.readouterr().out
     assert main([*common, "--prior", "my_classes_file:sequences"]) != 0
     assert "no context rows" in capsys.readouterr().err
+
+
+def test_rows_in_numpy_arrays_are_rows() -> None:
+    x, y = torch.randn(9, 2), torch.arange(9.0)
+    ours, theirs = DatasetGenerator(x, y), DatasetGenerator(x.double().numpy(), y.long().numpy())
+    for a, b in zip(ours.generate(5, seeded()), theirs.generate(5, seeded()), strict=True):
+        assert a.dtype == b.dtype == torch.float32
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_sizes_are_at_least_1(wrong) -> None:
+    lines = DeterministicGenerator(Normal(torch.zeros(2), 1.0), torch.mv, 2)
+    with pytest.raises(ValueError, match=f"seq_len is {wrong}"):
+        lines.generate(wrong)
+    with pytest.raises(ValueError, match=f"seq_len is {wrong}"):
+        sample_batch(lines, 3, wrong)
+    with pytest.raises(ValueError, match=f"batch_size is {wrong}"):
+        sample_batch(lines, wrong, 3)
+    with pytest.raises(ValueError, match=f"input_dim is {wrong}, must be a whole number"):
+        DeterministicGenerator(Normal(torch.zeros(2), 1.0), torch.mv, wrong)
+    with pytest.raises(ValueError, match="noise_std is nan"):
+        DeterministicGenerator(Normal(torch.zeros(2), 1.0), torch.mv, 2, noise_std=math.nan)
+
+
+def test_what_cannot_be_called_is_no_function() -> None:
+    with pytest.raises(TypeError, match="function is a str; expected a function"):
+        check_function("function", "sin")

@@ -77,8 +77,9 @@ class SequencePrior(TaskPrior):
 
     def of_length(self, seq_len: int) -> SequencePrior:
         """The same prior with sequences of `seq_len` rows. Raises ValueError if they cannot hold `n_train`."""
-        if not (seq_len >= 1 and self.n_train <= seq_len):
-            raise ValueError(f"seq_len is {seq_len}; expected at least {max(self.n_train, 1)} with n_train={self.n_train}.")
+        if not (isinstance(seq_len, int) and seq_len >= max(self.n_train, 1)):
+            least = max(self.n_train, 1)
+            raise ValueError(f"seq_len is {seq_len!r}; expected a whole number of at least {least}, with n_train={self.n_train}.")
         other = copy(self)
         other.seq_len = seq_len
         return other
@@ -96,8 +97,8 @@ class SequencePrior(TaskPrior):
 
         `params` is one tensor, or a dict of them by name where the prior has named latents.
         """
-        if seq_len < 1:
-            raise ValueError(f"seq_len is {seq_len}, must be at least 1.")
+        if not isinstance(seq_len, int) or seq_len < 1:
+            raise ValueError(f"seq_len is {seq_len!r}, must be a whole number of at least 1.")
         x, y, latents = self.draw(1, seq_len, generator or fresh_generator(self.device))
         first = {name: value[0] for name, value in latents.items()}
         params = first["params"] if set(first) == {"params"} else first
@@ -111,6 +112,10 @@ def sample_batch(
 
     Without a generator, torch's global random state decides.
     """
+    if not isinstance(data_generator, TaskPrior):
+        raise TypeError(f"data_generator is a {type(data_generator).__name__}; expected a TaskPrior, such as a DeterministicGenerator.")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}, must be a whole number of at least 1.")
     device = getattr(data_generator, "device", torch.device("cpu"))
     batch = data_generator.of_length(seq_len).sample(batch_size, generator or fresh_generator(device))
     return batch.x, batch.y

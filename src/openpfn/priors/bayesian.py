@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from openpfn.priors.base import SequencePrior
-from openpfn.priors_io.distributions import Likelihood, Prior, distribution_of, draw_inputs, draw_parameters, pools_of
+from openpfn.priors_io.distributions import Likelihood, Prior, distribution_of, draw_inputs, draw_parameters, input_distribution, pools_of
 from openpfn.priors_io.per_task import seeded
 
 
@@ -39,7 +39,7 @@ class BayesianGenerator(SequencePrior):
     ) -> None:
         super().__init__(seq_len=seq_len, n_train=n_train, device=device)
         self.prior, self.likelihood, self.input_dim = distribution_of(prior), likelihood, likelihood.input_dim
-        self.x_distribution = Normal(0.0, 1.0) if x_distribution is None else x_distribution
+        self.x_distribution = input_distribution(x_distribution)
 
     @classmethod
     def example(cls) -> BayesianGenerator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,8 +16,8 @@ from openpfn.priors_io.rows import draw_without_replacement
 class DatasetGenerator(SequencePrior):
     """Sequences of rows of `x_data` (N, D) and `y_data` (N,): random ones, none twice in a sequence, or N consecutive ones.
 
-    `x_data` is None for sequences without inputs. With `sequential` a sequence is a window that begins at a random row. The latent `rows`
-    tells which rows a sequence has. Raises ValueError when a sequence is to be longer than the data.
+    Both may be NumPy arrays; `x_data` is None for sequences without inputs. With `sequential` a sequence is a window that begins at a
+    random row. The latent `rows` tells which rows a sequence has. Raises ValueError when a sequence is to be longer than the data.
 
     >>> data = DatasetGenerator(torch.randn(100, 3), torch.arange(100.0), sequential=True)
     >>> bool((data.generate(seq_len=10)[1].diff() == 1).all())
@@ -27,8 +28,8 @@ class DatasetGenerator(SequencePrior):
 
     def __init__(
         self,
-        x_data: Tensor | None,
-        y_data: Tensor,
+        x_data: Tensor | np.ndarray | None,
+        y_data: Tensor | np.ndarray,
         sequential: bool = False,
         *,
         device: torch.device | str | None = None,
@@ -36,6 +37,7 @@ class DatasetGenerator(SequencePrior):
         n_train: int = 0,
     ) -> None:
         super().__init__(seq_len=seq_len, n_train=n_train, device=device)
+        x_data, y_data = None if x_data is None else torch.as_tensor(x_data), torch.as_tensor(y_data)
         if y_data.ndim != 1 or len(y_data) < 1 or (x_data is not None and (x_data.ndim != 2 or len(x_data) != len(y_data))):
             given = "None" if x_data is None else tuple(x_data.shape)
             raise ValueError(f"x_data has shape {given} and y_data {tuple(y_data.shape)}; expected (N, D), or None, and (N,).")

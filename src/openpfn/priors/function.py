@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +12,16 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from openpfn.priors.base import SequencePrior
-from openpfn.priors_io.distributions import Prior, distribution_of, draw_inputs, draw_parameters, pools_of
+from openpfn.priors_io.distributions import (
+    Prior,
+    check_function,
+    check_input_dim,
+    distribution_of,
+    draw_inputs,
+    draw_parameters,
+    input_distribution,
+    pools_of,
+)
 from openpfn.priors_io.per_task import PerTask, seeded
 
 
@@ -54,10 +65,12 @@ class DeterministicGenerator(SequencePrior):
         n_train: int = 0,
     ) -> None:
         super().__init__(seq_len=seq_len, n_train=n_train, device=device)
-        if input_dim < 1 or (noise_std is not None and noise_std < 0):
-            raise ValueError(f"got input_dim={input_dim} and noise_std={noise_std}; expected input_dim ≥ 1 and noise_std ≥ 0 or None.")
+        check_input_dim(input_dim)
+        check_function("function", function)
+        if noise_std is not None and not (isinstance(noise_std, Real) and 0 <= noise_std < math.inf):
+            raise ValueError(f"noise_std is {noise_std!r}, must be a finite number ≥ 0, or None for no noise.")
         self.prior, self.input_dim, self.noise_std = distribution_of(prior), input_dim, noise_std or 0.0
-        self.x_distribution = Normal(0.0, 1.0) if x_distribution is None else x_distribution
+        self.x_distribution = input_distribution(x_distribution)
         self.function = function
         self._values = PerTask(function, f"the function {getattr(function, '__name__', '')}".rstrip())
 

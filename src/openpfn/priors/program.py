@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from openpfn.priors.base import SequencePrior
-from openpfn.priors_io.distributions import draw_inputs
+from openpfn.priors_io.distributions import check_function, check_input_dim, draw_inputs, input_distribution
 from openpfn.priors_io.per_task import PerTask, seeded
 from openpfn.priors_io.sites import Trace, sample
 
@@ -48,12 +48,13 @@ class ProgramGenerator(SequencePrior):
         n_train: int = 0,
     ) -> None:
         super().__init__(seq_len=seq_len, n_train=n_train, device=device)
-        if input_dim is not None and input_dim < 1:
-            raise ValueError(f"input_dim is {input_dim}, must be at least 1, or None for a program that takes the number of rows.")
+        check_function("program", program)
+        if input_dim is not None:
+            check_input_dim(input_dim)
         if input_dim is None and x_distribution is not None:
             raise ValueError("x_distribution needs input_dim: without it the program takes the number of rows and makes its inputs itself.")
         self.program, self.input_dim = program, input_dim
-        self.x_distribution = Normal(0.0, 1.0) if x_distribution is None else x_distribution
+        self.x_distribution = input_distribution(x_distribution)
         self.name = f"the program {getattr(program, '__name__', '')}".rstrip()
         self._run = PerTask(self._traced, self.name, self._traced_at_once, self._replayed)
 

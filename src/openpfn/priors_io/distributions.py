@@ -51,8 +51,10 @@ class Likelihood:
     """
 
     def __init__(self, distribution_class: Callable[..., Distribution], parameterizer: Callable[..., Any], input_dim: int) -> None:
-        if input_dim < 1:
-            raise ValueError(f"input_dim is {input_dim}, must be at least 1 (a dummy of 1 where there are no inputs).")
+        """`input_dim` is the number of columns of x, 1 (of zeros) where there are no inputs."""
+        check_input_dim(input_dim)
+        check_function("distribution_class", distribution_class)
+        check_function("parameterizer", parameterizer)
         self.distribution_class, self.parameterizer, self.input_dim = distribution_class, parameterizer, input_dim
         self._parameters = PerTask(self._aligned, f"the parameterizer {getattr(parameterizer, '__name__', '')}".rstrip())
 
@@ -104,10 +106,12 @@ class DiscreteTask(Distribution):
     arg_constraints: dict[str, constraints.Constraint] = {}    # noqa: RUF012 (as torch declares it)
 
     def __init__(self, tasks: Tensor, weights: Tensor | None = None, validate_args: bool | None = None) -> None:
+        tasks = torch.as_tensor(tasks)
         if tasks.ndim < 1 or len(tasks) < 1:
             raise ValueError(f"tasks has shape {tuple(tasks.shape)}; expected (M, …) with at least one task.")
-        if weights is not None and (weights.shape != tasks.shape[:1] or bool((weights < 0).any()) or not bool(weights.sum() > 0)):
-            raise ValueError(f"weights must be {len(tasks)} numbers ≥ 0, not all 0; got {weights!r}.")
+        if weights is not None:
+            weights = torch.as_tensor(weights)
+            _check_shares(weights, len(tasks))
         self.tasks, self.weights = tasks, weights
         super().__init__(torch.Size(), tasks.shape[1:], validate_args=validate_args)
 
@@ -132,8 +136,8 @@ class DiscreteTask(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of a task of the pool; −inf for any other."""
         n_axes = len(self.event_shape)
-        is_task = (value.unsqueeze(value.ndim - n_axes) == self.tasks).flatten(value.ndim - n_axes + 1)    # (…, M, parameters)
-        is_task = is_task.all(-1) if n_axes else is_task.view(*value.shape, len(self.tasks))
+        is_task = value.unsqueeze(value.ndim - n_axes) == self.tasks               # (…, M, *parameters)
+        is_task = is_task.flatten(-n_axes).all(-1) if n_axes else is_task          # (…, M)
         return torch.where(is_task, self.log_weights.to(value.device), -torch.inf).logsumexp(-1)
 
 
@@ -150,6 +154,7 @@ class Mixture(Distribution):
     def __init__(
         self, components: Sequence[Distribution], weights: Sequence[float] | None = None, validate_args: bool | None = None
     ) -> None:
+        check_distributions("components", *components)
         shapes = {tuple(c.batch_shape + c.event_shape) for c in components}
         if len(shapes) != 1:
             raise ValueError(f"components must be one or more distributions of values of the same shape; got {sorted(shapes)}.")
@@ -182,9 +187,34 @@ class Mixture(Distribution):
 def checked_weights(weights: Sequence[float] | None, n_parts: int) -> Float[Tensor, " K"]:
     """Shares that sum to 1. Raises ValueError for other than `n_parts` numbers ≥ 0."""
     found = torch.ones(n_parts) if weights is None else torch.tensor(list(weights), dtype=torch.float)
-    if found.shape != (n_parts,) or bool((found < 0).any()) or not bool(found.sum() > 0):
-        raise ValueError(f"weights must be {n_parts} numbers ≥ 0, not all 0; got {weights!r}.")
+    _check_shares(found, n_parts)
     return found / found.sum()
+
+
+def check_distributions(name: str, *given: Any) -> None:
+    """Raise TypeError, naming the argument, for anything but a distribution."""
+    for one in given:
+        if not isinstance(one, Distribution):
+            raise TypeError(f"{name} has a {type(one).__name__}; expected a torch.distributions.Distribution.")
+
+
+def check_function(name: str, given: Any) -> None:
+    """Raise TypeError, naming the argument, for what cannot be called."""
+    if not callable(given):
+        raise TypeError(f"{name} is a {type(given).__name__}; expected a function.")
+
+
+def check_input_dim(input_dim: Any) -> None:
+    """Raise ValueError unless this is a number of columns."""
+    if not isinstance(input_dim, int) or input_dim < 1:
+        raise ValueError(f"input_dim is {input_dim!r}, must be a whole number of at least 1.")
+
+
+def input_distribution(given: Distribution | None) -> Distribution:
+    """The distribution of inputs: standard normal if None. Raises TypeError for anything but a distribution."""
+    found = Normal(0.0, 1.0) if given is None else given
+    check_distributions("x_distribution", found)
+    return found
 
 
 def distribution_of(prior: Any) -> Distribution:
@@ -224,6 +254,11 @@ def pools_of(name: str, distribution: Distribution) -> dict[str, Tensor]:
         return {name: distribution.tasks}
     parts = distribution.components if isinstance(distribution, Mixture) else ()
     return {key: pool for i, part in enumerate(parts) for key, pool in pools_of(f"{name}.{i}", part).items()}
+
+
+def _check_shares(weights: Tensor, n_parts: int) -> None:
+    if weights.shape != (n_parts,) or not bool((weights >= 0).all()) or not 0 < float(weights.sum()) < torch.inf:
+        raise ValueError(f"weights must be {n_parts} finite numbers ≥ 0, not all 0; got {weights.tolist()}.")
 
 
 def _named(parameters: Any) -> dict[str, Any]:
