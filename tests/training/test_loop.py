@@ -172,6 +172,23 @@ def test_evaluations_without_a_source_of_tasks_are_refused_at_once():
         train(batches_of(ToyPrior(), 2, 4), ToyNetwork(), config(eval_every=5))
 
 
+@pytest.mark.parametrize("source", [None, "mlp", {}, torch.zeros(2, 3)])
+def test_what_gives_no_tasks_is_refused_at_once(source):
+    with pytest.raises(TypeError, match="tasks cannot come from a"):
+        train(source, ToyNetwork(CALM), config())
+
+
+def test_batches_of_another_kind_are_told():
+    with pytest.raises(TypeError, match="gave a tuple, expected a TaskBatch"):
+        train([(torch.zeros(2, 3), torch.zeros(2))], ToyNetwork(CALM), config())
+
+
+def test_a_file_is_no_folder_for_a_run(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(FileExistsError, match="taken is a file, but a run needs a folder"):
+        train(ToyPrior(), ToyNetwork(CALM), config(checkpoint_dir=str(tmp_path / "taken"), save_checkpoint=True))
+
+
 def test_the_best_weights_are_kept(tmp_path):
     settings = config(num_steps=40, learning_rate=3.0, eval_every=5, eval_batches=2, save_checkpoint=True, checkpoint_dir=str(tmp_path))
     model = train(ToyPrior(), ToyNetwork(CALM), settings)

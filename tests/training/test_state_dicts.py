@@ -78,3 +78,13 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match="model_state does not fit a TabularPFN"):
         checkpointing.save_checkpoint(tmp_path / "a", 1, {"x": torch.ones(1)}, NETWORK)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_checkpoint_that_stands_there_is_replaced(tmp_path):
+    state = PFN(NETWORK).state_dict()
+    for step in (1, 2):
+        checkpointing.save_checkpoint(tmp_path / "a", step, state, NETWORK)
+    assert checkpointing.load_checkpoint(tmp_path / "a", "cpu")[2].step == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        checkpointing.save_checkpoint(tmp_path, 1, state, NETWORK)

@@ -73,7 +73,9 @@ def train(
     >>> config = TrainingConfig(num_steps=2500, optimizer="muon", average_decay=0.99, schedule="cosine")
     >>> model = train(prior, preset("nano"), config)    # doctest: +SKIP
     """
-    config = training_config or TrainingConfig()
+    config = TrainingConfig() if training_config is None else training_config
+    if not isinstance(config, TrainingConfig):
+        raise TypeError(f"training_config is a {type(config).__name__}, expected a TrainingConfig.")
     device = pick_device(config.device)
     if device.type == "cpu":
         keep_freed_memory()
@@ -221,7 +223,7 @@ class _Run:
         if counters.nan_in_a_row >= self.config.max_nan_losses:
             raise FloatingPointError(
                 f"the last {self.config.max_nan_losses} losses or gradients were not finite, up to step {counters.step}. "
-                "Lower the learning rate, clip gradients, use precision='float32', or look for infinite values in the tasks; "
+                "Lower the learning rate, clip gradients, use precision='float32', or look for NaN and infinite values in the tasks; "
                 "the last checkpoint is from before."
             )
 
@@ -270,6 +272,8 @@ class _Run:
                 f"the tasks ended after {self.counters.step} of {self.config.num_steps} steps. "
                 "Give a longer source or one that can be iterated again, or lower num_steps."
             )
+        if not isinstance(batch, TaskBatch):
+            raise TypeError(f"the source of tasks gave a {type(batch).__name__}, expected a TaskBatch: TaskBatch(x, y, n_train=0).")
         return batch.to(self.device)
 
     def autocast(self) -> torch.autocast:

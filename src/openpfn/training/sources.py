@@ -14,11 +14,18 @@ def task_source(given: Any, seq_len: int) -> Any:
     """`given` as a source of tasks of `seq_len` rows: something with `.sample(n_tasks, generator)`, or an iterable of batches.
 
     A prior that decides about its rows itself stays as it is. An object of your own with `.generate(seq_len) -> (x, y)`, or
-    y alone, is called once per sequence.
+    y alone, is called once per sequence. Raises TypeError for anything else.
     """
     if hasattr(given, "sample"):
         return given.of_length(seq_len) if hasattr(given, "of_length") else given
-    return GeneratedTasks(given, seq_len) if hasattr(given, "generate") else given
+    if hasattr(given, "generate"):
+        return GeneratedTasks(given, seq_len)
+    if isinstance(given, str | dict | Tensor) or not hasattr(given, "__iter__"):
+        raise TypeError(
+            f"tasks cannot come from a {type(given).__name__}. Give a TaskPrior such as a DeterministicGenerator, an object with "
+            ".generate(seq_len), or an iterable of TaskBatch."
+        )
+    return given
 
 
 def is_prior(source: Any) -> bool:

@@ -59,9 +59,13 @@ def save_checkpoint(
 ) -> Path:
     """Write a `state_dict` with its configurations to `checkpoint_path`: a safetensors file, whatever its ending; no pickle.
 
-    `optimizer_state` is the `state_dict()` of one of torch's optimizers. Raises ValueError if `model_state` does not fit
-    the network of `model_config`.
+    A file that stands there is replaced at once, whole. `optimizer_state` is the `state_dict()` of one of torch's optimizers.
+    Raises ValueError if `model_state` does not fit the network of `model_config`.
     """
+    if not isinstance(step, int):
+        raise TypeError(f"step is {step!r}, expected a whole number of optimizer steps.")
+    if not isinstance(model_state, Mapping):
+        raise TypeError(f"model_state is a {type(model_state).__name__}, expected a state_dict: model.state_dict().")
     model = PFN(model_config)
     try:
         model.load_state_dict(model_state)

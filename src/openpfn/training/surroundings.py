@@ -23,10 +23,13 @@ LARGEST_KEPT = 2**25
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; "auto" is cuda, then mps, then cpu, by what there is."""
+    """The torch device called `name`; "auto" is cuda, then mps, then cpu, by what there is. Raises ValueError for one that there is not."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device is {name!r}, which torch does not know. Choose 'auto', 'cpu', 'cuda' or 'mps'.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {name!r}, but torch {torch.__version__} finds no CUDA device. Choose device='auto' or 'cpu'.")
     return torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" and device.index is None else device
@@ -104,6 +107,8 @@ def locked(folder: Path | None) -> Iterator[None]:
         return
     import fcntl
 
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file, but a run needs a folder. Choose another checkpoint_dir (--out).")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
         try:

@@ -30,6 +30,14 @@ def weights(folder: Path, content: bytes) -> Path:
     return path
 
 
+def test_a_file_that_is_no_registry_is_told(tmp_path):
+    (tmp_path / "registry.sqlite").write_text("something else")
+    with pytest.raises(ValueError, match=r"registry\.sqlite is no registry of runs"):
+        RunRegistry(tmp_path).runs()
+    with pytest.raises(FileExistsError, match="is a file, but a registry is a folder"):
+        RunRegistry(tmp_path / "registry.sqlite").start_run(RunRecord(""))
+
+
 def test_it_is_a_tracker(registry):
     assert isinstance(registry, Tracker)
 

@@ -206,6 +206,21 @@ def test_the_environment_names_project_and_entity(place, monkeypatch):
     assert [question[1] for question in api.asked] == ["team/p", "me/p"]
 
 
+@pytest.mark.parametrize("url", ["https://example.com/foo", "https://wandb.ai/team/project", "file:///runs/abc", "wandb://a/b/runs/"])
+def test_the_url_of_something_else_is_refused_before_anybody_is_asked(place, monkeypatch, url):
+    monkeypatch.setattr("openpfn.training.tracking.pretrained.chosen_tracker", lambda _: 1 / 0)
+    for ask in (load_from_pretrained, list_checkpoints):
+        with pytest.raises(ValueError, match="is no run URL"):
+            ask(url)
+
+
+@pytest.mark.parametrize("tail", ["", "/", "/overview", "?nw=1"])
+def test_the_page_of_a_run_stands_for_the_run(online, tail):
+    online.project = online.entity = None
+    kept = list_checkpoints("https://wandb.ai/team/p/runs/abc123" + tail, tracker=online)
+    assert [one.step for one in kept] == [100, 1000]
+
+
 def test_an_unknown_run_record_survives_the_way_to_the_interface(online):
     record = online.run("qqq")
     assert record == RunRecord(

@@ -43,6 +43,9 @@ class RunNameScheme:
         training: Mapping[str, Any] | None = None,
     ) -> RunNameScheme:
         """The scheme with these fields; a dot leads into a nested configuration ("config.max_features")."""
+        for name, part in (("model", model), ("data", data), ("training", training)):
+            if part is not None and not isinstance(part, Mapping):
+                raise TypeError(f"{name} is a {type(part).__name__}; expected a mapping such as {{'d_model': None}}.")
         return cls(*(tuple((part or {}).items()) for part in (model, data, training)))
 
     def fields(self) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ from openpfn.training.tracking.names import RunNameScheme, lookup, same_value
 from openpfn.training.tracking.registry import RunRegistry
 from openpfn.training.tracking.weights_and_biases import WandbLogger
 
+RUN_PAGE = re.compile(r"https?://[^/]+/(?P<entity>[^/]+)/(?P<project>[^/]+)/runs/(?P<id>[^/?#]+)(?:[/?#].*)?")
+"""A run's page at W&B, of any of its servers."""
 Step = int | str | None
 """A number of steps, "latest" or "earliest"; None is the latest."""
 Loaded = tuple[Any, dict[str, Any] | None, CheckpointMetadata]
@@ -59,15 +62,15 @@ def load_from_pretrained(
 ) -> Loaded:
     """The network of a run, its optimizer's state or None, and what the checkpoint says about itself.
 
-    `run_identifier` is the run's id, or its name if no other run has it. `checkpoint_step` is exactly that step, or
-    "latest" (also None) or "earliest". `tracker` is "disk", "wandb" or a `Tracker`; None looks in the registry on disk if
-    there is one (OPENPFN_REGISTRY, else ./openpfn-runs), and at W&B if there is none. `model` receives the weights in
-    place of a new network; a model class of your own needs it.
+    `run_identifier` is the run's id, its name if no other run has it, or the URL of its page at W&B (`metadata.wandb_run_url`).
+    `checkpoint_step` is exactly that step, or "latest" (also None) or "earliest". `tracker` is "disk", "wandb" or a `Tracker`; None
+    looks in the registry on disk if there is one (OPENPFN_REGISTRY, else ./openpfn-runs), and at W&B if there is none.
+    `model` receives the weights in place of a new network; a model class of your own needs it.
 
-    Raises LookupError where there is no such run or step.
+    Raises LookupError where there is no such run or step, ValueError for a URL of something else.
     """
-    place = chosen_tracker(tracker)
-    return _loaded(place, place.run(run_identifier, looked_in(project), entity), checkpoint_step, device, load_optimizer, model)
+    place, run = _found(run_identifier, project, entity, tracker)
+    return _loaded(place, run, checkpoint_step, device, load_optimizer, model)
 
 
 def load_by_config(
@@ -87,6 +90,8 @@ def load_by_config(
     Each filter is a field of `scheme`; where several sections have it, all must match: `**{"data.input_dim": 10}` names one.
     Values are compared with those that the run recorded, exactly, not with its name. The rest is as in `load_from_pretrained`.
     """
+    if not isinstance(scheme, RunNameScheme):
+        raise TypeError(f"scheme is a {type(scheme).__name__}; expected a RunNameScheme, which RunNameScheme.from_templates makes.")
     place = chosen_tracker(tracker)
     wanted = filters_by_section(scheme, config_filters)
     matching = [run for run in place.runs(looked_in(project), entity) if matches(run, wanted)]
@@ -118,8 +123,8 @@ def list_checkpoints(
     run_id: str, project: str | None = None, entity: str | None = None, *, tracker: Tracker | str | None = None
 ) -> list[CheckpointInfo]:
     """The kept steps of a run, in their order. `tracker` is as in `load_from_pretrained`."""
-    place = chosen_tracker(tracker)
-    kept = place.checkpoints(place.run(run_id, looked_in(project), entity))
+    place, run = _found(run_id, project, entity, tracker)
+    kept = place.checkpoints(run)
     return [CheckpointInfo(one.step, one.name, one.created_at) for one in kept]
 
 
@@ -132,8 +137,7 @@ def get_checkpoint_metadata(
     tracker: Tracker | str | None = None,
 ) -> CheckpointMetadata:
     """What a checkpoint says about itself, without a network; `task_pools` stay in the file. As `load_from_pretrained` else."""
-    place = chosen_tracker(tracker)
-    run = place.run(run_identifier, looked_in(project), entity)
+    place, run = _found(run_identifier, project, entity, tracker)
     header = checkpoint.read_header(place.fetch(run, _existing_step(place, run, checkpoint_step)))
     config = header.model_config if ":" in header.model else header.config    # a model of your own has its record alone
     found = checkpoint.Checkpoint(None, config, checkpoint.training_config_of(header), header.provenance)
@@ -177,6 +181,18 @@ def matches(run: RunRecord, wanted: dict[str, dict[str, Any]]) -> bool:
         return all(same_value(lookup(configs[s], name), value) for s, part in wanted.items() for name, value in part.items())
     except KeyError:
         return False
+
+
+def _found(identifier: str, project: str | None, entity: str | None, tracker: Tracker | str | None) -> tuple[Tracker, RunRecord]:
+    """The run, and where it is kept. A page at W&B tells project and owner, and that W&B has the run."""
+    if "://" in str(identifier):
+        page = RUN_PAGE.fullmatch(identifier)
+        if page is None:
+            raise ValueError(f"{identifier!r} is no run URL (https://wandb.ai/ENTITY/PROJECT/runs/ID). Give one, or the run's id or name.")
+        identifier, project, entity = page["id"], page["project"], page["entity"]
+        tracker = "wandb" if tracker is None else tracker
+    place = chosen_tracker(tracker)
+    return place, place.run(identifier, looked_in(project), entity)
 
 
 def _loaded(tracker: Tracker, run: RunRecord, step: Step, device: str, load_optimizer: bool, model: nn.Module | None) -> Loaded:

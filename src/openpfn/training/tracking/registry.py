@@ -188,6 +188,8 @@ class RunRegistry:
         """Make the database under another name, then give it its own at once: no reader meets a half-made one."""
         if self.exists():
             return
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f"{self.folder} is a file, but a registry is a folder. Name another one.")
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{new_run_id()}.part"
         with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as rows:
@@ -207,7 +209,12 @@ class RunRegistry:
                 f"no registry of runs at {self.folder}. Train with registry={str(self.folder)!r}, or name the folder that has one."
             )
         with contextlib.closing(sqlite3.connect(self.database, timeout=60, isolation_level=None)) as rows:
-            (version,) = rows.execute("PRAGMA user_version").fetchone()
+            try:
+                (version,) = rows.execute("PRAGMA user_version").fetchone()
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as error:
+                raise ValueError(f"{self.database} is no registry of runs ({error}). Name another folder, or move it away.") from error
             if version > VERSION:
                 raise ValueError(f"{self.database} has version {version}; this openpfn reads up to {VERSION}. Update openpfn.")
             rows.execute("PRAGMA synchronous = FULL")
