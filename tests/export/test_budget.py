@@ -64,17 +64,19 @@ def test_memory_is_laid_out_for_the_maxima_and_work_goes_with_the_table(tmp_path
     assert (told.fit_operations, told.cache_bytes, told.row_bytes) == (least.fit_operations, least.cache_bytes, least.row_bytes)
 
 
-QUICK = [("cortex-m4f", "f32", False), ("cortex-m4f", "int8", True), ("rv32imc", "int", False)]
+QUICK = [("cortex-m4f", "f32", "linear", False), ("cortex-m4f", "int8", "linear", True), ("rv32imc", "int", "linear", False)]
 CASES = [
     pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
-    for case in itertools.product(("cortex-m4f", "rv32imc"), BACKENDS, (False, True)) if TARGETS[case[0]].missing() is None
-]    # fmt: skip
+    for case in itertools.product(("cortex-m4f", "rv32imc"), BACKENDS, ("linear", "ridge"), (False, True))
+    if TARGETS[case[0]].missing() is None and case[1:3] != ("int", "ridge")
+]
 
 
-@pytest.mark.parametrize(("core", "backend", "frozen"), CASES)
-def test_what_is_told_holds_on_a_core(tmp_path, core, backend, frozen):
+@pytest.mark.parametrize(("core", "backend", "attention", "frozen"), CASES)
+def test_what_is_told_holds_on_a_core(tmp_path, core, backend, attention, frozen):
     """Memory exactly; flash and stack at most, and not by far; instructions within a factor of 2."""
-    model, has_fpu = random_network(n_layers=2, separate_query_weights=True), core == "cortex-m4f"
+    model = random_network(n_layers=2, separate_query_weights=True, attention_type=attention)
+    has_fpu = core == "cortex-m4f"
     write_library(model, tmp_path, CodeOptions(backend, max_features=4, max_classes=3))
     write_fitted(tmp_path, table())
     measured = measure(tmp_path, core, vectors_of(table()), frozen=frozen)

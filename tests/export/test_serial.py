@@ -106,7 +106,7 @@ def board_that(answers: Callable[[str], bytes | None]) -> Iterator[str]:
     thread.start()
     yield os.ttyname(computer)
     os.close(computer)
-    thread.join(5)
+    thread.join(0.1)    # it may still be writing to nobody
 
 
 def vectors(n_rows: int = 12, n_columns: int = 4) -> Vectors:
