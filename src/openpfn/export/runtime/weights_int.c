@@ -22,12 +22,14 @@ static int16_t narrowed(int32_t x) {
 /* One row of a matrix times x (n_in), in steps of what the matrix gives; PFN_SUM_SHIFT keeps it below 2^30. */
 static int32_t scaled(const int8_t *weight, int32_t factor, int32_t shift, int32_t n_in, const int16_t *x) {
     int32_t sum = 0, j = 0;
+#ifndef __OPTIMIZE_SIZE__
     for (; j <= n_in - 4; j += 4) {
         sum += (int32_t)weight[j] * x[j];
         sum += (int32_t)weight[j + 1] * x[j + 1];
         sum += (int32_t)weight[j + 2] * x[j + 2];
         sum += (int32_t)weight[j + 3] * x[j + 3];
     }
+#endif
     for (; j < n_in; j++) {
         sum += (int32_t)weight[j] * x[j];
     }
