@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from openpfn.heads.base import Predictive
 from openpfn.heads.gaussian import Gaussian
+
+Rows = Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]
+"""Rows or targets, as a tensor or an array."""
 
 
 class ExactPosterior(ABC):
@@ -21,15 +26,15 @@ class ExactPosterior(ABC):
     """
 
     @abstractmethod
-    def posterior(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> Any:
+    def posterior(self, x: Rows | None, y: Rows) -> Any:
         """The distribution of the parameters given the context rows."""
 
     @abstractmethod
-    def predictive(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."], xq: Shaped[Tensor, "..."] | None = None) -> Predictive:
+    def predictive(self, x: Rows | None, y: Rows, xq: Rows | None = None) -> Predictive:
         """The distribution of the target (..., Q) of each query row `xq` (..., Q, D), noise included, given the context rows."""
 
     @abstractmethod
-    def prefixes(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> Predictive:
+    def prefixes(self, x: Rows | None, y: Rows) -> Predictive:
         """The distribution of each `y` (..., N) given its own input and the rows before it: what a sequence model predicts.
 
         Its `log_prob(y)` summed over rows is the log marginal likelihood of the sequence.
@@ -56,27 +61,41 @@ class GaussianPosterior:
         return torch.distributions.MultivariateNormal(self.mean, self.covariance).log_prob(value.to(self.mean))
 
 
-def doubled(*tensors: Float[Tensor, "..."] | Int[Tensor, "..."]) -> tuple[Float[Tensor, "..."], ...]:
-    """The tensors in float64."""
-    return tuple(tensor.to(torch.float64) for tensor in tensors)
+def doubled(*given: Rows) -> tuple[Float[Tensor, "..."], ...]:
+    """The tensors, or arrays, in float64."""
+    return tuple(torch.as_tensor(one).to(torch.float64) for one in given)
 
 
-def checked_rows(x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """`x` and `y` in float64. Raises ValueError unless their shapes are (..., N, D) and (..., N)."""
-    if x is None or x.ndim < 2 or x.shape[-2] != y.shape[-1]:
+def checked_rows(x: Rows | None, y: Rows) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """`x` and `y` in float64. Raises ValueError unless they are finite, of shapes (..., N, D) and (..., N)."""
+    if x is None or x.ndim < 2 or x.shape[-2] != y.shape[-1] or not _go_together(x.shape[:-2], y.shape[:-1]):
         raise ValueError(f"x has shape {None if x is None else tuple(x.shape)} and y {tuple(y.shape)}; expected (..., N, D) and (..., N).")
     rows, targets = doubled(x, y)
+    check_finite(x=rows, y=targets)
     return rows, targets
 
 
-def checked_queries(x: Shaped[Tensor, "..."] | None, xq: Shaped[Tensor, "..."] | None) -> Float[Tensor, "... Q D"]:
-    """`xq` in float64. Raises ValueError unless its shape is (..., Q, D), with as many columns as the context rows `x`."""
+def checked_queries(x: Rows | None, xq: Rows | None) -> Float[Tensor, "... Q D"]:
+    """`xq` in float64. Raises ValueError unless it is finite, of shape (..., Q, D), with as many columns as the context rows `x`."""
     if xq is None:
         raise ValueError("xq is missing: give the inputs (..., Q, D) of the rows to predict.")
     if xq.ndim < 2 or (x is not None and xq.shape[-1] != x.shape[-1]):
         rows = None if x is None else tuple(x.shape)
         raise ValueError(f"xq has shape {tuple(xq.shape)} and x {rows}; expected (..., Q, D) and (..., N, D).")
-    return doubled(xq)[0]
+    queries = doubled(xq)[0]
+    check_finite(xq=queries)
+    return queries
+
+
+def check_finite(**given: Tensor) -> None:
+    """Raise ValueError, naming the argument, where one holds NaN or infinite values: no closed form knows what they stand for."""
+    for name, value in given.items():
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"{name} holds NaN or infinite values. Leave the rows out.")
+
+
+def _go_together(a: Sequence[int], b: Sequence[int]) -> bool:
+    return all(m == n or 1 in (m, n) for m, n in zip(reversed(a), reversed(b), strict=False))
 
 
 def one_after_another(
@@ -98,6 +117,6 @@ def cholesky(covariance: Float[Tensor, "... N N"]) -> Float[Tensor, "... N N"]:
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if bool(failed.any()):
         raise ValueError(
-            "a covariance is not positive definite to rounding. Raise noise_variance, or look for repeated rows, NaN and infinite values."
+            "a covariance is not positive definite to rounding. Raise noise_variance, or look for repeated rows."
         )
     return factor

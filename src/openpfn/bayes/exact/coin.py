@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Beta
 
-from openpfn.bayes.exact.base import ExactPosterior, doubled
+from openpfn.bayes.exact.base import ExactPosterior, Rows, doubled
 from openpfn.heads.categorical import Categorical
 
 
@@ -25,20 +25,20 @@ class BetaBernoulli(ExactPosterior):
             raise ValueError(f"got alpha={alpha} and beta={beta}; both must be greater than 0.")
         self.alpha, self.beta = float(alpha), float(beta)
 
-    def posterior(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> Beta:
+    def posterior(self, x: Rows | None, y: Rows) -> Beta:
         """The probability of 1, as a `torch.distributions.Beta` of batch shape `...`."""
         flips = _flips(y)
         ones = flips.sum(-1)
         return Beta(self.alpha + ones, self.beta + flips.shape[-1] - ones)
 
-    def predictive(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."], xq: Shaped[Tensor, "..."] | None = None) -> Categorical:
+    def predictive(self, x: Rows | None, y: Rows, xq: Rows | None = None) -> Categorical:
         """The distribution of a flip after those in `y` (..., N): logits (..., Q, 2), with as many rows as `xq` (..., Q, D), or one."""
         posterior = self.posterior(x, y)
         counts = torch.stack([posterior.concentration0, posterior.concentration1], -1)     # (..., 2)
         n_queries = 1 if xq is None else xq.shape[-2]
         return _coin(counts.unsqueeze(-2).expand(*counts.shape[:-1], n_queries, 2))
 
-    def prefixes(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> Categorical:
+    def prefixes(self, x: Rows | None, y: Rows) -> Categorical:
         flips = _flips(y)
         ones = flips.cumsum(-1) - flips                                                    # before each flip
         before = torch.arange(flips.shape[-1], dtype=flips.dtype, device=flips.device)
@@ -49,7 +49,7 @@ def _coin(counts: Float[Tensor, "... 2"]) -> Categorical:
     return Categorical((counts / counts.sum(-1, keepdim=True)).log())
 
 
-def _flips(y: Tensor) -> Float[Tensor, "..."]:
+def _flips(y: Rows) -> Float[Tensor, "..."]:
     flips = doubled(y)[0]
     if bool(((flips != 0) & (flips != 1)).any()):
         raise ValueError("y must hold 0 and 1 alone: the outcomes of flips.")

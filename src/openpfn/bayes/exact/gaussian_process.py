@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
-from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior, checked_queries, checked_rows, cholesky, doubled, one_after_another
+from openpfn.bayes.exact.base import (
+    ExactPosterior,
+    GaussianPosterior,
+    Rows,
+    checked_queries,
+    checked_rows,
+    cholesky,
+    doubled,
+    one_after_another,
+)
 from openpfn.heads.gaussian import Gaussian
 
 Kernel = Literal["rbf", "matern12", "matern32", "matern52"]
@@ -57,21 +66,23 @@ class GP(ExactPosterior):
         """Covariance of f between two sets of rows, in float64."""
         a, b = doubled(a, b)
         scale = self.lengthscale.to(a.device)
+        if scale.ndim == 1 and len(scale) != a.shape[-1]:
+            raise ValueError(f"lengthscale has {len(scale)} numbers, but x {a.shape[-1]} columns. Give one number, or one per column.")
         # not from inner products: differences keep their digits where rows lie close together
         distance = torch.cdist(a / scale, b / scale, compute_mode="donot_use_mm_for_euclid_dist")
         return self.outputscale * SHAPES[self.kernel](distance)
 
-    def posterior(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> GPPosterior:
+    def posterior(self, x: Rows | None, y: Rows) -> GPPosterior:
         """The distribution of f given the context: call `.at(xq)` for its values at the rows `xq`."""
         rows, targets = checked_rows(x, y)
         factor = cholesky(self._noisy(rows))
         return GPPosterior(self, rows, factor, torch.cholesky_solve((targets - self.mean).unsqueeze(-1), factor))
 
-    def predictive(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."], xq: Shaped[Tensor, "..."] | None = None) -> Gaussian:
+    def predictive(self, x: Rows | None, y: Rows, xq: Rows | None = None) -> Gaussian:
         mean, variance = self.posterior(x, y).marginals(checked_queries(x, xq))
         return Gaussian(mean, variance + self.noise_variance)
 
-    def prefixes(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> Gaussian:
+    def prefixes(self, x: Rows | None, y: Rows) -> Gaussian:
         rows, targets = checked_rows(x, y)
         return one_after_another(torch.full_like(targets, self.mean), self._noisy(rows), targets)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
-from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior, checked_queries, checked_rows, cholesky, one_after_another
+from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior, Rows, checked_queries, checked_rows, cholesky, one_after_another
 from openpfn.heads.gaussian import Gaussian
 
 
@@ -42,7 +42,11 @@ class ConjugateLinear(ExactPosterior):
                 "expected (), (D,) or (D, D), and () or (D,)."
             )
 
-    def posterior(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> GaussianPosterior:
+        _check_covariance(self.prior_variance)
+        if not bool(self.prior_mean.isfinite().all()):
+            raise ValueError(f"prior_mean is {prior_mean}, must be finite.")
+
+    def posterior(self, x: Rows | None, y: Rows) -> GaussianPosterior:
         """Mean (..., D) and covariance (..., D, D) of the coefficients; the bias, if any, is the last."""
         rows, y = self._rows(x, y)
         mean, root = self._prior(rows)
@@ -55,20 +59,20 @@ class ConjugateLinear(ExactPosterior):
         half = torch.linalg.solve_triangular(factor, root.mT.expand(factor.shape), upper=False)
         return GaussianPosterior(mean + (root @ z).squeeze(-1), half.mT @ half)
 
-    def predictive(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."], xq: Shaped[Tensor, "..."] | None = None) -> Gaussian:
+    def predictive(self, x: Rows | None, y: Rows, xq: Rows | None = None) -> Gaussian:
         posterior = self.posterior(x, y)
         queries = self._with_bias(checked_queries(x, xq))
         mean = (queries @ posterior.mean.unsqueeze(-1)).squeeze(-1)
         return Gaussian(mean, ((queries @ posterior.covariance) * queries).sum(-1) + self.noise_variance)
 
-    def prefixes(self, x: Shaped[Tensor, "..."] | None, y: Shaped[Tensor, "..."]) -> Gaussian:
+    def prefixes(self, x: Rows | None, y: Rows) -> Gaussian:
         rows, y = self._rows(x, y)
         mean, root = self._prior(rows)
         features = rows @ root
         noise = self.noise_variance * torch.eye(y.shape[-1], dtype=root.dtype, device=root.device)
         return one_after_another(rows @ mean, features @ features.mT + noise, y)
 
-    def _rows(self, x: Tensor | None, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _rows(self, x: Rows | None, y: Rows) -> tuple[Tensor, Tensor]:
         rows, targets = checked_rows(x, y)
         return self._with_bias(rows), targets
 
@@ -88,3 +92,14 @@ class ConjugateLinear(ExactPosterior):
             values, vectors = torch.linalg.eigh(variance)
             return mean.expand(d), vectors * values.clamp(min=0).sqrt()
         return mean.expand(d), torch.diag(variance.sqrt().expand(d))
+
+
+def _check_covariance(variance: Float[Tensor, "..."]) -> None:
+    """Raise ValueError for what is no variance, no variances, and no covariance."""
+    if variance.ndim == 2 and (variance.shape[0] != variance.shape[1] or not torch.allclose(variance, variance.mT)):
+        raise ValueError(f"prior_variance has shape {tuple(variance.shape)} and is no covariance: it must be square and symmetric.")
+    if not bool(variance.isfinite().all()):
+        raise ValueError("prior_variance must be finite.")
+    least = float((torch.linalg.eigvalsh(variance) if variance.ndim == 2 else variance).min())
+    if least < -1e-9 * float(variance.abs().max()):
+        raise ValueError(f"prior_variance has the variance {least:.3g} in some direction; none may be negative.")
