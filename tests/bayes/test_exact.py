@@ -170,7 +170,7 @@ def test_a_pool_of_odds_is_bayes_rule() -> None:
     x, y = X[0], LABELS[0]
     likelihood = torch.stack([Bernoulli(logits=x @ task).log_prob(y).sum().exp() for task in POOL])
     posterior = likelihood / likelihood.sum()
-    model = TaskPool(POOL, family="bernoulli")
+    model: Any = TaskPool(POOL, family="bernoulli")
     assert close(model.posterior(x, y).probs, posterior)
     assert close(model.predictive(x, y, XQ[0]).probs[:, 1], torch.sigmoid(XQ[0] @ POOL.T) @ posterior)
 

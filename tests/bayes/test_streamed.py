@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from openpfn.bayes.exact import StreamedMixture, TaskPool, pool
-from openpfn.heads import GaussianMixture, Predictive
+from openpfn.heads import GaussianMixture
 
 N_TASKS, N_ROWS, N_POOL = 3, 6, 40
 
@@ -20,9 +22,14 @@ WEIGHTS = numbers(N_POOL, seed=3)
 WEIGHTS[:9] = -torch.inf    # a whole part without weight
 
 
-def whole_and_parts(monkeypatch, ask) -> tuple[Predictive, Predictive]:
+def in_parts(monkeypatch, n_numbers: int) -> None:
+    for name in ("LARGEST_WHOLE", "LARGEST_PART"):
+        monkeypatch.setattr(pool, name, n_numbers)
+
+
+def whole_and_parts(monkeypatch, ask) -> tuple[Any, Any]:
     whole = ask()
-    monkeypatch.setattr(pool, "NUMBERS_AT_ONCE", 7 * N_TASKS * N_ROWS)    # parts of 7 tasks, the last of 5
+    in_parts(monkeypatch, 7 * N_TASKS * N_ROWS)    # parts of 7 tasks, the last of 5
     return whole, ask()
 
 
@@ -46,7 +53,7 @@ def test_every_answer_is_that_of_the_whole(monkeypatch, log_weights, way):
 
 def test_draws_have_the_mean_and_the_variance(monkeypatch):
     many = X[:1, :1].expand(2000, 2, 2)
-    monkeypatch.setattr(pool, "NUMBERS_AT_ONCE", 10 * 4000)
+    in_parts(monkeypatch, 10 * 4000)
     parts = TaskPool(TASKS, 0.04).predictive(X[:1, :0], Y[:1, :0], many.reshape(1, 4000, 2))
     drawn = parts.sample(torch.Generator().manual_seed(0))
     assert abs(drawn.mean() - parts.mean[0, 0]) < 4 * (parts.variance[0, 0] / 4000).sqrt()
@@ -66,8 +73,9 @@ def test_classes_and_posteriors_are_those_of_the_whole(monkeypatch, family):
 
 def test_memory_does_not_grow_with_the_pool(monkeypatch):
     model = TaskPool(numbers(2000, 2, seed=7), 0.1)
-    monkeypatch.setattr(pool, "NUMBERS_AT_ONCE", 10 * N_TASKS * N_ROWS)
-    sizes = [log_weights.shape[-1] for log_weights, _ in model.prefixes(X, Y).parts()]
+    in_parts(monkeypatch, 10 * N_TASKS * N_ROWS)
+    answer: Any = model.prefixes(X, Y)
+    sizes = [log_weights.shape[-1] for log_weights, _ in answer.parts()]
     assert set(sizes) == {10}
     assert sum(sizes) == 2000
 

@@ -17,8 +17,10 @@ from openpfn.bayes.exact.streamed import StreamedMixture
 from openpfn.heads.categorical import Categorical
 from openpfn.heads.gaussian import GaussianMixture
 
-NUMBERS_AT_ONCE = 2**24
-"""Answers of tasks for rows that stand in memory together, 128 MB; a larger pool goes in parts."""
+LARGEST_WHOLE = 2**24
+"""Answers of tasks for rows (128 MB) up to which a pool stands in memory whole, in some ten arrays of that size."""
+LARGEST_PART = 2**21
+"""Answers in each part of a larger one."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,9 @@ class TaskPool(ExactPosterior):
 
     def _parts(self, rows: Tensor) -> list[slice]:
         """The pool in parts of so many tasks that their answers for all rows fit into memory."""
-        size = max(1, NUMBERS_AT_ONCE // max(1, rows.shape[:-1].numel()))
-        return [slice(first, first + size) for first in range(0, len(self.tasks), size)]
+        n_rows, n_tasks = max(1, rows.shape[:-1].numel()), len(self.tasks)
+        size = n_tasks if n_rows * n_tasks <= LARGEST_WHOLE else max(1, LARGEST_PART // n_rows)
+        return [slice(first, first + size) for first in range(0, n_tasks, size)]
 
     def _log_weights(self, part: slice, rows: Tensor) -> Float[Tensor, " m"]:
         return self.log_weights[part].to(rows.device)
