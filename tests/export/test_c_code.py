@@ -42,6 +42,13 @@ def test_a_network_too_wide_for_sums_of_32_bits_is_refused():
         library(random_network(d_model=8, d_mlp=600), CodeOptions("int"))
 
 
+def test_weights_too_large_for_integers_are_refused():
+    model = random_network()
+    model.state_dict()["layers.0.mlp.out.weight"] *= 1e8
+    with pytest.raises(ValueError, match="too large for the backend int"):
+        library(model, CodeOptions("int"))
+
+
 def test_more_classes_than_the_network_has_are_refused():
     with pytest.raises(ValueError, match="at most 4 classes"):
         library(random_network(), CodeOptions(max_classes=5))

@@ -13,7 +13,7 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
 
-PRIOR, SEED, N_BATCHES, TASKS_PER_BATCH, MOST_ROWS = "mixture", 0, 8, 8, 128
+PRIOR, SEED, N_BATCHES, TASKS_PER_BATCH, MOST_ROWS, MOST_FEATURES = "mixture", 0, 8, 8, 128, 32
 
 
 def measured_ranges(model: Any, max_features: int, max_classes: int) -> dict[str, float]:
@@ -54,7 +54,7 @@ def measured_ranges(model: Any, max_features: int, max_classes: int) -> dict[str
 def calibration_tasks(max_features: int, max_classes: int) -> Iterator[TaskBatch]:
     """The tasks on which the ranges are measured."""
     prior: type[TaskPrior] = registry.find("priors", PRIOR, TaskPrior)
-    config = PriorConfig(max_features=max_features, min_seq_len=16, max_seq_len=MOST_ROWS, max_classes=max_classes)
+    config = PriorConfig(max_features=min(max_features, MOST_FEATURES), min_seq_len=16, max_seq_len=MOST_ROWS, max_classes=max_classes)
     generator = torch.Generator().manual_seed(SEED)
     for _ in range(N_BATCHES):
         yield prior(config).sample(TASKS_PER_BATCH, generator)    # pyright: ignore[reportCallIssue]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ HEADROOM = 1.25
 """How much larger than on prior tasks numbers may become before they stop at the largest."""
 LONGEST_SUM = 2.0**30
 """No sum of products may become larger: half of what 32 bits hold."""
+FEWEST_CELL_BITS = 8
+"""Fewer fraction bits of the cells would be coarser than 8-bit weights."""
 MOST_CELL_BITS = 20
 """More fraction bits of the cells would let the ε of the normalisation overflow, and gain nothing."""
 BITS = {
@@ -73,7 +76,7 @@ class Exponents:
 def choose_exponents(weights: Weights, config: TabularConfig, ranges: dict[str, float]) -> Exponents:
     """Exponents for numbers that reach `ranges` on prior tasks; cells have room for whatever the weights can make of any row.
 
-    Raises ValueError for a network too wide for 32-bit sums.
+    Raises ValueError for a network too wide for 32-bit sums, or whose weights are too large.
     """
     head_bits = (config.d_model // config.n_heads - 1).bit_length()
     largest = 1 << (15 - (head_bits + 1) // 2)
@@ -88,10 +91,15 @@ def choose_exponents(weights: Weights, config: TabularConfig, ranges: dict[str, 
         bits[kind] = min(max(fitting, fewest), most)
     longest = 127 * 255 * max(math.sqrt(config.d_model) * 2**NORMED_BITS, config.d_model * largest, config.d_mlp * largest)
     sum_shift = max(0, math.ceil(math.log2(1.01 * longest / LONGEST_SUM)))
-    cell_bits = math.floor(math.log2(LONGEST_SUM / (1.1 * largest_cell(weights, bits, largest))))
-    exponents = Exponents(largest, sum_shift, min(cell_bits, MOST_CELL_BITS), bits)
-    while exponents.cell_bits > 0 and steepest(weights, config, exponents) > 255:
-        exponents = Exponents(largest, sum_shift, exponents.cell_bits - 1, bits)
+    most = largest_cell(weights, bits, largest)
+    exponents = Exponents(largest, sum_shift, min(math.floor(math.log2(LONGEST_SUM / (1.1 * most))), MOST_CELL_BITS), bits)
+    while exponents.cell_bits >= FEWEST_CELL_BITS and steepest(weights, config, exponents) > 255:
+        exponents = replace(exponents, cell_bits=exponents.cell_bits - 1)
+    if exponents.cell_bits < FEWEST_CELL_BITS:
+        raise ValueError(
+            f"the weights are too large for the backend int: cells could reach {most:.0f}, which leaves fewer than {FEWEST_CELL_BITS} bits "
+            "for a fraction. Take backend int8 or f32."
+        )
     return exponents
 
 
@@ -99,9 +107,9 @@ def largest_cell(weights: Weights, bits: dict[str, int], largest: int) -> float:
     """No cell and no logit can become larger, whatever the rows: numbers in 16 bits are bounded."""
     reach = {kind: largest * 2.0**-n for kind, n in bits.items()}
     total = sum(float(2 * np.abs(weights[name]).sum(axis=0).max()) for name in ("values", "targets", "hints") if name in weights)
-    for layer, reading in zip(weights["layers"], [*weights.get("reading", []), None], strict=False):
-        rows = [layer["row_out"]] + ([reading["out"]] if reading else [])
-        total += row_sums(layer["column_out"]) * reach["column_value"] + max(map(row_sums, rows)) * reach["row_value"]
+    for layer, reading in zip_longest(weights["layers"], weights.get("reading", [])):
+        rows = max(row_sums(layer["row_out"]), row_sums(reading["out"]) if reading else 0.0)
+        total += row_sums(layer["column_out"]) * reach["column_value"] + rows * reach["row_value"]
         total += row_sums(layer["out"]) * reach["hidden"] + float(np.abs(layer["out_bias"]).max())
     return max(total, row_sums(weights["head_out"]) * reach["hidden"] + float(np.abs(weights["head_out_bias"]).max()))
 
