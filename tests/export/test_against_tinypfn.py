@@ -15,7 +15,7 @@ SKETCH = {"ram": 70_656, "call": 5_340_000, "one row": 3_150_000}
 context anew. 890 parameters; ours has 900, and 4 classes instead of 2."""
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["f32", *(pytest.param(one, marks=pytest.mark.slow) for one in BACKENDS if one != "f32")])
 @pytest.mark.parametrize("target", [name for name in ("cortex-m4f",) if TARGETS[name].missing() is None])
 def test_at_equal_size_the_library_needs_a_fraction_of_the_sketch(tmp_path, target, backend):
     table = load("breast_cancer")

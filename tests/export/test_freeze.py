@@ -39,7 +39,7 @@ def exported(folder, backend="f32", **changes):
     return folder
 
 
-QUICK = [("host", "f32"), ("host", "int"), ("rv32imc", "int8")]
+QUICK = [("host", "int"), ("rv32imc", "f32")]
 CASES = [
     pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in itertools.product(("host", *SOFT_FLOAT), BACKENDS)
 ]
