@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -235,7 +236,7 @@ def estimate_riemann_borders(
     The first and the last border are the least and the greatest value, moved apart about their middle by
     `widen_borders_factor`. Raises ValueError where values repeat so often that a bucket would be empty.
     """
-    if not (isinstance(num_buckets, int) and num_buckets >= 1):
+    if not (isinstance(num_buckets, Integral) and num_buckets >= 1):
         raise ValueError(f"num_buckets is {num_buckets}, must be a whole number of at least 1.")
     if not widen_borders_factor >= 1:
         raise ValueError(f"widen_borders_factor is {widen_borders_factor}, must be at least 1.")

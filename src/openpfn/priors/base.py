@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import copy
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -77,7 +78,7 @@ class SequencePrior(TaskPrior):
 
     def of_length(self, seq_len: int) -> SequencePrior:
         """The same prior with sequences of `seq_len` rows. Raises ValueError if they cannot hold `n_train`."""
-        if not (isinstance(seq_len, int) and seq_len >= max(self.n_train, 1)):
+        if not (isinstance(seq_len, Integral) and seq_len >= max(self.n_train, 1)):
             least = max(self.n_train, 1)
             raise ValueError(f"seq_len is {seq_len!r}; expected a whole number of at least {least}, with n_train={self.n_train}.")
         other = copy(self)
@@ -97,7 +98,7 @@ class SequencePrior(TaskPrior):
 
         `params` is one tensor, or a dict of them by name where the prior has named latents.
         """
-        if not isinstance(seq_len, int) or seq_len < 1:
+        if not isinstance(seq_len, Integral) or seq_len < 1:
             raise ValueError(f"seq_len is {seq_len!r}, must be a whole number of at least 1.")
         x, y, latents = self.draw(1, seq_len, generator or fresh_generator(self.device))
         first = {name: value[0] for name, value in latents.items()}
@@ -114,7 +115,7 @@ def sample_batch(
     """
     if not isinstance(data_generator, TaskPrior):
         raise TypeError(f"data_generator is a {type(data_generator).__name__}; expected a TaskPrior, such as a DeterministicGenerator.")
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}, must be a whole number of at least 1.")
     device = getattr(data_generator, "device", torch.device("cpu"))
     batch = data_generator.of_length(seq_len).sample(batch_size, generator or fresh_generator(device))

@@ -37,6 +37,8 @@ class UnsupervisedBayesian(SequencePrior):
         n_train: int = 0,
     ) -> None:
         super().__init__(seq_len=seq_len, n_train=n_train, device=device)
+        if not isinstance(likelihood, Likelihood):
+            raise TypeError(f"likelihood is a {type(likelihood).__name__}; expected a Likelihood of openpfn.bayes.")
         self.prior, self.likelihood = distribution_of(prior), likelihood
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -206,7 +207,7 @@ def check_function(name: str, given: Any) -> None:
 
 def check_input_dim(input_dim: Any) -> None:
     """Raise ValueError unless this is a number of columns."""
-    if not isinstance(input_dim, int) or input_dim < 1:
+    if not isinstance(input_dim, Integral) or input_dim < 1:
         raise ValueError(f"input_dim is {input_dim!r}, must be a whole number of at least 1.")
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily
 
-from openpfn.priors_io.distributions import DiscreteTask, Mixture
+from openpfn.priors_io.distributions import DiscreteTask, Mixture, check_distributions
 
 
 def sample(name: str | None, distribution: Distribution) -> Tensor:
@@ -20,6 +20,7 @@ def sample(name: str | None, distribution: Distribution) -> Tensor:
     Inside a program of a `ProgramGenerator` the draws of all tasks are made at once, and depend on that generator's randomness alone.
     Elsewhere this is `distribution.sample()`. Raises ValueError when a program uses a name twice.
     """
+    check_distributions(f"the site {name!r}", distribution)
     trace = _TRACE.get()
     return distribution.sample() if trace is None else trace.draw(name, distribution)
 

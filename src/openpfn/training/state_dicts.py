@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def save_checkpoint(
     A file that stands there is replaced at once, whole. `optimizer_state` is the `state_dict()` of one of torch's optimizers.
     Raises ValueError if `model_state` does not fit the network of `model_config`.
     """
-    if not isinstance(step, int):
+    if not isinstance(step, Integral):
         raise TypeError(f"step is {step!r}, expected a whole number of optimizer steps.")
     if not isinstance(model_state, Mapping):
         raise TypeError(f"model_state is a {type(model_state).__name__}, expected a state_dict: model.state_dict().")

@@ -38,6 +38,13 @@ def test_a_file_that_is_no_registry_is_told(tmp_path):
         RunRegistry(tmp_path / "registry.sqlite").start_run(RunRecord(""))
 
 
+def test_a_file_system_without_hard_links_will_do(registry, monkeypatch):
+    monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here")))
+    run = registry.start_run(RunRecord("", "exp"))
+    assert registry.run("exp").id == run.id
+    assert not list(registry.folder.glob(".*.part"))
+
+
 def test_it_is_a_tracker(registry):
     assert isinstance(registry, Tracker)
 

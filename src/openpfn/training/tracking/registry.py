@@ -198,6 +198,8 @@ class RunRegistry:
             os.link(draft, self.database)
         except FileExistsError:    # another process was quicker
             pass
+        except OSError:    # a file system without hard links: there, two first runs should not begin at once
+            os.replace(draft, self.database)
         finally:
             draft.unlink(missing_ok=True)
 
