@@ -95,7 +95,9 @@ def test_hooks_see_generation():
 def test_x_comes_in_the_shapes_that_distributions_have():
     for distribution in [Normal(0.0, 1.0), Normal(torch.zeros(3), 1.0), MultivariateNormal(torch.zeros(3), torch.eye(3))]:
         assert draw_x(distribution, 4, 5, 3, seeded()).shape == (4, 5, 3)
-    with pytest.raises(ValueError, match="x_distribution gave x of shape"):
+    with pytest.raises(ValueError, match=r"x_distribution gives values of shape \(2,\); expected \(\) or \(3,\)"):
         draw_x(MultivariateNormal(torch.zeros(2), torch.eye(2)), 4, 5, 3, seeded())
+    with pytest.raises(ValueError, match="x_distribution gave x of shape"):
+        draw_x(lambda n_sequences, n_rows, _: torch.zeros(n_sequences, n_rows, 2), 4, 5, 3, seeded())
     with pytest.raises(ValueError, match="belong together"):
         regression().generate(Normal(0.0, 1.0), 2, prompt_y=torch.zeros(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from openpfn.models.inputs import check_classes, check_columns, check_finite, check_temperature, check_tensors
 from openpfn.models.transformer import KeysAndValues
+from openpfn.priors_io.distributions import draw_inputs
+from openpfn.priors_io.per_task import seeded
 
 XDistribution = torch.distributions.Distribution | Callable[[int, int, torch.Generator | None], Tensor]
 """A distribution of x, or a function (n_sequences, n_rows, generator) -> (n_sequences, n_rows, columns)."""
@@ -92,17 +95,12 @@ def draw_x(
         raise TypeError(f"x_distribution is a {type(distribution).__name__}; expected a torch.distributions.Distribution or a function.")
     if not isinstance(distribution, torch.distributions.Distribution):
         x = distribution(n_sequences, n_rows, generator)
-    else:
-        shape = distribution.batch_shape + distribution.event_shape
-        size = (n_sequences, n_rows) if shape.numel() == n_columns and len(shape) > 0 else (n_sequences, n_rows, n_columns)
-        with torch.random.fork_rng(devices=[], enabled=generator is not None):    # distributions draw from torch's global state
-            if generator is not None:
-                torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
-            x = distribution.sample(torch.Size(size))
-        x = x.reshape(n_sequences, n_rows, -1)
-    if x.shape != (n_sequences, n_rows, n_columns):
-        raise ValueError(f"x_distribution gave x of shape {tuple(x.shape)}, expected {(n_sequences, n_rows, n_columns)}.")
-    return x
+        if x.shape != (n_sequences, n_rows, n_columns):
+            raise ValueError(f"x_distribution gave x of shape {tuple(x.shape)}, expected {(n_sequences, n_rows, n_columns)}.")
+        return x
+    # distributions draw from torch's global state
+    with nullcontext(torch.device("cpu")) if generator is None else seeded(generator) as device:
+        return draw_inputs(distribution, n_sequences, n_rows, n_columns, device)
 
 
 def _prompt_rows(prompt: Tensor, y: Float[Tensor, "S P"], num_rollouts: int, device: torch.device) -> Float[Tensor, "S P D"]:
