@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from numbers import Integral
 
 import torch
@@ -191,7 +192,11 @@ class Bucketizer:
 
     def __init__(self, borders: Float[Tensor, " K1"], support: str = "unbounded") -> None:
         self.borders, self.support = torch.as_tensor(borders, dtype=torch.float32), support
-        self.flat = self.predictive(torch.zeros(len(borders) - 1, device=self.borders.device))
+
+    @cached_property
+    def flat(self) -> BarDistribution:
+        """All buckets equally probable: what does not depend on logits is asked of it."""
+        return self.predictive(torch.zeros(len(self.borders) - 1, device=self.borders.device))
 
     @property
     def bucket_representatives(self) -> Float[Tensor, " K"]:

@@ -20,7 +20,8 @@ Rows = Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]
 
 
 class ExactPosterior(ABC):
-    """Bayesian inference in closed form. All leading axes `...` (tasks) go in at once; everything is float64 inside and out.
+    """Bayesian inference in closed form, from tensors or arrays. All leading axes `...` (tasks) go in at once; everything is float64 inside
+    and out.
 
     Context rows `x` (..., N, D) and `y` (..., N) may be none at all (N = 0): then the prior answers.
     """
