@@ -32,7 +32,7 @@ class CodeCommand:
     checkpoint: Annotated[str, tyro.conf.Positional]
     """A checkpoint's path, a run's folder or a shipped name, such as tiny."""
     out: Path
-    """The folder to write."""
+    """The folder to write; that of a header whose path is given, as to TinyPFN's exporter."""
     backend: Literal["f32", "int8", "int"] = "f32"
     """f32: weights and arithmetic in float32. int8: weights in 8 bits, arithmetic in float32. int: weights in 8 bits, arithmetic in
     integers, for cores without a floating-point unit."""
@@ -49,6 +49,8 @@ class CodeCommand:
     """Also write a sketch for Arduino and PlatformIO, with which a board answers `openpfn export verify --port`."""
 
     def __post_init__(self) -> None:
+        if self.out.suffix == ".h":
+            object.__setattr__(self, "out", self.out.parent)
         if self.target is not None and self.context is None:
             raise ValueError(f"target is {self.target!r} without a table. Give the table as --context.")
 
@@ -120,7 +122,7 @@ def main(argv: list[str]) -> int | None:
 
 
 def write_code(argv: list[str]) -> int:
-    """Export a checkpoint; `--checkpoint X --output FOLDER` says the same as `X --out FOLDER`."""
+    """Export a checkpoint; `--checkpoint X --output FOLDER/tinypfn_weights.h` says the same as `X --out FOLDER`."""
     options = tyro.cli(CodeCommand, args=positional(argv, "--checkpoint", {"--output": "--out"}), prog="openpfn export c")
     from openpfn import checkpoint
     from openpfn.export.c_code import CodeOptions, write_library

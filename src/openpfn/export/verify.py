@@ -186,6 +186,12 @@ def _run(command: list[str], folder: Path, time_limit: float = 120) -> str:
     done = subprocess.run(    # the emulator prints to stderr
         command, cwd=folder, text=True, timeout=time_limit, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
+    full = re.search(r"region `(\w+)' overflowed by (\d+) bytes", done.stdout)
+    if full is not None:
+        raise ValueError(
+            f"the board has {full[2]} bytes of {full[1]} too few for this library and its test program. "
+            "Verify with fewer features, a smaller network, or on another core."
+        )
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[:2000]}")
     return done.stdout

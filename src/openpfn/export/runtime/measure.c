@@ -11,8 +11,11 @@
 #include "pfn_fitted.h"
 #define CONTEXT pfn_fitted
 #define CONTEXT_BYTES 0                              /* of memory */
+#define LOADED loaded
+static pfn_context loaded;
 #else
 #define CONTEXT context
+#define LOADED context                               /* small chips have no room for two */
 #define CONTEXT_BYTES PFN_CONTEXT_BYTES
 static pfn_context context;
 #if CACHED_ROWS > 0
@@ -23,7 +26,6 @@ static float cache[PFN_CACHE_BYTES(CACHED_ROWS, N_FEATURES) / 4];
 #endif
 #endif
 
-static pfn_context loaded;
 static pfn_workspace scratch;
 static uint8_t saved[PFN_SAVED_BYTES];
 
@@ -64,7 +66,7 @@ static uint64_t since(uint64_t start, uint64_t counting) {
 }
 
 /* The deepest stack since `paint`: memory below the stack pointer that no longer holds the paint. */
-#define ROOM 8192
+#define ROOM 4096
 static uintptr_t painted_from;
 static void __attribute__((noinline)) paint(void) {
     volatile uint8_t room[ROOM];
@@ -111,7 +113,10 @@ static pfn_status fit(void) {
 #endif
 
 static int run(void) {
-    static float logits[N_CLASSES], again[N_CLASSES];
+    static union {
+        float value;
+        uint32_t bits;
+    } logits[N_QUERIES][N_CLASSES], again[N_CLASSES];
     int32_t n_saved = 0;
     uint64_t start = instructions();
     const uint64_t nothing = instructions() - start;
@@ -125,14 +130,17 @@ static int run(void) {
     }
     paint();
     start = instructions();
-    status = pfn_predict_proba(&CONTEXT, query_x, logits, &scratch);
+    status = pfn_predict_proba(&CONTEXT, query_x, &again[0].value, &scratch);
     const uint64_t predict = since(start, nothing);
     const int32_t predict_stack = depth();
+    for (int32_t q = 0; q < N_QUERIES && status == PFN_OK; q++) {
+        status = pfn_predict_logits(&CONTEXT, query_x + q * N_FEATURES, &logits[q][0].value, &scratch);
+    }
     if (status == PFN_OK) {
         status = pfn_context_save(&CONTEXT, saved, (int32_t)sizeof saved, &n_saved);
     }
     if (status == PFN_OK) {
-        status = pfn_context_load(&loaded, saved, n_saved);
+        status = pfn_context_load(&LOADED, saved, n_saved);
     }
     if (status != PFN_OK) {
         return fail("predict, save or load", status);
@@ -141,20 +149,14 @@ static int run(void) {
     printf("fit_instructions %" PRIu64 "\npredict_instructions %" PRIu64 "\n", fitting, predict);
     printf("fit_stack %d\npredict_stack %d\n", (int)fit_stack, (int)predict_stack);
     for (int32_t q = 0; q < N_QUERIES; q++) {
-        status = pfn_predict_logits(&CONTEXT, query_x + q * N_FEATURES, logits, &scratch);
-        if (status == PFN_OK) {
-            status = pfn_predict_logits(&loaded, query_x + q * N_FEATURES, again, &scratch);
-        }
+        status = pfn_predict_logits(&LOADED, query_x + q * N_FEATURES, &again[0].value, &scratch);
         if (status != PFN_OK) {
-            return fail("predict", status);
+            return fail("predict after loading", status);
         }
         printf("logits");
         for (int32_t c = 0; c < N_CLASSES; c++) {
-            union {
-                float value;
-                uint32_t bits;
-            } word = {logits[c]}, other = {again[c]};
-            printf(word.bits == other.bits ? " %08" PRIx32 : " differs-after-loading", word.bits);
+            const uint32_t bits = logits[q][c].bits;
+            printf(bits == again[c].bits ? " %08" PRIx32 : " differs-after-loading", bits);
         }
         printf("\n");
     }
