@@ -35,13 +35,18 @@ _HOME = {
     "WandbLogger": "training.tracking.weights_and_biases",
 }
 
-__all__ = ["__version__", *_HOME]    # pyright: ignore[reportUnsupportedDunderAll] (the types stand in __init__.pyi)
+_FACES = ("bayes", "checkpointing", "configs", "generators", "wandb")
+"""Modules that the document of pfn_transformers has users reach from here."""
+
+__all__ = ["__version__", *_FACES, *_HOME]    # pyright: ignore[reportUnsupportedDunderAll] (the types stand in __init__.pyi)
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: importing openpfn alone loads no torch."""
     if name in _HOME:
         return getattr(importlib.import_module(f"openpfn.{_HOME[name]}"), name)
+    if name in _FACES:
+        return importlib.import_module(f"openpfn.{name}")
     raise AttributeError(f"module 'openpfn' has no attribute {name!r}")
 
 

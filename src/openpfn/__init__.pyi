@@ -1,3 +1,8 @@
+from openpfn import bayes as bayes
+from openpfn import checkpointing as checkpointing
+from openpfn import configs as configs
+from openpfn import generators as generators
+from openpfn import wandb as wandb
 from openpfn.batch import TaskBatch as TaskBatch
 from openpfn.configs.prior import PriorConfig as PriorConfig
 from openpfn.configs.real_table import RealTableConfig as RealTableConfig

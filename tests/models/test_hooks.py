@@ -98,9 +98,16 @@ def test_short_names_stand_for_the_one_that_fits():
     patterns = {f"blocks.{i}.attn.hook_pattern": torch.ones(i + 1) for i in range(2)}
     cache = ActivationCache({"hook_embed": torch.zeros(1), **patterns})
     assert len(cache["pattern", 1]) == len(cache["pattern", -1]) == 2
-    assert len(cache["pattern", 0]) == len(cache["embed",]) == 1
-    with pytest.raises(KeyError, match="stands for nothing"):
-        cache["z", 0]
+    assert len(cache["pattern", 0]) == len(cache["embed"]) == len(cache["hook_embed"]) == 1
+    for unknown in (("z", 0), "z", ("pattern", 2)):
+        with pytest.raises(KeyError, match="stands for nothing"):
+            cache[unknown]
+    with pytest.raises(KeyError, match=r"stands for blocks\.0\.attn\.hook_pattern and blocks\.1"):
+        cache["pattern"]
+
+
+def test_no_names_keep_nothing():
+    assert cached(regression(), *rows(), names_filter=[])[1] == {}
 
 
 def test_elements_have_hooks():

@@ -71,21 +71,25 @@ class HookPoint(nn.Module):
 
 
 class ActivationCache(dict[str, Tensor]):
-    """Activations by the name of their hook point; `cache["pattern", 0]` stands for `cache["blocks.0.attn.hook_pattern"]`.
+    """Activations by the name of their hook point; `cache["pattern", 0]` stands for `cache["blocks.0.attn.hook_pattern"]`,
+    `cache["embed"]` for `cache["hook_embed"]`.
 
     With the extra `openpfn[interp]` installed, networks that TransformerLens can read give its own ActivationCache instead.
     """
 
     def __getitem__(self, key: Any) -> Tensor:
-        return super().__getitem__(key if isinstance(key, str) else self.full_name(*key))
+        if isinstance(key, str):
+            return super().__getitem__(key if key in self else self.full_name(key))
+        return super().__getitem__(self.full_name(*key))
 
     def full_name(self, name: str, layer: int | None = None) -> str:
         """The one name in the cache that ends like `name`, in `layer`. Raises KeyError unless there is one."""
         if layer is not None and layer < 0:
-            layer += 1 + max(int(part) for key in self for part in key.split(".") if part.isdigit())
+            layer += 1 + max((int(part) for key in self for part in key.split(".") if part.isdigit()), default=-1)
         found = [key for key in self if key.rpartition(".")[2] in (name, f"hook_{name}") and (layer is None or f".{layer}." in key)]
         if len(found) != 1:
-            raise KeyError(f"{name!r} of layer {layer} stands for {found or 'nothing'} in this cache. It holds: {', '.join(self)}.")
+            place = "" if layer is None else f" of layer {layer}"
+            raise KeyError(f"{name!r}{place} stands for {' and '.join(found) or 'nothing'} in this cache. It holds: {', '.join(self)}.")
         return found[0]
 
 
@@ -199,14 +203,14 @@ class HookedModule(nn.Module):
             return list(points.values())
         if callable(name):
             found = [point for key, point in points.items() if name(key)]
+            if not found:
+                raise KeyError(f"the predicate accepts no hook point. There are: {', '.join(points)}.")
         else:
             names = [name] if isinstance(name, str) else name
             unknown = [key for key in names if key not in points]
             if unknown:
                 raise KeyError(f"no hook point {', '.join(unknown)}. There are: {', '.join(points)}.")
             found = [points[key] for key in names]
-        if not found:
-            raise KeyError(f"the predicate accepts no hook point. There are: {', '.join(points)}.")
         return found
 
 
