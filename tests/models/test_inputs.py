@@ -37,6 +37,7 @@ def test_rows_of_another_shape_are_refused(mask):
     prompt = torch.randn(4, 2), torch.randn(4)
     refused(lambda: model.generate(Normal(0.0, 1.0), 2, *prompt), ValueError, "prompt_x has 2 columns, but input_dim is 3")
     refused(lambda: model.loss(TaskBatch(X, Y, n_train=6)), ValueError, "n_train is 6 of 6 rows")
+    refused(lambda: unsupervised().loss(TaskBatch(None, CLASSES, n_train=6)), ValueError, "n_train is 6 of 6 rows")
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -37,6 +37,12 @@ def check_finite(**given: Tensor) -> None:
             raise ValueError(f"{name} holds NaN or infinite values, which a sequence network cannot read. Fill them in or drop their rows.")
 
 
+def check_queries(n_train: int, n_rows: int) -> None:
+    """Raise ValueError where no row is left to predict."""
+    if n_train == n_rows:
+        raise ValueError(f"n_train is {n_train} of {n_rows} rows: no row is left to predict. Lower n_train, or give more rows.")
+
+
 def check_temperature(temperature: float) -> None:
     """Raise ValueError unless the temperature is above 0."""
     if not temperature > 0:

@@ -18,7 +18,7 @@ from openpfn.heads.categorical import Categorical
 from openpfn.heads.gaussian import Gaussian, GaussianMixture, mixture_of, spread_out
 from openpfn.models.generation import Generated, XDistribution, roll_out
 from openpfn.models.hooks import HookedModule, HookPoint, transformer_lens_cache
-from openpfn.models.inputs import check_classes, check_columns, check_finite, check_temperature, check_tensors
+from openpfn.models.inputs import check_classes, check_columns, check_finite, check_queries, check_temperature, check_tensors
 from openpfn.models.masks import causal, context_and_queries, interleaved, positions
 from openpfn.models.transformer import Block, Norm, Unembed
 
@@ -216,8 +216,7 @@ class SequencePFN(_Sequence):
         In training, a set with `n_train` = 0 is cut into context and query rows at a random place, the same for the whole batch.
         """
         x, n = self.x_of(batch), batch.n_train
-        if n == batch.n_rows:
-            raise ValueError(f"n_train is {n} of {n} rows: no row is left to predict. Lower n_train, or give more rows.")
+        check_queries(n, batch.n_rows)
         if n == 0 and self.config.mask_type == "set" and self.training:
             n = int(torch.randint(batch.n_rows, ()))
             return self.losses(self(x[:, :n], batch.y[:, :n], x[:, n:]), batch.y[:, n:]).mean()
@@ -397,6 +396,7 @@ class UnsupervisedPFN(_Sequence):
 
     def loss(self, batch: TaskBatch) -> Float[Tensor, ""]:
         """Mean loss per element from `n_train` on, each given all elements before it."""
+        check_queries(batch.n_train, batch.n_rows)
         return self.losses(self(batch.y), batch.y)[:, batch.n_train :].mean()
 
     def predictive(self, batch: TaskBatch) -> Predictive:
