@@ -59,8 +59,8 @@ for column, n in zip(axes.T, (4, 12, 40), strict=True):
     x, y = task.x[:, :n], task.y[:, :n]
     with torch.no_grad():
         fields = {
-            "network": model.predictive_of(model(x, y, plane)).probs[0, :, 1],
-            "exact": exact.predictive(x, y, plane).probs[0, :, 1],
+            "network": model.predictive_of(model(x, y, plane)).mean[0],    # of classes 0 and 1: the probability of 1
+            "exact": exact.predictive(x, y, plane).mean[0],
         }
     for panel, (who, field) in zip(column, fields.items(), strict=True):
         image = probability_field(panel, side.numpy(), side.numpy(), field.view(41, 41).double().numpy(), who)
