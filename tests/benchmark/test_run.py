@@ -52,8 +52,9 @@ def test_what_is_measured_is_not_measured_again(folder, tmp_path):
 
 
 def test_processes_do_not_change_the_figures(folder, tmp_path):
-    one = run(config(folder, tmp_path, out=tmp_path / "one", methods=("random_forest",)), QUIET)
-    two = run(config(folder, tmp_path, out=tmp_path / "two", methods=("random_forest",), jobs=2), QUIET)
+    asked = {"methods": ("random_forest",), "tables": ("visits", "numbers")}
+    one = run(config(folder, tmp_path, out=tmp_path / "one", **asked), QUIET)
+    two = run(config(folder, tmp_path, out=tmp_path / "two", **asked, jobs=2), QUIET)
     key = list(results.KEY)
     np.testing.assert_array_equal(one.sort_values(key)[SCORES], two.sort_values(key)[SCORES])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -51,10 +51,10 @@ def measured_ranges(model: Any, max_features: int, max_classes: int) -> dict[str
     return ranges
 
 
-def calibration_tasks(max_features: int, max_classes: int) -> Iterator[TaskBatch]:
+@cache
+def calibration_tasks(max_features: int, max_classes: int) -> tuple[TaskBatch, ...]:
     """The tasks on which the ranges are measured."""
     prior: type[TaskPrior] = registry.find("priors", PRIOR, TaskPrior)
     config = PriorConfig(max_features=min(max_features, MOST_FEATURES), min_seq_len=16, max_seq_len=MOST_ROWS, max_classes=max_classes)
     generator = torch.Generator().manual_seed(SEED)
-    for _ in range(N_BATCHES):
-        yield prior(config).sample(TASKS_PER_BATCH, generator)    # pyright: ignore[reportCallIssue]
+    return tuple(prior(config).sample(TASKS_PER_BATCH, generator) for _ in range(N_BATCHES))    # pyright: ignore[reportCallIssue]
