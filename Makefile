@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	$(BIN)/openpfn demo
 
 test: $(VENV)/.installed-dev
-	$(RUN) pytest -n $(WORKERS)
+	$(RUN) pytest -n $(WORKERS) --dist loadfile
 	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not slow and not gpu"
 
 interp: $(VENV)/.installed-interp

@@ -1,4 +1,4 @@
-"""Every recipe runs, made short by options after its own."""
+"""Every recipe runs, made short by options after its own; `cheaper_attention` where its results are tested, in test_compare_attention."""
 
 from __future__ import annotations
 
@@ -25,17 +25,6 @@ def test_a_recipe_trains(recipe, tmp_path, monkeypatch):
     header = checkpoint.read_header(tmp_path)
     assert header.provenance["step"] == 2
     assert (header.training_config or {})["optimizer"] == "muon"
-
-
-def test_cheaper_attention_compares_mechanisms_on_a_bundled_table(tmp_path, monkeypatch):
-    options = "--table.source breast_cancer --mechanisms ,local --num-steps 2 --batch-size 2 --eval-every 2 --held-out 4 --lengths 1"
-    options += " --inference-rows 5 --query-rows 2 --network.d-model 8 --network.n-heads 2 --network.n-layers 1 --network.d-mlp 8"
-    monkeypatch.setattr(sys, "argv", ["cheaper_attention.py", *options.split(), "--out", str(tmp_path)])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(FOLDER / "cheaper_attention.py"), run_name="__main__")
-    assert not end.value.code
-    assert [line.partition(",")[0] for line in (tmp_path / "summary.csv").read_text().splitlines()] == ["mechanism", "local"]
-    assert "breast_cancer" in (tmp_path / "report.html").read_text()
 
 
 def test_the_library_recipe_trains_finds_asks_and_compares(tmp_path, monkeypatch, capsys):

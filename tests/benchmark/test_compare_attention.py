@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,26 @@ def silent(share: float) -> None:
     assert 0 <= share < 1
 
 
+RECIPE = Path(__file__).parents[2] / "recipes" / "cheaper_attention.py"
+SHORT = """
+    --table.source wine --table.total-rows 24 --table.train-rows 16 --table.num-features 4 --table.test-share 0.5
+    --mechanisms linear --num-steps 20 --batch-size 2 --eval-every 10 --held-out 6 --lengths 1 2 --inference-rows 5 10 --query-rows 3
+    --network.d-model 8 --network.n-heads 2 --network.n-layers 1 --network.d-mlp 8 --network.max-classes 3 --network.n-knots 4
+"""
+"""The recipe made short."""
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> AttentionConfig:
-    """A comparison of one mechanism, every job in its process, as the command runs it."""
-    config = small(tmp_path_factory.mktemp("comparison"), mechanisms=("linear",))
-    assert compare_attention.compare(config) == {}
-    return config
+    """A comparison of one mechanism by the recipe on a real table, every job in its process."""
+    out = tmp_path_factory.mktemp("comparison")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(RECIPE), *SHORT.split(), "--out", str(out)])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(RECIPE), run_name="__main__")
+    assert not end.value.code
+    table = replace(TABLE, shuffle_columns_for_each_task=True, shuffle_classes_for_each_task=True)
+    return small(out, mechanisms=("linear",), prior="real_tables", table=table, tasks=AttentionConfig().tasks)
 
 
 def test_a_comparison_leaves_histories_results_and_a_page(done):
@@ -61,7 +77,10 @@ def test_a_comparison_leaves_histories_results_and_a_page(done):
     assert runs["auc"].between(0, 1).all()
     assert 100 < runs["peak_mb"].iloc[0] < 5000
     assert (done.out / "overview.png").stat().st_size > 10_000
+    summary = (done.out / "summary.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in summary] == ["mechanism", "linear"]
     text = (done.out / "report.html").read_text()
+    assert "wine" in text
     assert not re.search(r"(src|href)=\"?http|<script|@import|url\(http", text)
     for section in ("After equal steps", "After equal time", "What it costs", "Longer contexts", "Protocol"):
         assert f">{section}</h2>" in text
@@ -263,5 +282,5 @@ def test_the_command_line_says_what_is_wrong(tmp_path, capsys, monkeypatch):
 def test_the_recorded_settings_say_what_was_compared(done):
     settings = json.loads((done.out / compare_attention.SETTINGS).read_text())
     assert settings["num_steps"] == 20
-    assert settings["tasks"]["max_seq_len"] == 30
+    assert settings["table"]["total_rows"] == 24
     assert "seeds" not in settings

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import pytest
 import torch
 from library_document import SHORT, SIZES, linear_fn, rows
 
@@ -247,6 +248,7 @@ def test_the_wandb_workflow_with_the_registry_on_disk(data_gen):
 
 SCRIPT = """
 from openpfn import train, TrainingConfig, RegressionConfig, DeterministicGenerator
+import pytest
 import torch
 
 def linear_fn(x, w):
@@ -260,6 +262,7 @@ with torch.no_grad():
 """
 
 
+@pytest.mark.slow
 def test_the_basic_workflow_is_a_script_whose_function_reaches_the_worker(place):
     (place / "script.py").write_text(SCRIPT)
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, env=dict(os.environ))

@@ -4,6 +4,8 @@ import platform
 import subprocess
 import sys
 
+import pytest
+
 FAULTS = """
 import resource, sys
 import numpy as np
@@ -25,6 +27,7 @@ def faults(mode: str) -> int:
     return int(subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 def test_memory_that_a_step_frees_serves_the_next_without_page_faults():
     kept = faults("keep")
     if platform.libc_ver()[0] == "glibc":

@@ -81,6 +81,11 @@ def test_an_offline_run_is_recorded_by_the_real_client_and_found_again_on_disk(p
     loaded, _, metadata = load_by_config(scheme, d_model=8, num_tasks=50, project="my-project", device="cpu")
     assert same_weights(loaded, model)
     assert metadata.run_id == info.run_id
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    trained(elsewhere / "run", use_wandb=True)
+    assert recorded(elsewhere), "a run is recorded where the process is when it begins"
 
 
 def test_a_missing_client_names_the_extra(place, monkeypatch):

@@ -52,6 +52,7 @@ class WandbLogger:
             notes=run.notes,
             config={"model_config": run.model_config, "training_config": run.training_config, "data_config": run.data_config},
             mode=self.mode,
+            dir=os.environ.get("WANDB_DIR") or os.getcwd(),    # the client remembers where the process was when its first run began
             resume="allow" if resumed else None,
             reinit="create_new",    # a second run in one notebook is a run of its own
         )
