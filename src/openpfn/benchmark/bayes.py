@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from openpfn.configs.checks import check_least
+
 PROBLEMS = ("linear_1", "linear_4", "gp", "coin")
 """Priors whose exact posterior predictive is known: each trains a network."""
 ASIDE = ("only", "out", "page")
@@ -63,9 +65,7 @@ class BayesConfig:
         for name in self.only:
             if name not in (*PROBLEMS, *SPEEDS):
                 raise ValueError(f"only holds {name!r}. Choose of {', '.join((*PROBLEMS, *SPEEDS))}.")
-        for name, least in (("eval_tasks", 2), ("rollouts", 1), ("repeats", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}.")
+        check_least(self, eval_tasks=2, rollouts=1, repeats=1, batch_size=1)
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes is {self.minutes}, must be positive, or None.")
         if self.d_vocab is None:

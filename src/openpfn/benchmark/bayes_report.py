@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openpfn.benchmark.bayes import ASIDE
+from openpfn.benchmark.text_tables import markdown, terminal
 from openpfn.files import write_whole
 
 GAP_HEADINGS = ("prior", "gap, nats a point", "of it buckets", "bar", "reached", "processor minutes", "steps", "parameters", "drawing")
@@ -17,17 +18,11 @@ SPEED_HEADINGS = ("what", "measured", "bar", "reached", "more")
 def show(results: Mapping[str, Any]) -> None:
     """Print the results as tables."""
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(describe(results), style="dim")
     for headings, lines in tables(results["rows"]):
-        table = Table()
-        for i, heading in enumerate(headings):
-            table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
-        for line in lines:
-            table.add_row(*line)
-        console.print(table)
+        console.print(terminal([headings, *lines]))
 
 
 def write_page(path: Path, results: Mapping[str, Any]) -> None:
@@ -38,8 +33,7 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
             parts.append("## Against the exact posterior predictive\n\n" + GAPS)
         else:
             parts.append("## Speed, and the order of a set\n\n" + SPEED)
-        rule = "|---|" + "---:|" * (len(headings) - 1)
-        parts.append("\n".join([f"| {' | '.join(headings)} |", rule, *(f"| {' | '.join(line)} |" for line in lines), ""]))
+        parts.append(markdown([headings, *lines]))
     curves = [row for row in results["rows"] if row["kind"] == "gap"]
     if curves:
         parts.append("## By the number of rows before\n\nThe same gap, in thousandths of a nat, for rows that have so many before them.\n")
@@ -98,11 +92,11 @@ def by_row_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Gaps after 0, 1, 2, 4, 8, … rows."""
     longest = max(len(row["by_row"]) for row in rows)
     places = [0, *(2**k for k in range(longest.bit_length()) if 2**k < longest - 1), longest - 1]
-    lines = [f"| prior | {' | '.join(map(str, places))} |", "|---|" + "---:|" * len(places)]
+    lines = [["prior", *map(str, places)]]
     for row in rows:
         gaps = row["by_row"]
-        lines.append(f"| {row['what']} | {' | '.join(f'{1e3 * gaps[i]:.1f}' if i < len(gaps) else '' for i in places)} |")
-    return "\n".join([*lines, ""])
+        lines.append([row["what"], *(f"{1e3 * gaps[i]:.1f}" if i < len(gaps) else "" for i in places)])
+    return markdown(lines)
 
 
 def one_line(row: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from openpfn.configs.checks import check_least
+
 HALF = "half"
 """A context of half the table's rows."""
 
@@ -53,9 +55,7 @@ class TablesConfig:
         for size in self.context_sizes:
             if size != HALF and not (size.isdigit() and int(size) >= 2):
                 raise ValueError(f"context_sizes holds {size!r}. Give numbers from 2 on, or {HALF}.")
-        for name, least in (("splits", 1), ("jobs", 1), ("max_query", 10), ("max_half", 2), ("tuned", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}.")
+        check_least(self, splits=1, jobs=1, max_query=10, max_half=2, tuned=0, seed=0)
         for name in ("methods", "context_sizes"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty. Name at least one.")

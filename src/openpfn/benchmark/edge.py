@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 
 from openpfn.benchmark.config import TablesConfig
 from openpfn.benchmark.suites import Entry, LoadedTable
+from openpfn.configs.checks import check_least
 
 PEERS = ("logistic", "lda", "naive_bayes", "knn")
 """Methods of scikit-learn that are small enough to be fitted on a device."""
@@ -52,9 +53,7 @@ class EdgeConfig:
     """Also write them as a Markdown page, such as docs/edge.md: means over tables."""
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 2), ("max_features", 1), ("max_classes", 2), ("splits", 1), ("max_query", 10), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}.")
+        check_least(self, rows=2, max_features=1, max_classes=2, splits=1, max_query=10, seed=0)
         for name in ("checkpoints", "suite"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty. Name at least one.")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from openpfn.benchmark.edge import METRICS, PEERS
+from openpfn.benchmark.text_tables import markdown, terminal
 from openpfn.files import write_whole
 
 BAR = 0.5
@@ -63,19 +64,13 @@ def cost_lines(results: Mapping[str, Any]) -> list[list[str]]:
 def show(results: Mapping[str, Any]) -> None:
     """Print the results as tables."""
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     found = results["means"]
     titles = {f"{suite}: means of {n_tables(suite, found)} tables": quality_lines(suite, found) for suite in results["config"]["suite"]}
     costs = {"bytes, and instructions for 50 rows × 5 features": cost_lines(results)} if results["config"]["cores"] else {}
-    for title, (head, *lines) in (titles | costs).items():
-        table = Table(title=title, title_justify="left", title_style="bold")
-        for i, heading in enumerate(head):
-            table.add_column(heading, justify="left" if i == 0 else "right")
-        for line in lines:
-            table.add_row(*line)
-        console.print(table)
+    for title, lines in (titles | costs).items():
+        console.print(terminal(lines, title))
 
 
 def write_page(path: Path, results: Mapping[str, Any]) -> None:
@@ -102,16 +97,6 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
 def n_tables(suite: str, found: Sequence[Mapping[str, Any]]) -> int:
     """Tables that count in these means of `suite`."""
     return max((one["n_tables"] for one in found if one["suite"] == suite), default=0)
-
-
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its first line the headings."""
-    head, *body = lines
-    return "\n".join([row(head), "|---|" + "---:|" * (len(head) - 1), *map(row, body), ""])
-
-
-def row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 INTRODUCTION = """# Accuracy on a chip

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from openpfn.configs.checks import check_least
 from openpfn.files import write_whole
 
 GROUPS = ("gemm", "prior", "step", "stream", "fit", "predict", "fit_predict", "first", "one_row", "state", "long", "quality")
@@ -51,9 +52,7 @@ class SpeedConfig:
     """Only show what there is to measure."""
 
     def __post_init__(self) -> None:
-        for name, least in (("repeats", 1), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}.")
+        check_least(self, repeats=1, threads=1)
         for name in ("seconds", "memory_limit", "timeout"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be positive.")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from openpfn.benchmark.text_tables import markdown, terminal
 from openpfn.files import write_whole
 
 TITLES = {
@@ -100,18 +101,12 @@ HEADINGS = ("", "median", "quartiles", "faster than its peer (range)", "by proce
 def show(results: Mapping[str, Any]) -> None:
     """Print the results as tables, a group each."""
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(describe(results), style="dim")
     for group, shapes in grouped(results["rows"]).items():
         for shape, rows in shapes.items():
-            table = Table(title=f"{TITLES[group]}: {shape}", title_justify="left", title_style="bold")
-            for i, heading in enumerate(HEADINGS):
-                table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
-            for row in rows:
-                table.add_row(row["subject"], *cells(row))
-            console.print(table)
+            console.print(terminal([HEADINGS, *([row["subject"], *cells(row)] for row in rows)], f"{TITLES[group]}: {shape}"))
             for row in rows:
                 if row["note"]:
                     console.print(f"  {row['subject']}: {row['note']}", style="dim")
@@ -165,10 +160,9 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
 
 
 def markdown_table(shape: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = [f"| {shape} | " + " | ".join(HEADINGS[1:]) + " |", "|---|" + "---:|" * (len(HEADINGS) - 1)]
-    lines += [f"| {row['subject']} | " + " | ".join(cells(row)) + " |" for row in rows]
+    table = markdown([[shape, *HEADINGS[1:]], *([row["subject"], *cells(row)] for row in rows)])
     notes = [f"- {row['subject']}: {row['note']}" for row in rows if row["note"]]
-    return "\n".join([*lines, *(["", *notes] if notes else []), ""])
+    return "\n".join([table, *notes, ""]) if notes else table
 
 
 def command(config: Mapping[str, Any]) -> str:

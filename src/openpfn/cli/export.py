@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from openpfn.cli import run_subcommand
+from openpfn.configs.checks import check_least
 
 if TYPE_CHECKING:
     from openpfn.export.budget import Budget
-    from openpfn.export.freeze import ContextTable
     from openpfn.export.verify import Measured, Vectors
 
 USAGE = """usage: openpfn export {c,budget,verify} [OPTIONS]
@@ -109,9 +109,7 @@ class VerifyCommand:
     def __post_init__(self) -> None:
         if self.port is not None and (self.target != "host" or self.frozen):
             raise ValueError(f"port {self.port} fits rows on a board: leave out --target and --frozen.")
-        for name, least in (("rows", 1), ("queries", 1), ("cached_rows", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}.")
+        check_least(self, rows=1, queries=1, cached_rows=0)
         if not self.timeout > 0:
             raise ValueError(f"timeout is {self.timeout:g}, must be positive.")
 
@@ -128,7 +126,11 @@ def write_code(argv: list[str]) -> int:
     from openpfn.export.c_code import CodeOptions, write_library
 
     model = checkpoint.load(options.checkpoint).model
-    table = None if options.context is None else fitted_table(options)    # what is wrong is told before anything is written
+    table = None
+    if options.context is not None:    # what is wrong is told before anything is written
+        from openpfn.export.freeze import context_table
+
+        table = context_table(options.context, options.target, options.max_features, options.max_classes)
     if options.sketch:
         from openpfn.export.sketch import require_name, write_sketch
 
@@ -143,14 +145,6 @@ def write_code(argv: list[str]) -> int:
     if options.sketch:
         print(f"wrote {', '.join(path.name for path in write_sketch(options.out))}")
     return 0
-
-
-def fitted_table(options: CodeCommand) -> ContextTable:
-    """The table of --context, within the maxima of the export."""
-    from openpfn.export.freeze import context_table
-
-    assert options.context is not None
-    return context_table(options.context, options.target, options.max_features, options.max_classes)
 
 
 def tell_budget(argv: list[str]) -> int:

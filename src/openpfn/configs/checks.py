@@ -1,4 +1,4 @@
-"""`check_fields`: the values of a configuration against the types of its fields."""
+"""Checks that configurations share: `check_fields`, their values against the types of their fields, and `check_least`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,13 @@ def check_fields(config: Any) -> None:
             raise error(f"{field.name} is {value!r}, must be {told}.")
         if not isinstance(value, int | float | str):
             object.__setattr__(config, field.name, PLAIN[kind][1](value))
+
+
+def check_least(config: Any, **least: float) -> None:
+    """Raise ValueError, naming the field, where one of `config` is below its `least` value."""
+    for name, bound in least.items():
+        if getattr(config, name) < bound:
+            raise ValueError(f"{name} is {getattr(config, name)}, must be at least {bound}.")
 
 
 def _is_a(kind: Any, value: Any) -> bool:

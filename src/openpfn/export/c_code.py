@@ -17,6 +17,7 @@ from openpfn.configs.tabular import TabularConfig
 from openpfn.export.calibrate import measured_ranges
 from openpfn.export.fixed_point import IntegerMatrix, choose_exponents, integer_weights
 from openpfn.export.quantize import QuantisedMatrix, quantise_rows
+from openpfn.files import write_whole
 
 Backend = Literal["f32", "int8", "int"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -54,13 +55,12 @@ def write_library(model: Any, folder: str | Path, options: CodeOptions, source: 
     """
     files = library(model, options)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     files[RECORD] = json.dumps(
         {"checkpoint": source, "fingerprint": fingerprint(model), "backend": options.backend,
          "max_features": options.max_features, "max_classes": options.max_classes}, indent=2,
     ) + "\n"    # fmt: skip
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_whole(folder / name, text)
     return {name: folder / name for name in files}
 
 

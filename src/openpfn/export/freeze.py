@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from openpfn.export.c_code import RECORD, braced
 from openpfn.export.host import HostLibrary
+from openpfn.files import write_whole
 from openpfn.tables.load import SUFFIXES, Table, load, read_table
 from openpfn.tables.schema import read_column, to_numbers
 
@@ -80,9 +81,9 @@ def write_fitted(folder: str | Path, table: ContextTable) -> Path:
         raise ValueError(f"the library refused the rows of {table.source} with PFN_ERROR_{status.upper()}: pfn.h tells what that means.")
     record = Path(folder) / RECORD
     shown = {"context": table.source, "target": table.target}
-    record.write_text(json.dumps(json.loads(record.read_text(encoding="utf-8")) | shown, indent=2) + "\n", encoding="utf-8")
+    write_whole(record, json.dumps(json.loads(record.read_text(encoding="utf-8")) | shown, indent=2) + "\n")
     path = Path(folder) / FITTED
-    path.write_text(fitted_header(library.fields(), table), encoding="utf-8")
+    write_whole(path, fitted_header(library.fields(), table))
     return path
 
 

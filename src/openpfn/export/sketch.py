@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from openpfn import __version__
+from openpfn.files import write_whole
 
 
 def write_sketch(folder: str | Path) -> list[Path]:
@@ -19,7 +20,7 @@ def write_sketch(folder: str | Path) -> list[Path]:
     names = {name: name for name in ("pfn_serial.h", "pfn_serial.c", "library.properties", "platformio.ini")}
     names[f"{folder.name}.ino"] = "sketch.ino"
     for name, source in names.items():
-        (folder / name).write_text(board_file(source).replace("@VERSION@", __version__), encoding="utf-8")
+        write_whole(folder / name, board_file(source).replace("@VERSION@", __version__))
     return [folder / name for name in names]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -122,11 +123,7 @@ class GaussianMixture(OverLogits):
         present = wide.logits > -torch.inf
         low = torch.where(present, ends, torch.inf).amin(dim=-1)
         high = torch.where(present, ends, -torch.inf).amax(dim=-1)
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            below = wide.cdf(middle) < p
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return ((low + high) / 2).to(self.means.dtype)
+        return bisected(wide.cdf, p, low, high).to(self.means.dtype)
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
         flat = self.probs.reshape(-1, self.logits.shape[-1])                     # (targets, K)
@@ -163,6 +160,15 @@ class GaussianMixture(OverLogits):
     def _joint(self, y: Tensor) -> Tensor:
         """Log-density of each component together with `y`, (..., K)."""
         return self.logits.log_softmax(dim=-1) + _log_normal(y.unsqueeze(-1), self.means, self.variances)
+
+
+def bisected(cdf: Callable[[Tensor], Tensor], p: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Where `cdf` reaches `p`, between `low` and `high`, by bisection."""
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        below = cdf(middle) < p
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
 
 
 def _log_normal(y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:

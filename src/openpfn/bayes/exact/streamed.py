@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from openpfn.heads.base import Predictive, Values, as_tensor
-from openpfn.heads.gaussian import BISECTIONS, Gaussian
+from openpfn.heads.gaussian import Gaussian, bisected
 
 Parts = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 MOST_POINTS = 1024
@@ -73,11 +73,7 @@ class StreamedMixture(Predictive):
         p = p.to(self._mean)
         away = self.noise_variance**0.5 * torch.special.ndtri(p)
         low, high = self._low + away, self._high + away         # between the least and the greatest of the components' quantiles
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            below = self.cdf(middle) < p
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return (low + high) / 2
+        return bisected(self.cdf, p, low, high)
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
         return self.icdf(torch.rand(self.shape, generator=generator, device=self._mean.device, dtype=self._mean.dtype))
