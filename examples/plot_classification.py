@@ -1,8 +1,9 @@
 """
 # Classification and its boundaries
 
-Two classes on a plane: 1 is likely inside a disc, 0 outside. Where the disc lies and how large it is, the network infers from the
-points it sees. Pictured is its probability of class 1 everywhere, beside the exact one.
+Two classes on a plane: 1 is likely inside a disc, 0 outside. Where the disc lies and how large it
+is, the network infers from the points it sees. Pictured is its probability of class 1 everywhere,
+beside the exact one.
 """
 
 import matplotlib.pyplot as plt
@@ -12,13 +13,21 @@ from torch.distributions import Bernoulli, Normal
 from openpfn import BayesianGenerator, ClassificationConfig, TrainingConfig, train
 from openpfn.bayes import DiscreteTask, Likelihood, Prior
 from openpfn.bayes.exact import TaskPool
-from openpfn.plots.beliefs import color_bar, curve, legend_above, named, observed, panels, probability_field
+from openpfn.plots.beliefs import (
+    color_bar,
+    curve,
+    legend_above,
+    named,
+    observed,
+    panels,
+    probability_field,
+)
 
 # %%
 # ## A prior
 #
-# A pool of 1,000 discs (two coordinates of the centre, radius). Because the pool is finite, Bayes' rule is a sum: `TaskPool`
-# weighs every disc by how well it explains the points.
+# A pool of 1,000 discs (two coordinates of the centre, radius). Because the pool is finite, Bayes'
+# rule is a sum: `TaskPool` weighs every disc by how well it explains the points.
 
 ROWS = 48
 generator = torch.Generator().manual_seed(0)
@@ -32,23 +41,37 @@ def log_odds(x, disc):
 
 
 likelihood = Likelihood(Bernoulli, lambda disc, x: {"logits": log_odds(x, disc)}, input_dim=2)
-prior = BayesianGenerator(Prior(DiscreteTask(discs)), likelihood, x_distribution=Normal(0.0, 1.0), seq_len=ROWS)
+prior = BayesianGenerator(
+    Prior(DiscreteTask(discs)), likelihood, x_distribution=Normal(0.0, 1.0), seq_len=ROWS
+)
 exact = TaskPool(discs, function=log_odds, family="bernoulli")
 
 # %%
 # ## A network
 
-network = ClassificationConfig(d_model=32, n_layers=3, n_heads=2, input_dim=2, num_classes=2, use_pos_emb=False)
+network = ClassificationConfig(
+    d_model=32, n_layers=3, n_heads=2, input_dim=2, num_classes=2, use_pos_emb=False
+)
 training = TrainingConfig(
-    num_steps=700, batch_size=32, seq_len=ROWS, optimizer="muon", learning_rate=4e-3, schedule="cosine",
-    log_every=350, n_workers=0, n_threads=1, device="cpu", save_checkpoint=False,
-)  # fmt: skip
+    num_steps=700,
+    batch_size=32,
+    seq_len=ROWS,
+    optimizer="muon",
+    learning_rate=4e-3,
+    schedule="cosine",
+    log_every=350,
+    n_workers=0,
+    n_threads=1,
+    device="cpu",
+    save_checkpoint=False,
+)
 model = train(prior, network, training)
 
 # %%
 # ## The boundary as points come in
 #
-# Above the network, below the exact posterior, after 4, 12 and 40 points. Lines are where both classes are equally likely.
+# Above the network, below the exact posterior, after 4, 12 and 40 points. Lines are where both
+# classes are equally likely.
 
 task = prior.sample(1, torch.Generator().manual_seed(7))
 side = torch.linspace(-3, 3, 41)
@@ -59,11 +82,15 @@ for column, n in zip(axes.T, (4, 12, 40), strict=True):
     x, y = task.x[:, :n], task.y[:, :n]
     with torch.no_grad():
         fields = {
-            "network": model.predictive_of(model(x, y, plane)).mean[0],    # of classes 0 and 1: the probability of 1
+            "network": model.predictive_of(model(x, y, plane)).mean[
+                0
+            ],  # of classes 0 and 1: the probability of 1
             "exact": exact.predictive(x, y, plane).mean[0],
         }
     for panel, (who, field) in zip(column, fields.items(), strict=True):
-        image = probability_field(panel, side.numpy(), side.numpy(), field.view(41, 41).double().numpy(), who)
+        image = probability_field(
+            panel, side.numpy(), side.numpy(), field.view(41, 41).double().numpy(), who
+        )
         observed(panel, x[0, :, 0].numpy(), x[0, :, 1].numpy(), classes=y[0].numpy())
     named(column[0], f"after {n} points")
     named(column[1], x_label="x₁")
@@ -75,7 +102,8 @@ legend_above(figure)
 # %%
 # ## What is lost
 #
-# Mean surprise (−log p) of each point, over 150 new tasks: few, so the curves are rough, but both are about the same tasks.
+# Mean surprise (−log p) of each point, over 150 new tasks: few, so the curves are rough, but both
+# are about the same tasks.
 
 batch = prior.sample(150, torch.Generator().manual_seed(2))
 with torch.no_grad():

@@ -1,8 +1,9 @@
 """
 # Coin flips
 
-A sequence without inputs: each coin has its own probability of heads, and the network predicts every flip from
-those before. Laplace's rule of succession is the exact answer: after s heads in n flips, heads come with (s + 1) / (n + 2).
+A sequence without inputs: each coin has its own probability of heads, and the network predicts
+every flip from those before. Laplace's rule of succession is the exact answer: after s heads in n
+flips, heads come with (s + 1) / (n + 2).
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,8 @@ from openpfn.plots.beliefs import curve, legend_above, named, panels
 # %%
 # ## A prior
 #
-# The probability of heads is uniform between 0 and 1. The likelihood is written for one coin; `x` stands for the rows alone.
+# The probability of heads is uniform between 0 and 1. The likelihood is written for one coin; `x`
+# stands for the rows alone.
 
 FLIPS = 64
 
@@ -26,7 +28,9 @@ def flip(probability, x):
     return {"probs": probability.expand(len(x))}
 
 
-prior = UnsupervisedBayesian(Prior(Beta(1.0, 1.0)), Likelihood(Bernoulli, flip, input_dim=1), seq_len=FLIPS)
+prior = UnsupervisedBayesian(
+    Prior(Beta(1.0, 1.0)), Likelihood(Bernoulli, flip, input_dim=1), seq_len=FLIPS
+)
 
 # %%
 # ## A network
@@ -35,9 +39,18 @@ prior = UnsupervisedBayesian(Prior(Beta(1.0, 1.0)), Likelihood(Bernoulli, flip, 
 
 network = UnsupervisedConfig(d_model=32, n_layers=2, n_heads=2, d_vocab=2)
 training = TrainingConfig(
-    num_steps=500, batch_size=32, seq_len=FLIPS, optimizer="muon", learning_rate=4e-3, schedule="cosine",
-    log_every=250, n_workers=0, n_threads=1, device="cpu", save_checkpoint=False,
-)  # fmt: skip
+    num_steps=500,
+    batch_size=32,
+    seq_len=FLIPS,
+    optimizer="muon",
+    learning_rate=4e-3,
+    schedule="cosine",
+    log_every=250,
+    n_workers=0,
+    n_threads=1,
+    device="cpu",
+    save_checkpoint=False,
+)
 model = train(prior, network, training)
 
 # %%
@@ -66,8 +79,9 @@ legend_above(figure)
 # %%
 # ## What counts is the count
 #
-# The order of the flips says nothing, so all sequences with as many heads deserve the same answer. A dot is one sequence of n flips;
-# the lines are Laplace's rule. Where dots of one column spread, the network still listens to the order.
+# The order of the flips says nothing, so all sequences with as many heads deserve the same answer.
+# A dot is one sequence of n flips; the lines are Laplace's rule. Where dots of one column spread,
+# the network still listens to the order.
 
 figure, axes = panels(3, sharey=True)
 for panel, n in zip(axes[0], (4, 16, 63), strict=True):
@@ -75,7 +89,16 @@ for panel, n in zip(axes[0], (4, 16, 63), strict=True):
     with torch.no_grad():
         answers = model.predictive_of(model(rows)).probs[:, n, 1]
     heads = rows[:, :n].sum(dim=1)
-    curve(panel, heads.numpy(), answers.numpy(), "network", linestyle="", marker="o", markersize=2.5, alpha=0.6)
+    curve(
+        panel,
+        heads.numpy(),
+        answers.numpy(),
+        "network",
+        linestyle="",
+        marker="o",
+        markersize=2.5,
+        alpha=0.6,
+    )
     counts = torch.arange(n + 1)
     curve(panel, counts.numpy(), ((counts + 1) / (n + 2)).numpy(), "exact")
     named(panel, f"after {n} flips", "heads among them")
@@ -84,6 +107,9 @@ legend_above(figure)
 
 batch = prior.sample(2000, generator)
 with torch.no_grad():
-    gap = exact.prefixes(None, batch.y).log_prob(batch.y).mean() - model.prefixes(batch).log_prob(batch.y).mean()
+    gap = (
+        exact.prefixes(None, batch.y).log_prob(batch.y).mean()
+        - model.prefixes(batch).log_prob(batch.y).mean()
+    )
 print(f"gap to the exact posterior: {float(gap):.4f} nats a flip")
 plt.show()

@@ -1,8 +1,8 @@
 """
 # Looking inside a network
 
-A small network has learned to fit lines through the origin. Three looks inside, all with hook points: what its heads attend to,
-what each layer knows already, and where the answer comes from.
+A small network has learned to fit lines through the origin. Three looks inside, all with hook
+points: what its heads attend to, what each layer knows already, and where the answer comes from.
 """
 
 import matplotlib.pyplot as plt
@@ -26,17 +26,29 @@ def line(x, slope):
 
 
 prior = DeterministicGenerator(Normal(0.0, 1.0), line, input_dim=1, noise_std=NOISE, seq_len=ROWS)
-network = RegressionConfig(d_model=32, n_layers=3, n_heads=2, input_dim=1, prediction_type="point", use_pos_emb=False)
+network = RegressionConfig(
+    d_model=32, n_layers=3, n_heads=2, input_dim=1, prediction_type="point", use_pos_emb=False
+)
 training = TrainingConfig(
-    num_steps=1200, batch_size=32, seq_len=ROWS, optimizer="muon", learning_rate=4e-3, schedule="cosine",
-    log_every=400, n_workers=0, n_threads=1, device="cpu", save_checkpoint=False,
-)  # fmt: skip
+    num_steps=1200,
+    batch_size=32,
+    seq_len=ROWS,
+    optimizer="muon",
+    learning_rate=4e-3,
+    schedule="cosine",
+    log_every=400,
+    n_workers=0,
+    n_threads=1,
+    device="cpu",
+    save_checkpoint=False,
+)
 model = train(prior, network, training)
 
 # %%
 # ## What heads attend to
 #
-# A row is two tokens: x, where y is predicted, and (x, y), which later tokens may read. Each panel is one head on one task.
+# A row is two tokens: x, where y is predicted, and (x, y), which later tokens may read. Each panel
+# is one head on one task.
 
 batch = prior.sample(2000, torch.Generator().manual_seed(1))
 with torch.no_grad():
@@ -46,7 +58,9 @@ figure, axes = panels(network.n_layers, network.n_heads, height=2.7)
 for layer in range(network.n_layers):
     pattern = cache[f"blocks.{layer}.attn.hook_pattern"][0]
     for head, panel in enumerate(axes[:, layer]):
-        image = pattern_axes(panel, pattern[head].numpy(), token_labels(ROWS), f"layer {layer}, head {head}")
+        image = pattern_axes(
+            panel, pattern[head].numpy(), token_labels(ROWS), f"layer {layer}, head {head}"
+        )
 for panel in axes[:, 0]:
     named(panel, y_label="reads")
 for panel in axes[-1]:
@@ -56,11 +70,13 @@ color_bar(figure, image, axes, "weight")
 # %%
 # ## What each layer knows
 #
-# The logit lens: the residual stream after each layer, read out as if it were the last. Compared with the exact posterior mean, the
-# estimate comes into being layer by layer.
+# The logit lens: the residual stream after each layer, read out as if it were the last. Compared
+# with the exact posterior mean, the estimate comes into being layer by layer.
 
 exact = ConjugateLinear(noise_variance=NOISE**2).prefixes(batch.x, batch.y).mean
-stream = [cache["blocks.0.hook_resid_pre"]] + [cache[f"blocks.{layer}.hook_resid_post"] for layer in range(network.n_layers)]
+stream = [cache["blocks.0.hook_resid_pre"]] + [
+    cache[f"blocks.{layer}.hook_resid_post"] for layer in range(network.n_layers)
+]
 with torch.no_grad():
     read_out = [model.unembed(model.ln_final(one))[:, 0::2, 0] for one in stream]
 
@@ -77,8 +93,9 @@ legend_above(figure)
 # %%
 # ## Where the answer comes from
 #
-# Activation patching. Two tasks with the same x and opposite slopes; into the run on one, the residual stream of the other is put, at
-# one layer and token at a time. 0 leaves the answer for the last row as it was, 1 turns it into that of the other task.
+# Activation patching. Two tasks with the same x and opposite slopes; into the run on one, the
+# residual stream of the other is put, at one layer and token at a time. 0 leaves the answer for the
+# last row as it was, 1 turns it into that of the other task.
 
 x = torch.tensor([-1.2, 0.4, 1.0, -0.6, 0.8, -0.3, 1.4, 1.5]).view(1, ROWS, 1)
 y = line(x[0], 1.0).unsqueeze(0)
@@ -96,7 +113,9 @@ def patched_answer(name, token):
 with torch.no_grad():
     (answer, clean), other = model.run_with_cache(x, y), model(x, -y)
     points = [f"blocks.{layer}.hook_resid_pre" for layer in range(network.n_layers)]
-    moved = torch.tensor([[patched_answer(name, token) for token in range(asked + 1)] for name in points])
+    moved = torch.tensor(
+        [[patched_answer(name, token) for token in range(asked + 1)] for name in points]
+    )
     effect = (moved - other[0, -1, 0]) / (answer[0, -1, 0] - other[0, -1, 0])
 print(f"answers for x = 1.5: {float(answer[0, -1, 0]):.2f} and {float(other[0, -1, 0]):.2f}")
 

@@ -1,8 +1,9 @@
 """
 # Linear regression
 
-A network learns Bayesian linear regression from tasks alone: each task has its own slope and intercept, and
-the network sees nothing but rows (x, y). The exact posterior predictive is known, so we can see how close it came.
+A network learns Bayesian linear regression from tasks alone: each task has its own slope and
+intercept, and the network sees nothing but rows (x, y). The exact posterior predictive is known, so
+we can see how close it came.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,8 @@ from openpfn.plots.beliefs import band, curve, legend_above, named, observed, pa
 # %%
 # ## A prior
 #
-# A slope and an intercept, both standard normal, and noise with standard deviation 0.3. The function is written for one task.
+# A slope and an intercept, both standard normal, and noise with standard deviation 0.3. The
+# function is written for one task.
 
 NOISE, ROWS = 0.3, 16
 
@@ -26,18 +28,38 @@ def line(x, params):
     return slope * x[:, 0] + intercept
 
 
-prior = DeterministicGenerator(Normal(torch.zeros(2), 1.0), line, input_dim=1, noise_std=NOISE, seq_len=ROWS)
+prior = DeterministicGenerator(
+    Normal(torch.zeros(2), 1.0), line, input_dim=1, noise_std=NOISE, seq_len=ROWS
+)
 
 # %%
 # ## A network
 #
-# It answers with a mixture of normal distributions and is trained by the log-density of each row given those before it.
+# It answers with a mixture of normal distributions and is trained by the log-density of each row
+# given those before it.
 
-network = RegressionConfig(d_model=32, n_layers=3, n_heads=2, input_dim=1, bucket_type="mixture", d_vocab=3, use_pos_emb=False)
+network = RegressionConfig(
+    d_model=32,
+    n_layers=3,
+    n_heads=2,
+    input_dim=1,
+    bucket_type="mixture",
+    d_vocab=3,
+    use_pos_emb=False,
+)
 training = TrainingConfig(
-    num_steps=1000, batch_size=32, seq_len=ROWS, optimizer="muon", learning_rate=4e-3, schedule="cosine",
-    log_every=500, n_workers=0, n_threads=1, device="cpu", save_checkpoint=False,
-)  # fmt: skip
+    num_steps=1000,
+    batch_size=32,
+    seq_len=ROWS,
+    optimizer="muon",
+    learning_rate=4e-3,
+    schedule="cosine",
+    log_every=500,
+    n_workers=0,
+    n_threads=1,
+    device="cpu",
+    save_checkpoint=False,
+)
 model = train(prior, network, training)
 
 # %%
@@ -67,8 +89,8 @@ legend_above(figure)
 # %%
 # ## What is lost
 #
-# Mean surprise (−log p) of each row over 2,000 new tasks. No predictor can be below the exact one on average; the gap is what the
-# network loses to it.
+# Mean surprise (−log p) of each row over 2,000 new tasks. No predictor can be below the exact one
+# on average; the gap is what the network loses to it.
 
 batch = prior.sample(2000, generator)
 with torch.no_grad():

@@ -1,8 +1,9 @@
 """
 # Polynomials, and beyond the data
 
-Cubic curves with random coefficients. A linear model in the features 1, x, x², x³ is exact here; the network is told of no
-features and has to find out from tasks how far such curves can swing where it has seen nothing.
+Cubic curves with random coefficients. A linear model in the features 1, x, x², x³ is exact here;
+the network is told of no features and has to find out from tasks how far such curves can swing
+where it has seen nothing.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,8 @@ from openpfn.plots.beliefs import band, curve, legend_above, named, observed, pa
 # %%
 # ## A prior
 #
-# Four standard normal coefficients, x uniform between −1 and 1, and noise with standard deviation 0.2.
+# Four standard normal coefficients, x uniform between −1 and 1, and noise with standard deviation
+# 0.2.
 
 NOISE, ROWS = 0.2, 20
 
@@ -30,23 +32,46 @@ def cubic(x, coefficients):
 
 
 prior = DeterministicGenerator(
-    Normal(torch.zeros(4), 1.0), cubic, input_dim=1, noise_std=NOISE, x_distribution=Uniform(-1.0, 1.0), seq_len=ROWS
+    Normal(torch.zeros(4), 1.0),
+    cubic,
+    input_dim=1,
+    noise_std=NOISE,
+    x_distribution=Uniform(-1.0, 1.0),
+    seq_len=ROWS,
 )
 
 # %%
 # ## A network
 
-network = RegressionConfig(d_model=32, n_layers=3, n_heads=2, input_dim=1, bucket_type="mixture", d_vocab=3, use_pos_emb=False)
+network = RegressionConfig(
+    d_model=32,
+    n_layers=3,
+    n_heads=2,
+    input_dim=1,
+    bucket_type="mixture",
+    d_vocab=3,
+    use_pos_emb=False,
+)
 training = TrainingConfig(
-    num_steps=1000, batch_size=32, seq_len=ROWS, optimizer="muon", learning_rate=4e-3, schedule="cosine",
-    log_every=500, n_workers=0, n_threads=1, device="cpu", save_checkpoint=False,
-)  # fmt: skip
+    num_steps=1000,
+    batch_size=32,
+    seq_len=ROWS,
+    optimizer="muon",
+    learning_rate=4e-3,
+    schedule="cosine",
+    log_every=500,
+    n_workers=0,
+    n_threads=1,
+    device="cpu",
+    save_checkpoint=False,
+)
 model = train(prior, network, training)
 
 # %%
 # ## Extrapolation
 #
-# All rows lie left of 0. To the right both must say how little they know; in the grey, beyond ±1, no x of the training ever lay.
+# All rows lie left of 0. To the right both must say how little they know; in the grey, beyond ±1,
+# no x of the training ever lay.
 
 exact = ConjugateLinear(noise_variance=NOISE**2)
 generator = torch.Generator().manual_seed(5)
@@ -77,7 +102,8 @@ legend_above(figure)
 # %%
 # ## Where it can be trusted
 #
-# What the network loses to the exact answer at each x, over 1,000 tasks, after 10 rows drawn like those of the training.
+# What the network loses to the exact answer at each x, over 1,000 tasks, after 10 rows drawn like
+# those of the training.
 
 batch = prior.sample(1000, generator)
 x, y, places = batch.x[:, :10], batch.y[:, :10], grid.expand(1000, -1, 1)
@@ -85,9 +111,15 @@ curves = torch.einsum("bqk,bk->bq", powers(places), batch.latents["params"])
 targets = curves + NOISE * torch.randn(curves.shape, generator=generator)
 with torch.no_grad():
     believed = model.predictive_of(model(x, y, places))
-    gap = (exact.predictive(powers(x), y, powers(places)).log_prob(targets) - believed.log_prob(targets)).mean(dim=0)
+    gap = (
+        exact.predictive(powers(x), y, powers(places)).log_prob(targets)
+        - believed.log_prob(targets)
+    ).mean(dim=0)
 inside = grid.flatten().abs() <= 1
-print(f"gap to the exact posterior: {float(gap[inside].mean()):.3f} nats where it was trained, {float(gap[~inside].mean()):.2f} beyond")
+print(
+    f"gap to the exact posterior: {float(gap[inside].mean()):.3f} nats where it was trained,"
+    f" {float(gap[~inside].mean()):.2f} beyond"
+)
 
 figure, axes = panels(1, height=2.6)
 curve(axes[0, 0], grid.flatten().numpy(), gap.numpy(), "network")

@@ -1,10 +1,12 @@
-"""Cheaper attention on one real table: networks that differ in their attention between rows alone, trained on tasks drawn from its rows.
+"""Cheaper attention on one real table: networks that differ in their attention between rows alone,
+trained on tasks drawn from its rows.
 
-    python recipes/cheaper_attention.py                                          # adult, from OpenML
+    python recipes/cheaper_attention.py    # adult, from OpenML
     python recipes/cheaper_attention.py --table.source my.csv --table.target label --out runs/mine
 
-Training tasks and held-out tasks take different rows of the table. Each task numbers its classes and orders its columns anew, so that a
-network has to read them from the context. OUT/report.html says what each mechanism is worth and costs.
+Training tasks and held-out tasks take different rows of the table. Each task numbers its classes
+and orders its columns anew, so that a network has to read them from the context. OUT/report.html
+says what each mechanism is worth and costs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Train the shipped `nano`: hours on one CPU core, minutes on a GPU. Options after the recipe's own override them.
+"""Train the shipped `nano`: hours on one CPU core, minutes on a GPU. Options after the recipe's own
+override them.
 
-    python recipes/train_nano.py --out runs/nano
-    python recipes/train_nano.py --out runs/nano --resume
+python recipes/train_nano.py --out runs/nano
+python recipes/train_nano.py --out runs/nano --resume
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Train the shipped `tiny`: hours on one CPU core. Options after the recipe's own override them.
 
-    python recipes/train_tiny.py --out runs/tiny
-    python recipes/train_tiny.py --out runs/tiny --resume
+python recipes/train_tiny.py --out runs/tiny
+python recipes/train_tiny.py --out runs/tiny --resume
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
-if os.environ.get("JAXTYPING_DISABLE") != "1":    # torch.compile cannot trace the checks: those tests run in a second pass without them
+if (
+    os.environ.get("JAXTYPING_DISABLE") != "1"
+):  # torch.compile cannot trace the checks: those tests run in a second pass without them
     from jaxtyping import install_import_hook
 
     install_import_hook("openpfn", "checked_types.check")
@@ -31,5 +33,5 @@ torch.set_num_threads(1)
 def _fixed_seeds() -> None:
     """No test depends on the tests that ran before it."""
     random.seed(0)
-    np.random.seed(0)    # noqa: NPY002 (scikit-learn's own checks draw from the global state)
+    np.random.seed(0)  # noqa: NPY002 (scikit-learn's own checks draw from the global state)
     torch.manual_seed(0)

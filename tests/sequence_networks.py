@@ -37,4 +37,6 @@ def unsupervised(**options: Any) -> Any:
 
 def rows(n_tasks: int = 2, n_rows: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     draw = torch.Generator().manual_seed(5)
-    return torch.randn(n_tasks, n_rows, 3, generator=draw), torch.randn(n_tasks, n_rows, generator=draw)
+    return torch.randn(n_tasks, n_rows, 3, generator=draw), torch.randn(
+        n_tasks, n_rows, generator=draw
+    )

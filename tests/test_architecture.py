@@ -1,4 +1,5 @@
-"""The house keeps its own rules: import layers, file sizes, names, docstrings, and cheap imports."""
+"""The house keeps its own rules: import layers, file sizes, names, docstrings, and cheap
+imports."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ SOURCE = sorted((ROOT / "src" / "openpfn").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BASES = {"attention": RowAttention, "heads": Head, "priors": TaskPrior}
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
-BANNED_WORDS = re.compile(r"\b(TODO|FIXME|NotImplementedError|xfail|importorskip)\b|type: ignore(?!\[)|pytest\.skip|mark\.skip")
+BANNED_WORDS = re.compile(
+    r"\b(TODO|FIXME|NotImplementedError|xfail|importorskip)\b|type:"
+    r" ignore(?!\[)|pytest\.skip|mark\.skip"
+)
 
 
 def relative(path: Path) -> str:
@@ -31,20 +35,33 @@ def relative(path: Path) -> str:
 def modules_loaded_by(code: str) -> set[str]:
     """The modules in memory after a fresh interpreter ran `code`."""
     printed = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print('MODULES', *sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\nimport sys; print('MODULES', *sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(printed.stdout.rpartition("MODULES ")[2].split())
 
 
 def test_every_layer_imports_only_what_stands_below_it():
-    linter = subprocess.run([Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    linter = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert linter.returncode == 0, linter.stdout
 
 
 def test_the_architecture_page_shows_these_layers():
-    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"][0]
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]["contracts"][0]
     existing = {path.stem for path in (ROOT / "src" / "openpfn").iterdir()}
-    layers = [[name for name in re.findall(r"\w+", layer) if name in existing] for layer in contract["layers"]]
+    layers = [
+        [name for name in re.findall(r"\w+", layer) if name in existing]
+        for layer in contract["layers"]
+    ]
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     block = "cli" + page.partition("```\ncli")[2].partition("\n```")[0]
     shown = [re.split(r" {3,}", line)[0].split(" | ") for line in block.splitlines()]
@@ -55,7 +72,9 @@ def test_the_architecture_page_shows_these_layers():
 def test_a_file_is_short_and_says_what_it_gives(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 500, "longer than 500 lines: it gives more than one thing"
-    assert ast.get_docstring(ast.parse(text)), "does not open with one sentence saying what it gives"
+    assert ast.get_docstring(ast.parse(text)), (
+        "does not open with one sentence saying what it gives"
+    )
 
 
 @pytest.mark.parametrize("path", SOURCE + TESTS, ids=relative)
@@ -64,14 +83,20 @@ def test_a_name_says_what_is_inside(path):
     assert not words & BANNED_NAMES
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCE + TESTS if path != Path(__file__)], ids=relative)
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCE + TESTS if path != Path(__file__)], ids=relative
+)
 def test_nothing_is_left_undone_or_silenced(path):
     assert not BANNED_WORDS.search(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("folder", BASES)
 def test_the_registry_finds_every_file(folder):
-    files = {path.stem for path in (ROOT / "src" / "openpfn" / folder).glob("*.py")} - {"__init__", "__main__", "base"}
+    files = {path.stem for path in (ROOT / "src" / "openpfn" / folder).glob("*.py")} - {
+        "__init__",
+        "__main__",
+        "base",
+    }
     assert set(registry.names(folder)) == files
     for name in files:
         found = registry.find(folder, name, BASES[folder])
@@ -87,15 +112,28 @@ def test_an_unknown_name_lists_the_choices(folder):
 
 
 def test_importing_openpfn_loads_no_torch():
-    assert not modules_loaded_by("import openpfn; dir(openpfn)") & {"torch", "numpy", "sklearn", "pandas"}
+    assert not modules_loaded_by("import openpfn; dir(openpfn)") & {
+        "torch",
+        "numpy",
+        "sklearn",
+        "pandas",
+    }
 
 
 def test_the_help_loads_no_torch():
-    assert not modules_loaded_by("from openpfn.cli import main; main(['--help'])") & {"torch", "numpy", "sklearn", "pandas"}
+    assert not modules_loaded_by("from openpfn.cli import main; main(['--help'])") & {
+        "torch",
+        "numpy",
+        "sklearn",
+        "pandas",
+    }
 
 
 @pytest.mark.parametrize("command", cli.commands())
 def test_the_help_of_a_command_loads_no_torch(command):
-    code = f"import contextlib\nfrom openpfn.cli import main\nwith contextlib.suppress(SystemExit): main([{command!r}, '--help'])"
+    code = (
+        "import contextlib\nfrom openpfn.cli import main\nwith contextlib.suppress(SystemExit):"
+        f" main([{command!r}, '--help'])"
+    )
     loaded = modules_loaded_by(code)
     assert not loaded & {"torch", "sklearn", "pandas"}

@@ -1,4 +1,5 @@
-"""Checkpoints give back what was put in, hold no code, and say what is wrong with a file that is none."""
+"""Checkpoints give back what was put in, hold no code, and say what is wrong with a file that is
+none."""
 
 from __future__ import annotations
 
@@ -22,14 +23,19 @@ from openpfn.training import train
 
 def network(seed: int = 0, **changes) -> torch.nn.Module:
     torch.manual_seed(seed)
-    return PFN(TabularConfig(**{"d_model": 8, "n_heads": 2, "n_layers": 2, "d_mlp": 8, "column_shifts": (0, 1)} | changes))
+    return PFN(
+        TabularConfig(
+            **{"d_model": 8, "n_heads": 2, "n_layers": 2, "d_mlp": 8, "column_shifts": (0, 1)}
+            | changes
+        )
+    )
 
 
 def rewritten(path: Path, **changes) -> Path:
     """The checkpoint at `path` with other entries in its record."""
     with safe_open(path, framework="pt") as file:
         record = json.loads(file.metadata()["openpfn"]) | changes
-        tensors = {name: file.get_tensor(name) for name in file.keys()}    # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file(tensors, path, metadata={"openpfn": json.dumps(record)})
     return path
 
@@ -39,7 +45,12 @@ def test_a_model_comes_back_as_it_was(tmp_path, name):
     torch.manual_seed(1)
     model = PFN(preset(name))
     training = TrainingConfig(optimizer="muon", num_steps=7)
-    checkpoint.save(tmp_path / "m.safetensors", model, training_config=training, provenance={"tasks": 12, "data": PriorConfig()})
+    checkpoint.save(
+        tmp_path / "m.safetensors",
+        model,
+        training_config=training,
+        provenance={"tasks": 12, "data": PriorConfig()},
+    )
     loaded = checkpoint.load(tmp_path / "m.safetensors")
     assert same_weights(model, loaded.model)
     assert loaded.model_config == model.config == PRESETS[name]
@@ -52,31 +63,53 @@ def test_a_model_comes_back_as_it_was(tmp_path, name):
 
 def test_tied_weights_are_kept(tmp_path):
     model = network()
-    model.layers[1].mlp = model.layers[0].mlp    # pyright: ignore[reportAttributeAccessIssue, reportIndexIssue]
+    model.layers[1].mlp = model.layers[0].mlp  # pyright: ignore[reportAttributeAccessIssue, reportIndexIssue]
     checkpoint.save(tmp_path / "m.safetensors", model)
     assert same_weights(model, checkpoint.load(tmp_path / "m.safetensors").model)
 
 
 def test_a_training_checkpoint_is_a_usable_model_and_plain_safetensors(tmp_path):
-    config = TrainingConfig(num_steps=8, batch_size=4, average_decay=0.5, n_workers=0, checkpoint_dir=str(tmp_path), learning_rate=0.1)
+    config = TrainingConfig(
+        num_steps=8,
+        batch_size=4,
+        average_decay=0.5,
+        n_workers=0,
+        checkpoint_dir=str(tmp_path),
+        learning_rate=0.1,
+    )
     model = train(ToyPrior(), ToyNetwork(), config, data_config={"from": "dice"})
     loaded = checkpoint.load(tmp_path, model=ToyNetwork(seed=3))
     assert same_weights(loaded.model, model)
     assert loaded.training_config == config
     told = loaded.provenance
-    assert (told["step"], told["tasks"], told["seed"], told["data"], told["torch"]) == (8, 32, 0, {"from": "dice"}, torch.__version__)
+    assert (told["step"], told["tasks"], told["seed"], told["data"], told["torch"]) == (
+        8,
+        32,
+        0,
+        {"from": "dice"},
+        torch.__version__,
+    )
     with safe_open(tmp_path / "latest.safetensors", framework="pt") as file:
         assert torch.equal(file.get_tensor("decoder.weight"), model.decoder.weight)
-        assert not torch.equal(file.get_tensor("@training/raw/decoder.weight"), model.decoder.weight)
+        assert not torch.equal(
+            file.get_tensor("@training/raw/decoder.weight"), model.decoder.weight
+        )
 
 
 def test_the_checkpoint_before_is_kept(tmp_path):
-    config = TrainingConfig(num_steps=6, save_every=3, batch_size=4, n_workers=0, checkpoint_dir=str(tmp_path))
+    config = TrainingConfig(
+        num_steps=6, save_every=3, batch_size=4, n_workers=0, checkpoint_dir=str(tmp_path)
+    )
     train(ToyPrior(), ToyNetwork(), config)
-    assert checkpoint.load_training_state(tmp_path / "latest.previous.safetensors").counters["step"] == 3
+    assert (
+        checkpoint.load_training_state(tmp_path / "latest.previous.safetensors").counters["step"]
+        == 3
+    )
     latest = tmp_path / "latest.safetensors"
     latest.write_bytes(latest.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"not a whole safetensors file.*kept in .*latest\.previous\.safetensors"):
+    with pytest.raises(
+        ValueError, match=r"not a whole safetensors file.*kept in .*latest\.previous\.safetensors"
+    ):
         checkpoint.load(tmp_path, model=ToyNetwork())
 
 
@@ -97,7 +130,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     checkpoint.save(path, network())
     before = path.read_bytes()
     broken = network()
-    broken.register_buffer("odd", torch.zeros(2, dtype=torch.complex128))    # safetensors knows no such type
+    broken.register_buffer(
+        "odd", torch.zeros(2, dtype=torch.complex128)
+    )  # safetensors knows no such type
     with pytest.raises(Exception, match=r"(?i)complex"):
         checkpoint.save(path, broken)
     assert path.read_bytes() == before
@@ -115,7 +150,10 @@ def test_others_may_read_the_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "not a whole safetensors file"), (b"hello world, this is no tensor", "not a whole safetensors file")],
+    [
+        (b"", "not a whole safetensors file"),
+        (b"hello world, this is no tensor", "not a whole safetensors file"),
+    ],
 )
 def test_a_broken_file_is_told(tmp_path, content, message):
     (tmp_path / "x.safetensors").write_bytes(content)
@@ -154,7 +192,12 @@ def test_a_model_of_ones_own_is_asked_for_and_names_no_code_to_run(tmp_path):
 
 
 def test_every_shipped_checkpoint_loads_and_predicts():
-    batch = TaskBatch(x=torch.randn(1, 9, 3), y=torch.tensor([[0.0, 1, 0, 1, 0, 1, 0, 1, 0]]), n_train=8, n_classes=torch.tensor([2]))
+    batch = TaskBatch(
+        x=torch.randn(1, 9, 3),
+        y=torch.tensor([[0.0, 1, 0, 1, 0, 1, 0, 1, 0]]),
+        n_train=8,
+        n_classes=torch.tensor([2]),
+    )
     for name in checkpoint.shipped_names():
         loaded = checkpoint.load(name)
         assert loaded.model(batch)[..., :2].isfinite().all()
@@ -167,7 +210,9 @@ def test_pools_of_tasks_are_kept_beside_the_weights(tmp_path):
     found = checkpoint.load(tmp_path / "a.safetensors", model=ToyNetwork(seed=1))
     assert torch.equal(found.task_pools["tasks"], pool)
     assert same_weights(found.model, toy)
-    assert checkpoint.read_header(tmp_path / "a.safetensors").shapes.keys() == toy.state_dict().keys()
+    assert (
+        checkpoint.read_header(tmp_path / "a.safetensors").shapes.keys() == toy.state_dict().keys()
+    )
 
 
 def test_arrays_in_a_record_become_lists(tmp_path):

@@ -1,4 +1,5 @@
-"""Every example of the gallery runs, made short, and its pictures say what they show; in full, it comes as close as its page tells."""
+"""Every example of the gallery runs, made short, and its pictures say what they show; in full, it
+comes as close as its page tells."""
 
 from __future__ import annotations
 
@@ -18,10 +19,15 @@ from openpfn.training import train
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("plot_*.py"))
 GAPS = {
-    "plot_classification": 0.02, "plot_coin_flips": 0.001, "plot_continuous_sampling": 0.01, "plot_linear_regression": 0.02,
-    "plot_markov_chain": 0.008, "plot_polynomial": 0.05,
-}  # fmt: skip
-"""Nats that each may lose to the exact posterior, on average over what is predicted; each loses less as it stands."""
+    "plot_classification": 0.02,
+    "plot_coin_flips": 0.001,
+    "plot_continuous_sampling": 0.01,
+    "plot_linear_regression": 0.02,
+    "plot_markov_chain": 0.008,
+    "plot_polynomial": 0.05,
+}
+"""Nats that each may lose to the exact posterior, on average over what is predicted; each loses
+less as it stands."""
 
 
 @pytest.fixture
@@ -53,7 +59,9 @@ def test_an_example_runs_and_its_pictures_say_what_they_show(path, trainings, tm
         panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
         assert any(axes.get_xlabel() for axes in panels)
         assert any(axes.get_ylabel() for axes in panels)
-        assert all(axes.get_legend() is None for axes in panels)     # a legend stands above, not over the data
+        assert all(
+            axes.get_legend() is None for axes in panels
+        )  # a legend stands above, not over the data
     assert path.stem not in GAPS or "gap to the exact posterior: " in capsys.readouterr().out
 
 
@@ -76,7 +84,9 @@ def test_an_example_is_short_and_uses_what_is_public(path):
 @pytest.mark.parametrize("name", GAPS)
 def test_an_example_in_full_comes_close_to_the_exact_posterior(name, tmp_path):
     (path,) = [path for path in EXAMPLES if path.stem == name]
-    done = subprocess.run([sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     told = re.search(r"gap to the exact posterior: (-?[\d.]+) nats", done.stdout)
     assert told, done.stdout
     assert abs(float(told[1])) <= GAPS[name]

@@ -12,7 +12,7 @@ def test_a_file_is_replaced_at_once_and_its_folder_is_made(tmp_path):
     write_whole(path, "öld")
     with replacing(path) as unfinished:
         unfinished.write_text("new", encoding="utf-8")
-        assert unfinished.parent == path.parent    # a rename is at once within one file system alone
+        assert unfinished.parent == path.parent  # a rename is at once within one file system alone
         assert path.read_text(encoding="utf-8") == "öld"
     assert path.read_text(encoding="utf-8") == "new"
     assert list(path.parent.iterdir()) == [path]

@@ -40,7 +40,10 @@ def test_imported_weights_give_the_originals_logits(tmp_path, kind, n_columns):
 
 def test_heads_change_the_answer_so_they_are_taken_from_the_file(tmp_path):
     weights = random_weights("tinypfn")
-    torch.save({"model_state_dict": weights, "model_kwargs": {"num_attention_heads": 4}}, tmp_path / "theirs.pt")
+    torch.save(
+        {"model_state_dict": weights, "model_kwargs": {"num_attention_heads": 4}},
+        tmp_path / "theirs.pt",
+    )
     ours = foreign.load(tmp_path / "theirs.pt", "tinypfn")
     assert ours.config.n_heads == 4
     batch = task()
@@ -65,9 +68,13 @@ def test_the_command_writes_a_checkpoint_that_the_classifier_takes(tmp_path, cap
     assert loaded.provenance["kind"] == kind
     assert loaded.provenance["sha256"] == foreign.digest(source)
     batch = task()
-    torch.testing.assert_close(loaded.model(batch), foreign.load(source, kind)(batch), atol=0, rtol=0)
+    torch.testing.assert_close(
+        loaded.model(batch), foreign.load(source, kind)(batch), atol=0, rtol=0
+    )
     X, y = torch.randn(20, 2).numpy(), torch.arange(20).remainder(3).numpy()
-    probabilities = PFNClassifier(checkpoint=str(out), n_estimators=1).fit(X, y).predict_proba(X[:4])
+    probabilities = (
+        PFNClassifier(checkpoint=str(out), n_estimators=1).fit(X, y).predict_proba(X[:4])
+    )
     assert probabilities.shape == (4, 3)
 
 
@@ -88,7 +95,14 @@ def test_the_wrong_kind_is_named(tmp_path, kind, other):
         foreign.load(written(tmp_path / "theirs.pt", kind), other)
 
 
-@pytest.mark.parametrize("name", ["decoder.linear2.bias", "transformer_blocks.1.norm2.weight", "target_encoder.linear_layer.weight"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "decoder.linear2.bias",
+        "transformer_blocks.1.norm2.weight",
+        "target_encoder.linear_layer.weight",
+    ],
+)
 def test_a_missing_tensor_is_named(name):
     weights = random_weights("tinypfn")
     del weights[name]
@@ -97,7 +111,9 @@ def test_a_missing_tensor_is_named(name):
 
 
 def test_a_missing_layer_is_noticed():
-    weights = {name: w for name, w in random_weights("nanotabpfn", n_layers=3).items() if ".1." not in name}
+    weights = {
+        name: w for name, w in random_weights("nanotabpfn", n_layers=3).items() if ".1." not in name
+    }
     with pytest.raises(ValueError, match="some are missing"):
         foreign.convert(weights, "nanotabpfn", n_heads=4)
 
@@ -128,7 +144,19 @@ def test_another_network_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not a file of tensors", b"PK\x03\x04 half a zip"])
 def test_a_broken_file_is_refused_in_one_line(tmp_path, capsys, content):
     (tmp_path / "broken.pt").write_bytes(content)
-    assert cli.main(["import", str(tmp_path / "broken.pt"), "--kind", "tinypfn", "--out", str(tmp_path / "o")]) == 2
+    assert (
+        cli.main(
+            [
+                "import",
+                str(tmp_path / "broken.pt"),
+                "--kind",
+                "tinypfn",
+                "--out",
+                str(tmp_path / "o"),
+            ]
+        )
+        == 2
+    )
     error = capsys.readouterr().err
     assert "damaged" in error
     assert error.count("\n") == 1

@@ -20,7 +20,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 def test_the_version_is_the_same_everywhere():
     assert PROJECT["version"] == openpfn.__version__
     assert importlib.metadata.version("openpfn") == openpfn.__version__
-    assert f"version: {openpfn.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {openpfn.__version__}\n" in (ROOT / "CITATION.cff").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_package_is_typed():
@@ -34,7 +36,9 @@ def test_every_public_name_loads(name):
 
 def test_type_checkers_see_the_public_names():
     stub = Path(openpfn.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
-    assert set(re.findall(r" as (\w+)$", stub, flags=re.MULTILINE)) | {"__version__"} == set(dir(openpfn))
+    assert set(re.findall(r" as (\w+)$", stub, flags=re.MULTILINE)) | {"__version__"} == set(
+        dir(openpfn)
+    )
 
 
 def test_an_unknown_name_is_an_attribute_error():

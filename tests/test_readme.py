@@ -18,27 +18,43 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXAMPLES = [path for path in sorted((SOURCE / "openpfn").rglob("*.py")) if re.search(r">>> (?!.*SKIP)", path.read_text(encoding="utf-8"))]
+EXAMPLES = [
+    path
+    for path in sorted((SOURCE / "openpfn").rglob("*.py"))
+    if re.search(r">>> (?!.*SKIP)", path.read_text(encoding="utf-8"))
+]
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
     """The fenced code blocks of a page in these languages, indented ones included."""
-    fence = re.compile(rf"^(?P<indent> *)```(?:{'|'.join(languages)})[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
+    fence = re.compile(
+        rf"^(?P<indent> *)```(?:{'|'.join(languages)})[^\n]*\n(?P<code>.*?)^(?P=indent)```",
+        re.MULTILINE | re.DOTALL,
+    )
     found = fence.finditer(page.read_text(encoding="utf-8"))
     return [re.sub(f"^{block['indent']}", "", block["code"], flags=re.MULTILINE) for block in found]
 
 
 def shell_commands(page: Path) -> list[list[str]]:
-    """The words of each command in the shell blocks of a page; comments left out, continued lines joined."""
+    """The words of each command in the shell blocks of a page; comments left out, continued lines
+    joined."""
     lines = "\n".join(blocks(page, "bash", "sh", "console")).replace("\\\n", " ").splitlines()
-    return [words for line in lines if (words := shlex.split(line.removeprefix("$ "), comments=True))]
+    return [
+        words for line in lines if (words := shlex.split(line.removeprefix("$ "), comments=True))
+    ]
 
 
-COMMANDS = sorted({tuple(words[1:]) for page in PAGES for words in shell_commands(page) if words[0] == "openpfn"})
-TARGETS = sorted({words[1] for page in PAGES for words in shell_commands(page) if words[0] == "make"})
+COMMANDS = sorted(
+    {tuple(words[1:]) for page in PAGES for words in shell_commands(page) if words[0] == "openpfn"}
+)
+TARGETS = sorted(
+    {words[1] for page in PAGES for words in shell_commands(page) if words[0] == "make"}
+)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
 def test_the_python_examples_of_a_page_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
@@ -64,19 +80,28 @@ def test_every_command_that_is_shown_exists_with_its_options(words):
         return
     assert name in cli.commands()
     has_subcommands = name in ("benchmark", "export", "plot", "priors")
-    subcommand = arguments[:1] if has_subcommands and arguments and not arguments[0].startswith("-") else []
+    subcommand = (
+        arguments[:1] if has_subcommands and arguments and not arguments[0].startswith("-") else []
+    )
     shown = subprocess.run(
         [sys.executable, "-m", "openpfn", name, *subcommand, "--help"],
-        capture_output=True, text=True, env={"COLUMNS": "200", "PATH": ""}, check=True,
-    ).stdout    # fmt: skip
+        capture_output=True,
+        text=True,
+        env={"COLUMNS": "200", "PATH": ""},
+        check=True,
+    ).stdout
     for option in (word.partition("=")[0] for word in arguments if word.startswith("--")):
-        assert re.search(rf"{re.escape(option.replace('_', '-'))}\b", shown), f"openpfn {name} has no option {option}"
+        assert re.search(rf"{re.escape(option.replace('_', '-'))}\b", shown), (
+            f"openpfn {name} has no option {option}"
+        )
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_the_examples_in_docstrings_give_what_they_show(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    module = importlib.import_module(".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"))
+    module = importlib.import_module(
+        ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+    )
     outcome = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert outcome.attempted > 0
     assert outcome.failed == 0
@@ -87,5 +112,7 @@ def test_every_relative_link_leads_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
         # the pages of examples are made out of the scripts when the documentation is built
-        target = ROOT / "examples" / "README.md" if link == "examples/index.md" else page.parent / link
+        target = (
+            ROOT / "examples" / "README.md" if link == "examples/index.md" else page.parent / link
+        )
         assert link.startswith("http") or target.exists(), f"{page.name} links to {link}"

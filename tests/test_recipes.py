@@ -1,4 +1,5 @@
-"""Every recipe runs, made short by options after its own; `cheaper_attention` where its results are tested, in test_compare_attention."""
+"""Every recipe runs, made short by options after its own; `cheaper_attention` where its results are
+tested, in test_compare_attention."""
 
 from __future__ import annotations
 
@@ -12,7 +13,18 @@ from openpfn import checkpoint
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("train_*.py"))
-SHORT = ["--num-steps", "2", "--batch-size", "2", "--eval-batches", "1", "--eval-every", "2", "--n-workers", "0"]
+SHORT = [
+    "--num-steps",
+    "2",
+    "--batch-size",
+    "2",
+    "--eval-batches",
+    "1",
+    "--eval-every",
+    "2",
+    "--n-workers",
+    "0",
+]
 SHORT += ["--tasks.max-features", "3", "--tasks.max-seq-len", "42"]
 
 
@@ -28,7 +40,18 @@ def test_a_recipe_trains(recipe, tmp_path, monkeypatch):
 
 
 def test_the_library_recipe_trains_finds_asks_and_compares(tmp_path, monkeypatch, capsys):
-    options = ["--num-steps", "4", "--batch-size", "2", "--d-model", "8", "--eval-tasks", "4", "--out", str(tmp_path)]
+    options = [
+        "--num-steps",
+        "4",
+        "--batch-size",
+        "2",
+        "--d-model",
+        "8",
+        "--eval-tasks",
+        "4",
+        "--out",
+        str(tmp_path),
+    ]
     monkeypatch.setattr(sys, "argv", ["library.py", *options])
     runpy.run_path(str(FOLDER / "library.py"), run_name="__main__")
     told = capsys.readouterr().out

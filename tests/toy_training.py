@@ -1,4 +1,5 @@
-"""A network with dropout and a prior, both as small as can be, that the tests train; and a way to kill a training."""
+"""A network with dropout and a prior, both as small as can be, that the tests train; and a way to
+kill a training."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class ToyConfig:
 
 
 class ToyNetwork(nn.Module):
-    """Tells the sign of the first column from three; its dropout makes a run depend on torch's random state."""
+    """Tells the sign of the first column from three; its dropout makes a run depend on torch's
+    random state."""
 
     def __init__(self, config: ToyConfig | None = None, seed: int = 0) -> None:
         super().__init__()
@@ -36,7 +38,9 @@ class ToyNetwork(nn.Module):
         torch.manual_seed(seed)
         d = self.config.d_hidden
         self.encoder = nn.Linear(3, d)
-        self.layers = nn.ModuleList([nn.Linear(d, d), nn.Linear(d, 2 * d, bias=False), nn.Linear(2 * d, d)])
+        self.layers = nn.ModuleList(
+            [nn.Linear(d, d), nn.Linear(d, 2 * d, bias=False), nn.Linear(2 * d, d)]
+        )
         self.dropout = nn.Dropout(self.config.dropout)
         self.decoder = nn.Linear(d, 2)
 
@@ -52,7 +56,8 @@ class ToyNetwork(nn.Module):
 
 
 class ToyPrior(TaskPrior):
-    """Tasks of 3 columns whose class is the sign of the first; `delay` seconds make it slow, `fails_at` makes it fail or die."""
+    """Tasks of 3 columns whose class is the sign of the first; `delay` seconds make it slow,
+    `fails_at` makes it fail or die."""
 
     def __init__(self, delay: float = 0.0, fails_at: int | None = None, how: str = "error") -> None:
         self.delay, self.fails_at, self.how, self.drawn = delay, fails_at, how, 0
@@ -66,7 +71,13 @@ class ToyPrior(TaskPrior):
         self.drawn += 1
         x = torch.randn(n_tasks, 12, 3, generator=generator)
         latents = {"shift": torch.rand(n_tasks, generator=generator)}
-        return TaskBatch(x=x, y=(x[..., 0] > 0).float(), n_train=4, n_classes=torch.full((n_tasks,), 2), latents=latents)
+        return TaskBatch(
+            x=x,
+            y=(x[..., 0] > 0).float(),
+            n_train=4,
+            n_classes=torch.full((n_tasks,), 2),
+            latents=latents,
+        )
 
 
 def batches_of(prior: TaskPrior, n_batches: int, n_tasks: int) -> list[TaskBatch]:
@@ -88,7 +99,8 @@ class Seekable:
 
 
 def killed_after(seconds: float, folder: Path, training: Callable[[], Any]) -> None:
-    """Run `training` in a process of its own and kill it, -9, `seconds` after its first checkpoint in `folder`."""
+    """Run `training` in a process of its own and kill it, -9, `seconds` after its first checkpoint
+    in `folder`."""
     process = multiprocessing.get_context("fork").Process(target=training)
     process.start()
     while not (folder / "latest.safetensors").exists() and process.is_alive():
@@ -101,4 +113,7 @@ def killed_after(seconds: float, folder: Path, training: Callable[[], Any]) -> N
 
 def same_weights(a: nn.Module, b: nn.Module) -> bool:
     """Whether two networks agree in every bit."""
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y)
+        for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )

@@ -38,7 +38,7 @@ _HOME = {
 _FACES = ("bayes", "checkpointing", "configs", "generators", "wandb")
 """Modules that the document of pfn_transformers has users reach from here."""
 
-__all__ = ["__version__", *_FACES, *_HOME]    # pyright: ignore[reportUnsupportedDunderAll] (the types stand in __init__.pyi)
+__all__ = ["__version__", *_FACES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll] (the types stand in __init__.pyi)
 
 
 def __getattr__(name: str) -> Any:

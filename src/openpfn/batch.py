@@ -14,10 +14,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """B supervised tasks of N rows and at most D columns; the first `n_train` rows of each are its context.
+    """B supervised tasks of N rows and at most D columns; the first `n_train` rows of each are its
+    context.
 
-    Columns at and beyond a task's `n_features` are padding. NaN in `x` is a missing value. In classification
-    `y` holds the class indices 0 … `n_classes` − 1 as floats. A model never reads `y` of the query rows.
+    Columns at and beyond a task's `n_features` are padding. NaN in `x` is a missing value. In
+    classification `y` holds the class indices 0 … `n_classes` − 1 as floats. A model never reads
+    `y` of the query rows.
     """
 
     x: Float[Tensor, "B N D"] | None
@@ -38,9 +40,15 @@ class TaskBatch:
     def __post_init__(self) -> None:
         n_rows = self.y.shape[1]
         if not 0 <= self.n_train <= n_rows:
-            raise ValueError(f"n_train is {self.n_train}, but the tasks have {n_rows} rows. Choose 0 ≤ n_train ≤ {n_rows}.")
+            raise ValueError(
+                f"n_train is {self.n_train}, but the tasks have {n_rows} rows. Choose 0 ≤ n_train ≤"
+                f" {n_rows}."
+            )
         if self.x is not None and self.x.shape[:2] != self.y.shape:
-            raise ValueError(f"x has shape {tuple(self.x.shape)} and y {tuple(self.y.shape)}: the tasks and rows of both must agree.")
+            raise ValueError(
+                f"x has shape {tuple(self.x.shape)} and y {tuple(self.y.shape)}: the tasks and rows"
+                " of both must agree."
+            )
 
     @property
     def n_tasks(self) -> int:
@@ -68,12 +76,17 @@ class TaskBatch:
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def tasks(self, index: Any) -> TaskBatch:
-        """The tasks selected by `index` (a slice, a boolean mask or integer indices along the task axis)."""
+        """The tasks selected by `index` (a slice, a boolean mask or integer indices along the task
+        axis)."""
         return self.map(lambda tensor: tensor[index])
 
     def map(self, function: Any) -> TaskBatch:
         """Apply `function` to every tensor."""
         changes: dict[str, Any] = {
-            f.name: function(value) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
+            f.name: function(value)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
         }
-        return replace(self, **changes, latents={name: function(value) for name, value in self.latents.items()})
+        return replace(
+            self, **changes, latents={name: function(value) for name, value in self.latents.items()}
+        )

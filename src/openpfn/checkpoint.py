@@ -1,11 +1,12 @@
-"""Checkpoints: one safetensors file with the weights, the configurations and where they come from; no pickle.
+"""Checkpoints: one safetensors file with the weights, the configurations and where they come from;
+no pickle.
 
-The tensors carry the names of the model's `state_dict`. The metadata key `openpfn` is a JSON object with
-`format`, `model` (the name of the configuration's module, "sequence.RegressionConfig" where that holds several),
-`model_config`, `training_config` and `provenance`.
-A training checkpoint also holds `training` (counters) and tensors whose names begin with `@training/`:
-everything that a run needs to continue. Its plain tensors are the usable (averaged) weights.
-Tensors whose names begin with `@tasks/` are the finite pools that the prior draws its tasks from.
+The tensors carry the names of the model's `state_dict`. The metadata key `openpfn` is a JSON object
+with `format`, `model` (the name of the configuration's module, "sequence.RegressionConfig" where
+that holds several), `model_config`, `training_config` and `provenance`. A training checkpoint also
+holds `training` (counters) and tensors whose names begin with `@training/`: everything that a run
+needs to continue. Its plain tensors are the usable (averaged) weights. Tensors whose names begin
+with `@tasks/` are the finite pools that the prior draws its tasks from.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Checkpoint:
     provenance: dict[str, Any]
     """Versions, seeds, tasks seen, wall time, data: whatever the writer recorded."""
     task_pools: Mapping[str, Tensor] = field(default_factory=dict)
-    """The finite pools that the prior drew its tasks from, by name; empty where every task was new."""
+    """The finite pools that the prior drew its tasks from, by name; empty where every task was
+    new."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def save(
     task_pools: Mapping[str, Tensor] | None = None,
     keep_previous: bool = False,
 ) -> Path:
-    """Write `model` (with its `.config`) to `path`, atomically: a reader finds the old file or the new one, whole.
+    """Write `model` (with its `.config`) to `path`, atomically: a reader finds the old file or the
+    new one, whole.
 
     `keep_previous` keeps what was at `path` beside it as `NAME.previous.safetensors`.
     """
@@ -105,10 +108,14 @@ def save(
     }
     tensors = {name: _portable(tensor) for name, tensor in model.state_dict().items()}
     if training_state is not None:
-        tensors |= {TRAINING + name: _portable(tensor) for name, tensor in training_state.tensors.items()}
+        tensors |= {
+            TRAINING + name: _portable(tensor) for name, tensor in training_state.tensors.items()
+        }
     tensors |= {TASKS + name: _portable(tensor) for name, tensor in (task_pools or {}).items()}
     with replacing(path) as unfinished:
-        unfinished.write_bytes(to_bytes(tensors, metadata={"openpfn": json.dumps(record, default=plain)}))
+        unfinished.write_bytes(
+            to_bytes(tensors, metadata={"openpfn": json.dumps(record, default=plain)})
+        )
         flush_to_disk(unfinished)
         if keep_previous and path.exists():
             _keep(path)
@@ -117,23 +124,32 @@ def save(
 
 
 def load(source: str | Path, *, model: nn.Module | None = None) -> Checkpoint:
-    """The model in the checkpoint `source`: a path, a run's folder, or a shipped name ("tiny", "nano").
+    """The model in the checkpoint `source`: a path, a run's folder, or a shipped name ("tiny",
+    "nano").
 
     `model` receives the weights in place of a new network; a model class of your own needs it.
-    Raises FileNotFoundError when there is no such file or name, ValueError when it is not a whole checkpoint
-    or of a newer format.
+    Raises FileNotFoundError when there is no such file or name, ValueError when it is not a whole
+    checkpoint or of a newer format.
     """
     path = locate(source)
     header = read_header(path)
     network: Any = PFN(header.config) if model is None else model
     with _opened(path) as file:
         weights = {name: file.get_tensor(name) for name in header.shapes}
-        pools = {name.removeprefix(TASKS): file.get_tensor(name) for name in file.keys() if name.startswith(TASKS)}    # noqa: SIM118
+        pools = {
+            name.removeprefix(TASKS): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+            if name.startswith(TASKS)
+        }
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit a {type(network).__name__} with {network.config}: {error}") from error
-    return Checkpoint(network.eval(), network.config, training_config_of(header), header.provenance, pools)
+        raise ValueError(
+            f"{path} does not fit a {type(network).__name__} with {network.config}: {error}"
+        ) from error
+    return Checkpoint(
+        network.eval(), network.config, training_config_of(header), header.provenance, pools
+    )
 
 
 def read_header(source: str | Path) -> Header:
@@ -142,13 +158,29 @@ def read_header(source: str | Path) -> Header:
     with _opened(path) as file:
         text = (file.metadata() or {}).get("openpfn")
         if text is None:
-            raise ValueError(f"{path} is a safetensors file without OpenPFN's record. Give a file written by openpfn.checkpoint.save.")
+            raise ValueError(
+                f"{path} is a safetensors file without OpenPFN's record. Give a file written by"
+                " openpfn.checkpoint.save."
+            )
         record = json.loads(text)
         if record["format"] > FORMAT:
-            raise ValueError(f"{path} has checkpoint format {record['format']}; this version reads up to {FORMAT}. Update openpfn.")
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys() if not name.startswith("@")}    # noqa: SIM118
+            raise ValueError(
+                f"{path} has checkpoint format {record['format']}; this version reads up to"
+                f" {FORMAT}. Update openpfn."
+            )
+        shapes = {
+            name: tuple(file.get_slice(name).get_shape())
+            for name in file.keys()  # noqa: SIM118
+            if not name.startswith("@")
+        }
     return Header(
-        path, record["model"], record["model_config"], record["training_config"], record["provenance"], record["training"], shapes
+        path,
+        record["model"],
+        record["model_config"],
+        record["training_config"],
+        record["provenance"],
+        record["training"],
+        shapes,
     )
 
 
@@ -157,7 +189,9 @@ def training_config_of(header: Header) -> TrainingConfig | None:
     if header.training_config is None:
         return None
     known = {f.name for f in fields(TrainingConfig)}
-    return TrainingConfig(**{name: value for name, value in header.training_config.items() if name in known})
+    return TrainingConfig(
+        **{name: value for name, value in header.training_config.items() if name in known}
+    )
 
 
 def load_training_state(source: str | Path) -> TrainingState:
@@ -166,16 +200,22 @@ def load_training_state(source: str | Path) -> TrainingState:
     header = read_header(path)
     if header.training is None:
         raise ValueError(
-            f"{path} holds weights only, no training state. Continue from the run's latest.safetensors, "
-            f"or start a new run from these weights with init_from={str(source)!r}."
+            f"{path} holds weights only, no training state. Continue from the run's"
+            " latest.safetensors, or start a new run from these weights with"
+            f" init_from={str(source)!r}."
         )
     with _opened(path) as file:
-        tensors = {name.removeprefix(TRAINING): file.get_tensor(name) for name in file.keys() if name.startswith(TRAINING)}    # noqa: SIM118
+        tensors = {
+            name.removeprefix(TRAINING): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+            if name.startswith(TRAINING)
+        }
     return TrainingState(tensors, header.training)
 
 
 def locate(source: str | Path) -> Path:
-    """The file that `source` stands for: itself, `latest.safetensors` in a run's folder, or a shipped checkpoint."""
+    """The file that `source` stands for: itself, `latest.safetensors` in a run's folder, or a
+    shipped checkpoint."""
     path = Path(source)
     if path.is_dir():
         path = path / "latest.safetensors"
@@ -185,11 +225,20 @@ def locate(source: str | Path) -> Path:
     if Path(source).name == str(source) and shipped.is_file():
         return shipped
     names = ", ".join(shipped_names()) or "none"
-    runs = sorted(Path(source).glob("*/latest.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
+    runs = sorted(
+        Path(source).glob("*/latest.safetensors"),
+        key=lambda file: file.stat().st_mtime,
+        reverse=True,
+    )
     if runs:
         listed = ", ".join(str(file.parent) for file in runs[:8])
-        raise FileNotFoundError(f"{source} holds a folder for each of {len(runs)} runs. Give the folder of one, newest first: {listed}.")
-    raise FileNotFoundError(f"no checkpoint at {path}. Give a file, a run's folder, or a shipped name ({names}).")
+        raise FileNotFoundError(
+            f"{source} holds a folder for each of {len(runs)} runs. Give the folder of one, newest"
+            f" first: {listed}."
+        )
+    raise FileNotFoundError(
+        f"no checkpoint at {path}. Give a file, a run's folder, or a shipped name ({names})."
+    )
 
 
 def shipped_names() -> list[str]:
@@ -200,22 +249,34 @@ def shipped_names() -> list[str]:
 def _model_config(header: Header) -> Any:
     name, _, class_name = header.model.partition(".")
     if not header.model.replace(".", "", 1).isidentifier():
-        raise ValueError(f"{header.path} holds a model of your own, {header.model}: build it and pass it as model=.")
+        raise ValueError(
+            f"{header.path} holds a model of your own, {header.model}: build it and pass it as"
+            " model=."
+        )
     try:
         module = importlib.import_module(f"openpfn.configs.{name}")
     except ModuleNotFoundError:
-        raise ValueError(f"{header.path} holds a {header.model!r} model, which this version does not know. Update openpfn.") from None
+        raise ValueError(
+            f"{header.path} holds a {header.model!r} model, which this version does not know."
+            " Update openpfn."
+        ) from None
     found = [kind for kind in _configurations(module) if class_name in ("", kind.__name__)]
     if len(found) != 1:
-        raise ValueError(f"{header.path} holds a {header.model!r} model, which this version does not know. Update openpfn.")
+        raise ValueError(
+            f"{header.path} holds a {header.model!r} model, which this version does not know."
+            " Update openpfn."
+        )
     return from_json(found[0], header.model_config, header.path)
 
 
 def _kind_of(config: Any) -> str:
-    """The record's name for the class of `config`: its module in `openpfn.configs`, with the class where there are several."""
+    """The record's name for the class of `config`: its module in `openpfn.configs`, with the class
+    where there are several."""
     kind = type(config)
     name = getattr(kind, "model", None)
-    own = [] if name is None else _configurations(importlib.import_module(f"openpfn.configs.{name}"))
+    own = (
+        [] if name is None else _configurations(importlib.import_module(f"openpfn.configs.{name}"))
+    )
     if kind not in own:
         return f"{kind.__module__}:{kind.__qualname__}"
     return str(name) if len(own) == 1 else f"{name}.{kind.__name__}"
@@ -223,7 +284,11 @@ def _kind_of(config: Any) -> str:
 
 def _configurations(module: Any) -> list[Any]:
     """The model configurations that a module of `openpfn.configs` defines."""
-    return [kind for kind in vars(module).values() if is_dataclass(kind) and getattr(kind, "model", None)]
+    return [
+        kind
+        for kind in vars(module).values()
+        if is_dataclass(kind) and getattr(kind, "model", None)
+    ]
 
 
 @contextmanager
@@ -248,15 +313,24 @@ def as_json(config: Any) -> dict[str, Any]:
 
 
 def from_json(kind: Any, values: Mapping[str, Any], path: Path) -> Any:
-    """The configuration of class `kind` that `path` records as `values`; fields that it does not set keep their defaults.
+    """The configuration of class `kind` that `path` records as `values`; fields that it does not
+    set keep their defaults.
 
     Raises ValueError if it sets a field that this version does not have.
     """
     unknown = sorted(values.keys() - {f.name for f in fields(kind)})
     if unknown:
         names = ", ".join(unknown)
-        raise ValueError(f"{path} sets {names} of {kind.__name__}, unknown to this version. Use the version that wrote it.")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        raise ValueError(
+            f"{path} sets {names} of {kind.__name__}, unknown to this version. Use the version that"
+            " wrote it."
+        )
+    return kind(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+    )
 
 
 def plain(value: Any) -> Any:
@@ -265,7 +339,7 @@ def plain(value: Any) -> Any:
         return asdict(value)
     if isinstance(value, Mapping):
         return dict(value)
-    as_list = getattr(value, "tolist", None)    # a number or an array of NumPy's or torch's
+    as_list = getattr(value, "tolist", None)  # a number or an array of NumPy's or torch's
     return str(value) if as_list is None else as_list()
 
 
@@ -278,6 +352,6 @@ def _keep(path: Path) -> None:
     link = path.with_name(f".{path.name}.{os.getpid()}.link")
     try:
         os.link(path, link)
-    except OSError:    # a file system without hard links
+    except OSError:  # a file system without hard links
         return
     os.replace(link, _previous(path))

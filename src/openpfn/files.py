@@ -10,7 +10,8 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to. What was written is put at `path` at once on leaving, and removed on an error.
+    """A path beside `path` to write to. What was written is put at `path` at once on leaving, and
+    removed on an error.
 
     The folder is made. Raises IsADirectoryError where `path` is a folder.
     """

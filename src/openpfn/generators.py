@@ -1,4 +1,5 @@
-"""Short names for priors written in Python: generators of sequences, and what they are put together from."""
+"""Short names for priors written in Python: generators of sequences, and what they are put together
+from."""
 
 from openpfn.priors.base import SequencePrior, sample_batch
 from openpfn.priors.bayesian import BayesianGenerator

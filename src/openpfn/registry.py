@@ -10,20 +10,28 @@ from typing import Any
 def names(folder: str) -> list[str]:
     """The names that `find` knows in the package `folder` ("attention", "heads", "priors")."""
     package = importlib.import_module(f"openpfn.{folder}")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "base" and not m.name.startswith("_"))
+    return sorted(
+        m.name
+        for m in pkgutil.iter_modules(package.__path__)
+        if m.name != "base" and not m.name.startswith("_")
+    )
 
 
 def find(folder: str, name: Any, base: type) -> Any:
     """The subclass of `base` that `name` stands for.
 
-    `name` is the name of a file in `folder` or one of the `aliases` of the class in it (in any case), a
-    "module:Class" or "module:object" of the user's own, or already a class or an instance of `base`, which is returned as it is.
-    Raises ValueError for an unknown name, listing the choices.
+    `name` is the name of a file in `folder` or one of the `aliases` of the class in it (in any
+    case), a "module:Class" or "module:object" of the user's own, or already a class or an instance
+    of `base`, which is returned as it is. Raises ValueError for an unknown name, listing the
+    choices.
     """
     if isinstance(name, base) or (isinstance(name, type) and issubclass(name, base)):
         return name
     if not isinstance(name, str):
-        raise TypeError(f"got {name!r}, a {type(name).__name__}; expected a name, 'module:Class' or a {base.__name__}.")
+        raise TypeError(
+            f"got {name!r}, a {type(name).__name__}; expected a name, 'module:Class' or a"
+            f" {base.__name__}."
+        )
     if ":" in name:
         return _from_path(name, base)
     known = names(folder)
@@ -34,15 +42,25 @@ def find(folder: str, name: Any, base: type) -> Any:
         found = class_in(folder, candidate, base)
         if wanted in getattr(found, "aliases", ()):
             return found
-    raise ValueError(f"unknown {folder} name {name!r}. Choose one of {', '.join(known)}, or give 'module:Class'.")
+    raise ValueError(
+        f"unknown {folder} name {name!r}. Choose one of {', '.join(known)}, or give 'module:Class'."
+    )
 
 
 def class_in(folder: str, name: str, base: type) -> Any:
     """The one public subclass of `base` that the file `folder/name.py` defines."""
     module = importlib.import_module(f"openpfn.{folder}.{name}")
-    own = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__]
-    found = [value for value in own if issubclass(value, base) and not value.__name__.startswith("_")]
-    assert len(found) == 1, f"{module.__name__} must define exactly one {base.__name__}, has {len(found)}"
+    own = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__
+    ]
+    found = [
+        value for value in own if issubclass(value, base) and not value.__name__.startswith("_")
+    ]
+    assert len(found) == 1, (
+        f"{module.__name__} must define exactly one {base.__name__}, has {len(found)}"
+    )
     return found[0]
 
 
@@ -50,5 +68,8 @@ def _from_path(path: str, base: type) -> Any:
     module_name, _, class_name = path.partition(":")
     found = getattr(importlib.import_module(module_name), class_name, None)
     if not (isinstance(found, base) or (isinstance(found, type) and issubclass(found, base))):
-        raise ValueError(f"{path!r} is not a {base.__name__}. Give 'module:Class' where Class derives from it, or an instance of one.")
+        raise ValueError(
+            f"{path!r} is not a {base.__name__}. Give 'module:Class' where Class derives from it,"
+            " or an instance of one."
+        )
     return found

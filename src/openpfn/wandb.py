@@ -1,4 +1,5 @@
-"""Short names for finding and loading what was trained, at Weights & Biases or in a registry on disk."""
+"""Short names for finding and loading what was trained, at Weights & Biases or in a registry on
+disk."""
 
 from openpfn.training.tracking.names import ParsedRunName, RunNameScheme, create_run_name
 from openpfn.training.tracking.pretrained import (

@@ -10,7 +10,9 @@ from openpfn import registry
 from openpfn.attention import RowAttention
 
 G, N, Q, E, H = 6, 9, 4, 16, 4
-MECHANISMS = {name: registry.find("attention", name, RowAttention) for name in registry.names("attention")}
+MECHANISMS = {
+    name: registry.find("attention", name, RowAttention) for name in registry.names("attention")
+}
 SWITCHES = [
     (name, separate, qassmax)
     for name, mechanism in MECHANISMS.items()
@@ -21,7 +23,8 @@ SWITCHES = [
 
 
 def lively(mechanism: type[RowAttention], d_model: int = E, **switches) -> RowAttention:
-    """The mechanism with random weights, and its counts (of points, of rows in a block) so small that they bind here."""
+    """The mechanism with random weights, and its counts (of points, of rows in a block) so small
+    that they bind here."""
     torch.manual_seed(0)
     small = {name: 2 for name, default in mechanism.options().items() if type(default) is int}
     module = mechanism.build(d_model, H, small, **switches)
@@ -48,8 +51,12 @@ def state_of(attention: RowAttention, context: torch.Tensor):
 def test_one_joint_pass_equals_reading_the_kept_state(attention, rows):
     joint, _ = attention(rows, N)
     state = state_of(attention, rows[:, :N])
-    torch.testing.assert_close(joint[:, N:], attention.read(rows[:, N:], state), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(joint[:, :N], attention.mix(rows[:, :N], state), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        joint[:, N:], attention.read(rows[:, N:], state), atol=1e-5, rtol=1e-5
+    )
+    torch.testing.assert_close(
+        joint[:, :N], attention.mix(rows[:, :N], state), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_an_answer_does_not_depend_on_the_other_query_rows(attention, rows):
@@ -84,7 +91,9 @@ def test_rows_mix_in_portions_only_where_the_mechanism_says_so(attention, rows):
     state = state_of(attention, context)
     whole = attention.mix(context, state)
     if attention.mixes_rows_alone:
-        portions = torch.cat([attention.mix(part, state) for part in context.split(2, dim=1)], dim=1)
+        portions = torch.cat(
+            [attention.mix(part, state) for part in context.split(2, dim=1)], dim=1
+        )
         torch.testing.assert_close(whole, portions, atol=1e-5, rtol=1e-5)
     else:
         alone, _ = attention(context[:, :3], 3)
@@ -113,7 +122,9 @@ def test_every_context_row_changes_the_answer(attention, rows):
     for i in range(N):
         changed = rows[:, :N].clone()
         changed[:, i] += 1
-        assert (attention.read(rows[:, N:], state_of(attention, changed)) - plain).abs().max() > 1e-4
+        assert (
+            attention.read(rows[:, N:], state_of(attention, changed)) - plain
+        ).abs().max() > 1e-4
 
 
 def test_gradients_are_finite_and_reach_every_weight(attention, rows):
@@ -125,7 +136,9 @@ def test_gradients_are_finite_and_reach_every_weight(attention, rows):
         assert weight.grad.abs().max() > 0, name
 
 
-@pytest.mark.parametrize(("n_groups", "n_context", "n_query"), [(2, 1, 1), (2, 1, 3), (1, 5, 1), (1, 2, 2), (2, 5, 0)])
+@pytest.mark.parametrize(
+    ("n_groups", "n_context", "n_query"), [(2, 1, 1), (2, 1, 3), (1, 5, 1), (1, 2, 2), (2, 5, 0)]
+)
 def test_single_rows_and_columns_work(attention, n_groups, n_context, n_query):
     out, _ = attention(torch.randn(n_groups, n_context + n_query, E), n_context)
     assert out.shape == (n_groups, n_context + n_query, E)
@@ -175,7 +188,9 @@ def test_scores_of_all_rows_against_all_rows_never_exist_at_once(name):
 
 
 def test_the_same_weights_give_the_same_answers_again(attention, rows):
-    torch.testing.assert_close(attention(rows, N)[0], copy.deepcopy(attention)(rows, N)[0], atol=0, rtol=0)
+    torch.testing.assert_close(
+        attention(rows, N)[0], copy.deepcopy(attention)(rows, N)[0], atol=0, rtol=0
+    )
 
 
 def test_heads_must_divide_the_width(attention):
@@ -190,7 +205,10 @@ def test_an_unknown_option_lists_those_that_there_are(name):
         MECHANISMS[name].build(E, H, {"depth": 3})
 
 
-@pytest.mark.parametrize(("name", "option"), [(name, option) for name, found in MECHANISMS.items() for option in found.options()])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [(name, option) for name, found in MECHANISMS.items() for option in found.options()],
+)
 def test_a_bad_value_of_an_option_is_named(name, option):
     default = MECHANISMS[name].options()[option]
     for value in ("no-such-thing", -1):
@@ -199,7 +217,9 @@ def test_a_bad_value_of_an_option_is_named(name, option):
     assert MECHANISMS[name].build(E, H, {option: default}) is not None
 
 
-@pytest.mark.parametrize("name", [name for name, mechanism in MECHANISMS.items() if not mechanism.has_softmax_over_rows])
+@pytest.mark.parametrize(
+    "name", [name for name, mechanism in MECHANISMS.items() if not mechanism.has_softmax_over_rows]
+)
 def test_qassmax_needs_a_softmax_over_rows(name):
     with pytest.raises(ValueError, match="has none"):
         MECHANISMS[name](E, H, qassmax=True)

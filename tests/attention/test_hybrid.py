@@ -48,7 +48,10 @@ def test_the_parts_are_chosen_by_name():
     assert attention(torch.randn(2, 9, 16), 6)[0].isfinite().all()
 
 
-@pytest.mark.parametrize(("options", "said"), [({"mixing": "hybrid"}, "mixing is 'hybrid', which lacks"), ({"reading": "x"}, "unknown")])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"mixing": "hybrid"}, "mixing is 'hybrid', which lacks"), ({"reading": "x"}, "unknown")],
+)
 def test_parts_that_cannot_be_are_refused(options, said):
     with pytest.raises(ValueError, match=said):
         HybridAttention(16, 4, **options)

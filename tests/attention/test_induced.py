@@ -22,10 +22,19 @@ def test_points_attend_to_the_context_and_think_and_rows_attend_to_the_points():
         nn.init.normal_(weight, std=0.5)
     context, rows = torch.randn(2, 6, 8), torch.randn(2, 4, 8)
     points = attention.points.expand(2, -1, -1)
-    points = points + multi_head(points, context, attention.point_query, attention.to_key_value, attention.point_out, 2)
+    points = points + multi_head(
+        points, context, attention.point_query, attention.to_key_value, attention.point_out, 2
+    )
     hidden = F.gelu(attention.point_hidden(F.rms_norm(points, (8,))))
     points = points + attention.point_mlp_out(hidden)
-    expected = multi_head(rows, F.rms_norm(points, (8,)), attention.to_query, attention.point_key_value, attention.to_out, 2)
+    expected = multi_head(
+        rows,
+        F.rms_norm(points, (8,)),
+        attention.to_query,
+        attention.point_key_value,
+        attention.to_out,
+        2,
+    )
     read = attention.read(rows, attention.finalize(attention.summarize(context)))
     torch.testing.assert_close(read, expected, atol=1e-5, rtol=1e-5)
 

@@ -10,9 +10,18 @@ def test_rows_read_softmax_averages_of_keys_and_values():
     torch.nn.init.eye_(attention.to_out.weight)
     context, rows = torch.randn(1, 6, 4), torch.randn(1, 2, 4)
     key, value = attention.to_key_value(context).chunk(2, dim=-1)
-    share = (attention.points @ key.transpose(1, 2) / 2).softmax(dim=-1)                 # (1, 3, 6): of each point's average
-    expected = (attention.to_query(rows) @ (share @ key).transpose(1, 2) / 2).softmax(dim=-1) @ (share @ value)
-    torch.testing.assert_close(attention.read(rows, attention.finalize(attention.summarize(context))), expected, atol=1e-6, rtol=1e-5)
+    share = (attention.points @ key.transpose(1, 2) / 2).softmax(
+        dim=-1
+    )  # (1, 3, 6): of each point's average
+    expected = (attention.to_query(rows) @ (share @ key).transpose(1, 2) / 2).softmax(dim=-1) @ (
+        share @ value
+    )
+    torch.testing.assert_close(
+        attention.read(rows, attention.finalize(attention.summarize(context))),
+        expected,
+        atol=1e-6,
+        rtol=1e-5,
+    )
 
 
 def test_the_state_has_one_row_per_point_however_long_the_context():
@@ -25,7 +34,9 @@ def test_the_state_has_one_row_per_point_however_long_the_context():
 def test_scores_far_apart_merge_without_overflow():
     attention = PooledAttention(4, 1, n_points=2)
     near, far = torch.randn(1, 3, 4), 1e4 * torch.randn(1, 3, 4)
-    merged = attention.finalize(attention.merge(attention.summarize(near), attention.summarize(far)))
+    merged = attention.finalize(
+        attention.merge(attention.summarize(near), attention.summarize(far))
+    )
     whole = attention.finalize(attention.summarize(torch.cat([near, far], dim=1)))
     for a, b in zip(merged, whole, strict=True):
         assert a.isfinite().all()

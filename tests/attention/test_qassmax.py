@@ -9,7 +9,11 @@ from openpfn import registry
 from openpfn.attention import RowAttention
 from openpfn.attention.base import QueryScale
 
-WITH_SOFTMAX = [name for name in registry.names("attention") if registry.find("attention", name, RowAttention).has_softmax_over_rows]
+WITH_SOFTMAX = [
+    name
+    for name in registry.names("attention")
+    if registry.find("attention", name, RowAttention).has_softmax_over_rows
+]
 
 
 @pytest.mark.parametrize("name", WITH_SOFTMAX)
@@ -38,7 +42,8 @@ def test_it_is_the_published_formula():
 
 
 def test_a_scale_of_log_n_keeps_one_matching_row_among_many_distractors():
-    """With q·log n a row that scores c above the others keeps its weight while n grows; without, it drowns."""
+    """With q·log n a row that scores c above the others keeps its weight while n grows; without, it
+    drowns."""
     mechanism = registry.find("attention", "softmax", RowAttention)
     kept = {}
     for qassmax in (False, True):
@@ -47,7 +52,7 @@ def test_a_scale_of_log_n_keeps_one_matching_row_among_many_distractors():
             torch.nn.init.eye_(weight)
         with torch.no_grad():
             attention.to_key_value.weight.copy_(torch.eye(4).repeat(2, 1))
-            if qassmax:         # the mean of eight hidden units, each GELU(log n), which is nearly log n
+            if qassmax:  # the mean of eight hidden units, each GELU(log n), which is nearly log n
                 first, last = attention.query_scale.by_length[0], attention.query_scale.by_length[2]
                 for part, weight in ((first, 1.0), (last, 1 / 8)):
                     part.weight.fill_(weight)

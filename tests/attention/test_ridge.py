@@ -19,19 +19,32 @@ def test_each_head_predicts_what_ridge_regression_of_values_on_keys_predicts():
     torch.nn.init.eye_(attention.to_out.weight)
     context, rows = torch.randn(1, 30, 8).double(), torch.randn(1, 5, 8).double()
     answers = attention.read(rows, attention.finalize(attention.summarize(context))).detach()
-    key, value = (part.detach().squeeze(0).numpy() for part in attention.to_key_value(context).chunk(2, dim=-1))
+    key, value = (
+        part.detach().squeeze(0).numpy()
+        for part in attention.to_key_value(context).chunk(2, dim=-1)
+    )
     query = attention.to_query(rows).detach().squeeze(0).numpy()
     for head in range(2):
         own = slice(4 * head, 4 * head + 4)
         strength = attention.ridge[head].item() + FLOOR * (key[:, own] ** 2).mean()
-        regression = Ridge(alpha=30 * strength, fit_intercept=False).fit(key[:, own], value[:, own])    # a sum over 30 rows
-        torch.testing.assert_close(answers[0, :, own], torch.tensor(regression.predict(query[:, own])), atol=1e-8, rtol=1e-8)
+        regression = Ridge(alpha=30 * strength, fit_intercept=False).fit(
+            key[:, own], value[:, own]
+        )  # a sum over 30 rows
+        torch.testing.assert_close(
+            answers[0, :, own],
+            torch.tensor(regression.predict(query[:, own])),
+            atol=1e-8,
+            rtol=1e-8,
+        )
 
 
 def test_a_context_twice_over_is_the_same_context():
     attention = lively(8, 2)
     context, rows = torch.randn(3, 7, 8).double(), torch.randn(3, 2, 8).double()
-    once, twice = (attention.read(rows, attention.finalize(attention.summarize(c))) for c in (context, context.repeat(1, 2, 1)))
+    once, twice = (
+        attention.read(rows, attention.finalize(attention.summarize(c)))
+        for c in (context, context.repeat(1, 2, 1))
+    )
     torch.testing.assert_close(once, twice)
 
 
@@ -50,7 +63,11 @@ def test_fewer_rows_than_features_and_no_ridge_to_speak_of_can_be_solved():
         torch.nn.init.eye_(attention.to_out.weight)
     for scale in (1e-3, 1.0, 1e3):
         context = scale * torch.randn(4, 3, 64)
-        assert attention.read(context, attention.finalize(attention.summarize(context))).isfinite().all()
+        assert (
+            attention.read(context, attention.finalize(attention.summarize(context)))
+            .isfinite()
+            .all()
+        )
 
 
 def test_a_broken_row_gives_a_loss_that_is_not_a_number():
@@ -64,7 +81,12 @@ def test_a_broken_row_gives_a_loss_that_is_not_a_number():
 
 def test_the_state_does_not_grow_with_the_context():
     attention = RidgeAttention(8, 2)
-    sizes = {n: [tensor.shape for tensor in attention.finalize(attention.summarize(torch.randn(3, n, 8)))] for n in (1, 1000)}
+    sizes = {
+        n: [
+            tensor.shape for tensor in attention.finalize(attention.summarize(torch.randn(3, n, 8)))
+        ]
+        for n in (1, 1000)
+    }
     assert sizes[1] == sizes[1000]
 
 

@@ -33,7 +33,12 @@ def test_it_is_softmax_attention_under_its_pattern(n):
     state, q = attention.summarize(context), attention.split_heads(attention.to_query(context))
     mask = pattern(attention, n)
     expected = F.scaled_dot_product_attention(q, state.key, state.value, attn_mask=mask)
-    torch.testing.assert_close(attention.mix(context, state), attention.to_out(attention.merge_heads(expected)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        attention.mix(context, state),
+        attention.to_out(attention.merge_heads(expected)),
+        atol=1e-5,
+        rtol=1e-5,
+    )
 
 
 def test_every_row_reads_its_block_and_random_others_and_is_read_as_often():
@@ -51,7 +56,9 @@ def test_few_rows_all_read_each_other():
 
 
 def test_each_layer_deals_anew_and_always_alike():
-    first, again, second = (pattern(lively(block_rows=3, n_random_blocks=1, layer=layer), 15) for layer in (0, 0, 1))
+    first, again, second = (
+        pattern(lively(block_rows=3, n_random_blocks=1, layer=layer), 15) for layer in (0, 0, 1)
+    )
     assert (first == again).all()
     assert (first != second).any()
 
@@ -60,8 +67,15 @@ def test_queries_read_every_row():
     attention = lively(block_rows=2, n_random_blocks=0)
     context, rows = torch.randn(1, 9, 8), torch.randn(1, 3, 8)
     state = attention.summarize(context)
-    expected = F.scaled_dot_product_attention(attention.split_heads(attention.to_query(rows)), state.key, state.value)
-    torch.testing.assert_close(attention.read(rows, state), attention.to_out(attention.merge_heads(expected)), atol=1e-5, rtol=1e-5)
+    expected = F.scaled_dot_product_attention(
+        attention.split_heads(attention.to_query(rows)), state.key, state.value
+    )
+    torch.testing.assert_close(
+        attention.read(rows, state),
+        attention.to_out(attention.merge_heads(expected)),
+        atol=1e-5,
+        rtol=1e-5,
+    )
 
 
 def test_a_few_blocks_at_a_time_give_the_same(monkeypatch):
@@ -69,5 +83,5 @@ def test_a_few_blocks_at_a_time_give_the_same(monkeypatch):
     context = torch.randn(2, 23, 8)
     state = attention.summarize(context)
     expected = attention.mix(context, state)
-    monkeypatch.setattr("openpfn.attention.base.ELEMENTS_AT_ONCE", 3 * 2 * 8 * 6)      # three blocks
+    monkeypatch.setattr("openpfn.attention.base.ELEMENTS_AT_ONCE", 3 * 2 * 8 * 6)  # three blocks
     torch.testing.assert_close(attention.mix(context, state), expected)

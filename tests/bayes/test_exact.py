@@ -1,4 +1,5 @@
-"""Exact posteriors against formulas by hand, quadrature, GPyTorch and the laws that tie prefixes, predictives and posteriors."""
+"""Exact posteriors against formulas by hand, quadrature, GPyTorch and the laws that tie prefixes,
+predictives and posteriors."""
 
 from __future__ import annotations
 
@@ -26,11 +27,20 @@ POOL = rows(5, COLUMNS, seed=3)
 LABELS = (Y > 0).double()
 MODELS: dict[str, tuple[Any, Tensor]] = {
     "linear": (ConjugateLinear(0.3, 2.0), Y),
-    "linear with bias": (ConjugateLinear(0.3, torch.tensor([1.0, 2.0, 0.5]), prior_mean=0.4, with_bias=True), Y),
-    "linear, correlated": (ConjugateLinear(0.3, torch.tensor([[1.0, 0.5], [0.5, 2.0]]), torch.tensor([1.0, -1.0])), Y),
+    "linear with bias": (
+        ConjugateLinear(0.3, torch.tensor([1.0, 2.0, 0.5]), prior_mean=0.4, with_bias=True),
+        Y,
+    ),
+    "linear, correlated": (
+        ConjugateLinear(0.3, torch.tensor([[1.0, 0.5], [0.5, 2.0]]), torch.tensor([1.0, -1.0])),
+        Y,
+    ),
     "linear, singular": (ConjugateLinear(0.3, torch.tensor([[1.0, 1.0], [1.0, 1.0]])), Y),
     "pool": (TaskPool(POOL, 0.3), Y),
-    "pool of curves": (TaskPool(POOL, 0.3, lambda x, w: torch.sin(x @ w), log_weights=torch.arange(5.0)), Y),
+    "pool of curves": (
+        TaskPool(POOL, 0.3, lambda x, w: torch.sin(x @ w), log_weights=torch.arange(5.0)),
+        Y,
+    ),
     "pool of odds": (TaskPool(POOL, family="bernoulli"), LABELS),
     "pool of classes": (TaskPool(rows(5, COLUMNS, 3, seed=4), family="categorical"), 2 * LABELS),
     "coin": (BetaBernoulli(2.0, 0.7), LABELS),
@@ -61,7 +71,9 @@ def test_tasks_do_not_see_each_other(name: str) -> None:
     alone = model.predictive(X[1], y[1], XQ[1])
     target = torch.zeros(4)
     assert close(together.log_prob(target.expand(BATCH, 4))[1], alone.log_prob(target))
-    stacked = model.prefixes(X.expand(2, *X.shape), y.expand(2, *y.shape)).log_prob(y.expand(2, *y.shape))
+    stacked = model.prefixes(X.expand(2, *X.shape), y.expand(2, *y.shape)).log_prob(
+        y.expand(2, *y.shape)
+    )
     assert close(stacked[1], model.prefixes(X, y).log_prob(y))
 
 
@@ -71,7 +83,10 @@ def test_the_order_of_the_context_does_not_matter(name: str) -> None:
     order = torch.randperm(ROWS)
     a, b = model.predictive(X, y, XQ), model.predictive(X[:, order], y[:, order], XQ)
     assert close(a.log_prob(torch.ones(BATCH, 4)), b.log_prob(torch.ones(BATCH, 4)))
-    assert close(model.prefixes(X, y).log_prob(y).sum(-1), model.prefixes(X[:, order], y[:, order]).log_prob(y[:, order]).sum(-1))
+    assert close(
+        model.prefixes(X, y).log_prob(y).sum(-1),
+        model.prefixes(X[:, order], y[:, order]).log_prob(y[:, order]).sum(-1),
+    )
 
 
 @every_model
@@ -82,7 +97,8 @@ def test_single_precision_goes_in_and_double_comes_out(name: str) -> None:
 
 
 def test_one_coefficient_by_hand() -> None:
-    """β ~ N(m, v), y = xβ + N(0, s): precision 1/v + Σx²/s, mean from the weighted sum; the noise is in the covariance."""
+    """β ~ N(m, v), y = xβ + N(0, s): precision 1/v + Σx²/s, mean from the weighted sum; the noise
+    is in the covariance."""
     m, v, s = 0.3, 1.7, 0.4
     x, y = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.7, -1.0, 2.0])
     precision = 1 / v + float((x * x).sum()) / s
@@ -126,7 +142,10 @@ def test_a_singular_prior_keeps_its_constraint() -> None:
 
 def test_a_bias_is_a_column_of_ones() -> None:
     ones = torch.cat([X, torch.ones(BATCH, ROWS, 1)], -1)
-    a, b = ConjugateLinear(0.3, 2.0, with_bias=True).posterior(X, Y), ConjugateLinear(0.3, 2.0).posterior(ones, Y)
+    a, b = (
+        ConjugateLinear(0.3, 2.0, with_bias=True).posterior(X, Y),
+        ConjugateLinear(0.3, 2.0).posterior(ones, Y),
+    )
     assert close(a.mean, b.mean)
     assert close(a.covariance, b.covariance)
 
@@ -146,9 +165,15 @@ def test_draws_of_the_posterior_have_its_moments() -> None:
     posterior = MODELS["linear, correlated"][0].posterior(X, Y)
     draws = posterior.sample(40_000, torch.Generator().manual_seed(0))
     assert draws.shape == (40_000, BATCH, COLUMNS)
-    error = posterior.covariance.diagonal(dim1=-2, dim2=-1).sqrt() / 200                   # the mean's standard error
+    error = (
+        posterior.covariance.diagonal(dim1=-2, dim2=-1).sqrt() / 200
+    )  # the mean's standard error
     assert ((draws.mean(0) - posterior.mean).abs() < 5 * error).all()
-    assert torch.allclose(draws[:, 0].T.cov(), posterior.covariance[0], atol=0.05 * float(posterior.covariance[0].max()))
+    assert torch.allclose(
+        draws[:, 0].T.cov(),
+        posterior.covariance[0],
+        atol=0.05 * float(posterior.covariance[0].max()),
+    )
 
 
 def test_the_linear_evidence_is_that_of_the_joint_normal() -> None:
@@ -159,11 +184,15 @@ def test_the_linear_evidence_is_that_of_the_joint_normal() -> None:
 
 def test_a_pool_is_bayes_rule() -> None:
     x, y = X[0], Y[0]
-    likelihood = torch.stack([Normal(x @ task, math.sqrt(0.3)).log_prob(y).sum().exp() for task in POOL])
+    likelihood = torch.stack(
+        [Normal(x @ task, math.sqrt(0.3)).log_prob(y).sum().exp() for task in POOL]
+    )
     posterior = likelihood / likelihood.sum()
     model = TaskPool(POOL, 0.3)
     assert close(model.posterior(x, y).probs, posterior)
-    assert close(model.predictive(x, y, XQ[0]).mean, XQ[0] @ (posterior @ POOL))           # the discrete MMSE estimate
+    assert close(
+        model.predictive(x, y, XQ[0]).mean, XQ[0] @ (posterior @ POOL)
+    )  # the discrete MMSE estimate
 
 
 def test_a_pool_of_odds_is_bayes_rule() -> None:
@@ -172,11 +201,15 @@ def test_a_pool_of_odds_is_bayes_rule() -> None:
     posterior = likelihood / likelihood.sum()
     model: Any = TaskPool(POOL, family="bernoulli")
     assert close(model.posterior(x, y).probs, posterior)
-    assert close(model.predictive(x, y, XQ[0]).probs[:, 1], torch.sigmoid(XQ[0] @ POOL.T) @ posterior)
+    assert close(
+        model.predictive(x, y, XQ[0]).probs[:, 1], torch.sigmoid(XQ[0] @ POOL.T) @ posterior
+    )
 
 
 def test_far_rows_do_not_underflow_a_pool() -> None:
-    posterior = TaskPool(torch.tensor([[1.0], [1.1]]), 1e-4).posterior(torch.full((50, 1), 100.0), torch.zeros(50))
+    posterior = TaskPool(torch.tensor([[1.0], [1.1]]), 1e-4).posterior(
+        torch.full((50, 1), 100.0), torch.zeros(50)
+    )
     assert torch.isfinite(posterior.logits[0])
     assert posterior.probs[0] == 1
 
@@ -186,7 +219,11 @@ def test_a_large_pool_from_the_prior_approaches_the_conjugate_posterior() -> Non
     ridge = ConjugateLinear(0.5, 1.0)
     x, y = X[0, :4, :1], Y[0, :4]
     assert close(pool.posterior(x, y).mean, ridge.posterior(x, y).mean, 0.03)
-    assert close(pool.predictive(x, y, XQ[0, :, :1]).variance, ridge.predictive(x, y, XQ[0, :, :1]).variance, 0.03)
+    assert close(
+        pool.predictive(x, y, XQ[0, :, :1]).variance,
+        ridge.predictive(x, y, XQ[0, :, :1]).variance,
+        0.03,
+    )
 
 
 def test_the_coin_by_quadrature() -> None:
@@ -194,27 +231,45 @@ def test_the_coin_by_quadrature() -> None:
     p = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
     density = p ** (alpha - 1 + 3) * (1 - p) ** (beta - 1 + 1)
     model = BetaBernoulli(alpha, beta)
-    assert close(model.predictive(None, flips).probs[0, 1], (p * density).sum() / density.sum(), 1e-7)
+    assert close(
+        model.predictive(None, flips).probs[0, 1], (p * density).sum() / density.sum(), 1e-7
+    )
     assert close(model.posterior(None, flips).mean, (p * density).sum() / density.sum(), 1e-7)
 
 
 def test_laplaces_rule_of_succession() -> None:
     flips = torch.tensor([[1.0, 1.0, 0.0, 1.0]])
-    assert close(BetaBernoulli().prefixes(None, flips).probs[0, :, 1], torch.tensor([1 / 2, 2 / 3, 3 / 4, 3 / 5]).double(), 1e-7)
-    counts = math.lgamma(4) + math.lgamma(2) - math.lgamma(6)                              # log B(1 + 3, 1 + 1)
-    assert math.isclose(float(BetaBernoulli().prefixes(None, flips).log_prob(flips).sum()), counts, rel_tol=1e-9)
+    assert close(
+        BetaBernoulli().prefixes(None, flips).probs[0, :, 1],
+        torch.tensor([1 / 2, 2 / 3, 3 / 4, 3 / 5]).double(),
+        1e-7,
+    )
+    counts = math.lgamma(4) + math.lgamma(2) - math.lgamma(6)  # log B(1 + 3, 1 + 1)
+    assert math.isclose(
+        float(BetaBernoulli().prefixes(None, flips).log_prob(flips).sum()), counts, rel_tol=1e-9
+    )
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "matern12", "matern32", "matern52"])
 def test_a_gaussian_process_agrees_with_gpytorch(kernel: str) -> None:
     nu = {"matern12": 0.5, "matern32": 1.5, "matern52": 2.5}
-    base = gpytorch.kernels.RBFKernel(ard_num_dims=2) if kernel == "rbf" else gpytorch.kernels.MaternKernel(nu[kernel], ard_num_dims=2)
+    base = (
+        gpytorch.kernels.RBFKernel(ard_num_dims=2)
+        if kernel == "rbf"
+        else gpytorch.kernels.MaternKernel(nu[kernel], ard_num_dims=2)
+    )
     base.lengthscale = torch.tensor([0.6, 1.9])
     theirs = _TheirGP(X[0], Y[0], gpytorch.kernels.ScaleKernel(base.double()).double())
-    theirs.covar_module.outputscale, theirs.likelihood.noise, theirs.mean_module.constant = 1.4, 0.05, 0.3
-    ours = GP(kernel, torch.tensor([0.6, 1.9]), 1.4, 0.05, mean=0.3)    # pyright: ignore[reportArgumentType]
+    theirs.covar_module.outputscale, theirs.likelihood.noise, theirs.mean_module.constant = (
+        1.4,
+        0.05,
+        0.3,
+    )
+    ours = GP(kernel, torch.tensor([0.6, 1.9]), 1.4, 0.05, mean=0.3)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
-        evidence = gpytorch.mlls.ExactMarginalLogLikelihood(theirs.likelihood, theirs.train())(theirs(X[0]), Y[0])
+        evidence = gpytorch.mlls.ExactMarginalLogLikelihood(theirs.likelihood, theirs.train())(
+            theirs(X[0]), Y[0]
+        )
         expected = theirs.eval().likelihood.eval()(theirs(XQ[0]))
         latent = theirs(XQ[0])
     got = ours.predictive(X[0], Y[0], XQ[0])
@@ -266,25 +321,46 @@ def test_draws_of_a_gaussian_process_have_its_covariance() -> None:
         (lambda: BetaBernoulli().posterior(None, torch.tensor([0.5])), "0 and 1"),
         (lambda: GP("cubic"), "matern12"),
         (lambda: GP(lengthscale=-1.0), "lengthscale"),
-        (lambda: GP(noise_variance=1e-30).posterior(torch.zeros(3, 1), torch.zeros(3)), "positive definite"),
+        (
+            lambda: GP(noise_variance=1e-30).posterior(torch.zeros(3, 1), torch.zeros(3)),
+            "positive definite",
+        ),
         (lambda: GP().posterior(torch.full((2, 1), torch.nan), torch.zeros(2)), "NaN"),
-        (lambda: ConjugateLinear(1.0).predictive(X, Y, torch.zeros(2, X.shape[-1] + 1)), "xq has shape"),
+        (
+            lambda: ConjugateLinear(1.0).predictive(X, Y, torch.zeros(2, X.shape[-1] + 1)),
+            "xq has shape",
+        ),
         (lambda: GP().predictive(X, Y, None), "xq is missing"),
         (lambda: ConjugateLinear(1.0).posterior(X, Y[..., :-1]), "expected"),
-        (lambda: ConjugateLinear(1.0).posterior(X, Y * torch.inf), "y holds NaN or infinite values"),
+        (
+            lambda: ConjugateLinear(1.0).posterior(X, Y * torch.inf),
+            "y holds NaN or infinite values",
+        ),
         (lambda: ConjugateLinear(1.0).predictive(X, Y, X * torch.nan), "xq holds NaN"),
         (lambda: ConjugateLinear(1.0).posterior(rows(3, 4, 2), rows(2, 4)), "expected"),
         (lambda: ConjugateLinear(1.0, -1.0), "none may be negative"),
-        (lambda: ConjugateLinear(1.0, torch.tensor([[1.0, 2.0], [2.0, 1.0]])), "the variance -1 in some direction"),
+        (
+            lambda: ConjugateLinear(1.0, torch.tensor([[1.0, 2.0], [2.0, 1.0]])),
+            "the variance -1 in some direction",
+        ),
         (lambda: ConjugateLinear(1.0, torch.tensor([[1.0, 0.5], [0.0, 1.0]])), "symmetric"),
         (lambda: ConjugateLinear(1.0, math.nan), "prior_variance must be finite"),
         (lambda: ConjugateLinear(1.0, 1.0, math.inf), "prior_mean"),
         (lambda: GP(lengthscale=torch.ones(7)).posterior(X, Y), "lengthscale has 7 numbers"),
-        (lambda: TaskPool(POOL, 1.0, log_weights=torch.full((5,), -torch.inf)), "log_weights holds"),
+        (
+            lambda: TaskPool(POOL, 1.0, log_weights=torch.full((5,), -torch.inf)),
+            "log_weights holds",
+        ),
         (lambda: TaskPool(POOL, 1.0).posterior(rows(4, 7), rows(4)), "x has 7 columns"),
         (lambda: TaskPool(torch.zeros(5), 1.0), "expected at least one task"),
-        (lambda: TaskPool(POOL, family="bernoulli").posterior(X, 2 + LABELS), "whole numbers from 0 to 1"),
-        (lambda: TaskPool(POOL, family="bernoulli").posterior(X, LABELS / 2), "whole numbers from 0 to 1"),
+        (
+            lambda: TaskPool(POOL, family="bernoulli").posterior(X, 2 + LABELS),
+            "whole numbers from 0 to 1",
+        ),
+        (
+            lambda: TaskPool(POOL, family="bernoulli").posterior(X, LABELS / 2),
+            "whole numbers from 0 to 1",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(make: Any, match: str) -> None:

@@ -17,9 +17,13 @@ def numbers(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-X, Y, TASKS = numbers(N_TASKS, N_ROWS, 2, seed=0), numbers(N_TASKS, N_ROWS, seed=1), numbers(N_POOL, 2, seed=2)
+X, Y, TASKS = (
+    numbers(N_TASKS, N_ROWS, 2, seed=0),
+    numbers(N_TASKS, N_ROWS, seed=1),
+    numbers(N_POOL, 2, seed=2),
+)
 WEIGHTS = numbers(N_POOL, seed=3)
-WEIGHTS[:9] = -torch.inf    # a whole part without weight
+WEIGHTS[:9] = -torch.inf  # a whole part without weight
 
 
 def in_parts(monkeypatch, n_numbers: int) -> None:
@@ -29,7 +33,7 @@ def in_parts(monkeypatch, n_numbers: int) -> None:
 
 def whole_and_parts(monkeypatch, ask) -> tuple[Any, Any]:
     whole = ask()
-    in_parts(monkeypatch, 7 * N_TASKS * N_ROWS)    # parts of 7 tasks, the last of 5
+    in_parts(monkeypatch, 7 * N_TASKS * N_ROWS)  # parts of 7 tasks, the last of 5
     return whole, ask()
 
 
@@ -46,9 +50,15 @@ def test_every_answer_is_that_of_the_whole(monkeypatch, log_weights, way):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), atol=1e-9, rtol=0)
     for name in ("log_prob", "cdf"):
         for y in (Y, Y + 3, -8.0):
-            torch.testing.assert_close(getattr(parts, name)(y), getattr(whole, name)(y), atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(parts.quantile([0.01, 0.5, 0.99]), whole.quantile([0.01, 0.5, 0.99]), atol=1e-9, rtol=0)
-    assert (whole.log_prob(whole.mode) - whole.log_prob(parts.mode)).max() < 0.04    # at most a quarter of σ away
+            torch.testing.assert_close(
+                getattr(parts, name)(y), getattr(whole, name)(y), atol=1e-9, rtol=1e-9
+            )
+    torch.testing.assert_close(
+        parts.quantile([0.01, 0.5, 0.99]), whole.quantile([0.01, 0.5, 0.99]), atol=1e-9, rtol=0
+    )
+    assert (
+        whole.log_prob(whole.mode) - whole.log_prob(parts.mode)
+    ).max() < 0.04  # at most a quarter of σ away
 
 
 def test_draws_have_the_mean_and_the_variance(monkeypatch):

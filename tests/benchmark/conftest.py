@@ -12,14 +12,19 @@ import pytest
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two tables of classes (one grouped, one with words and holes), one of numbers, and one that scikit-learn bundles too."""
+    """Two tables of classes (one grouped, one with words and holes), one of numbers, and one that
+    scikit-learn bundles too."""
     random = np.random.default_rng(0)
     place = tmp_path / "suite"
     place.mkdir()
     n = 120
     label = random.integers(0, 2, n)
     visits = pd.DataFrame(
-        {"patient": [f"p{i // 4}" for i in range(n)], "a": random.normal(size=n) + label, "target": np.where(label, "ill", "well")}
+        {
+            "patient": [f"p{i // 4}" for i in range(n)],
+            "a": random.normal(size=n) + label,
+            "target": np.where(label, "ill", "well"),
+        }
     )
     words = pd.DataFrame(
         {

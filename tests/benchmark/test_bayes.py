@@ -1,4 +1,5 @@
-"""Laws of `openpfn benchmark bayes`: the truth has no gap, buckets cost what they must, budgets hold, results are written whole."""
+"""Laws of `openpfn benchmark bayes`: the truth has no gap, buckets cost what they must, budgets
+hold, results are written whole."""
 
 from __future__ import annotations
 
@@ -39,10 +40,15 @@ def test_the_truth_has_no_gap_and_any_network_has_one(name):
 
 
 def test_the_exact_posterior_is_that_of_the_prior():
-    """Targets standardised by the exact predictive are standard normal: mean square 1, up to chance."""
+    """Targets standardised by the exact predictive are standard normal: mean square 1, up to
+    chance."""
     for name in ("linear_1", "linear_4", "gp"):
         problem = PROBLEMS[name]
-        batch = problem.prior().of_length(problem.seq_len).sample(2000, torch.Generator().manual_seed(0))
+        batch = (
+            problem.prior()
+            .of_length(problem.seq_len)
+            .sample(2000, torch.Generator().manual_seed(0))
+        )
         truth = problem.exact().prefixes(batch.x, batch.y)
         z = (batch.y - truth.mean) / truth.variance.sqrt()
         assert float(z.square().mean()) == pytest.approx(1.0, abs=0.03)
@@ -83,9 +89,27 @@ def test_ratios_are_taken_repeat_by_repeat():
 def test_the_command_measures_and_writes_everything(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bayes_speed, "STEPS", 5)
     out, page = tmp_path / "bayes.json", tmp_path / "docs" / "bayes.md"
-    names = ["linear_1", "coin", "sampling", "share", "permutation"]    # told in the order of the page
-    small = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    arguments = ["--only", *names, "--minutes", "0.004", *small, "--out", str(out), "--page", str(page)]
+    names = [
+        "linear_1",
+        "coin",
+        "sampling",
+        "share",
+        "permutation",
+    ]  # told in the order of the page
+    small = [
+        word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    arguments = [
+        "--only",
+        *names,
+        "--minutes",
+        "0.004",
+        *small,
+        "--out",
+        str(out),
+        "--page",
+        str(page),
+    ]
     assert cli.main(["benchmark", "bayes", *arguments]) == 0
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     assert list(rows) == ["sampling", "share", "permutation", "linear_1", "coin"]
@@ -122,4 +146,7 @@ def test_unknown_names_and_budgets_are_refused():
     with pytest.raises(ValueError, match="minutes is 0"):
         BayesConfig(minutes=0.0)
     assert set(NAMES) == set(PROBLEMS)
-    assert {name for name in SPEEDS if name.startswith("generation_")} == {"generation_64", "generation_128"}
+    assert {name for name in SPEEDS if name.startswith("generation_")} == {
+        "generation_64",
+        "generation_128",
+    }

@@ -1,4 +1,5 @@
-"""Laws of `openpfn benchmark edge`: equal rows and columns for all, losses against f32, means on the page and no table's name."""
+"""Laws of `openpfn benchmark edge`: equal rows and columns for all, losses against f32, means on
+the page and no table's name."""
 
 from __future__ import annotations
 
@@ -46,9 +47,19 @@ def test_tables_that_do_not_fit_are_left_out(folder):
 def test_a_loss_is_taken_table_by_table():
     accuracy = {"x f32": [0.9, 0.8], "x int8": [0.89, 0.8], "knn": [0.7, 0.7]}
     rows = [
-        {"suite": "s", "table": f"t{i}", "half": "B", "counted": True, "method": name, "accuracy": value, "roc_auc": value, "log_loss": 0.1}
-        for name, values in accuracy.items() for i, value in enumerate(values)
-    ]    # fmt: skip
+        {
+            "suite": "s",
+            "table": f"t{i}",
+            "half": "B",
+            "counted": True,
+            "method": name,
+            "accuracy": value,
+            "roc_auc": value,
+            "log_loss": 0.1,
+        }
+        for name, values in accuracy.items()
+        for i, value in enumerate(values)
+    ]
     rows.append(rows[0] | {"table": "seen by everybody", "counted": False, "accuracy": 0.0})
     found = {one["method"]: one for one in edge_report.means(rows)}
     assert found["x f32"]["accuracy"] == pytest.approx(0.85)
@@ -59,12 +70,26 @@ def test_a_loss_is_taken_table_by_table():
 
 
 def test_the_command_measures_every_backend_and_peer(folder, tmp_path):
-    words = ["--suite", str(folder), "--splits", "2", "--rows", "40", "--cores", "--out", str(tmp_path / "edge.json")]
+    words = [
+        "--suite",
+        str(folder),
+        "--splits",
+        "2",
+        "--rows",
+        "40",
+        "--cores",
+        "--out",
+        str(tmp_path / "edge.json"),
+    ]
     assert cli.main(["benchmark", "edge", *words, "--page", str(tmp_path / "edge.md")]) == 0
     results = json.loads((tmp_path / "edge.json").read_text())
-    assert {row["method"] for row in results["rows"]} == {f"tiny {backend}" for backend in BACKENDS} | set(PEERS)
+    assert {row["method"] for row in results["rows"]} == {
+        f"tiny {backend}" for backend in BACKENDS
+    } | set(PEERS)
     by_method = {one["method"]: one for one in results["means"]}
-    assert by_method["tiny f32"]["n_tables"] == 2, "iris is bundled elsewhere: it is measured and does not count"
+    assert by_method["tiny f32"]["n_tables"] == 2, (
+        "iris is bundled elsewhere: it is measured and does not count"
+    )
     assert abs(by_method["tiny int8"]["lost"]) < 5
     assert by_method["tiny f32"]["log_loss"] < np.log(2)
     page = (tmp_path / "edge.md").read_text()
@@ -91,7 +116,9 @@ def test_wrong_words_are_told_before_anything_is_measured(words, message, tmp_pa
     assert not (tmp_path / "edge.json").exists()
 
 
-@pytest.mark.parametrize("change", [{"rows": 1}, {"splits": 0}, {"max_classes": 1}, {"suite": ()}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"rows": 1}, {"splits": 0}, {"max_classes": 1}, {"suite": ()}], ids=str
+)
 def test_impossible_options_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         EdgeConfig(**change)

@@ -1,4 +1,5 @@
-"""Methods: found by name, complete, honest about what is missing, and fitted on the context alone."""
+"""Methods: found by name, complete, honest about what is missing, and fitted on the context
+alone."""
 
 from __future__ import annotations
 
@@ -39,7 +40,11 @@ def test_every_peer_reads_words_dates_text_and_holes(folder, name):
     for task in sorted(method(name).tasks):
         y = table.y if task == "classification" else table.X["size"].fillna(0).to_numpy() + table.y
         options = {"iterations": 10} if name == "catboost" else {}
-        estimator = method(name).build(task, table.kinds, 0, "cpu", **options).fit(table.X.iloc[context], y[context])
+        estimator = (
+            method(name)
+            .build(task, table.kinds, 0, "cpu", **options)
+            .fit(table.X.iloc[context], y[context])
+        )
         if task == "classification":
             p = estimator.predict_proba(table.X.iloc[query])
             assert p.shape == (60, 2)
@@ -53,14 +58,22 @@ def test_every_peer_reads_words_dates_text_and_holes(folder, name):
 @pytest.mark.parametrize("name", ["logistic", "random_forest"])
 def test_one_query_row_does_not_change_what_another_gets(folder, name):
     table = load_table(str(folder), "words")
-    estimator = method(name).build("classification", table.kinds, 0, "cpu").fit(table.X.iloc[:60], table.y[:60])
+    estimator = (
+        method(name)
+        .build("classification", table.kinds, 0, "cpu")
+        .fit(table.X.iloc[:60], table.y[:60])
+    )
     alone = estimator.predict_proba(table.X.iloc[60:61])
     strange = pd.concat([table.X.iloc[60:61], table.X.iloc[61:80].assign(size=1e6)])
     np.testing.assert_allclose(estimator.predict_proba(strange)[:1], alone)
 
 
 def test_the_floor_comes_first_and_nothing_twice():
-    assert [m.name for m in resolve(("knn", "logistic", "knn", "constant"))] == [FLOOR, "knn", "logistic"]
+    assert [m.name for m in resolve(("knn", "logistic", "knn", "constant"))] == [
+        FLOOR,
+        "knn",
+        "logistic",
+    ]
 
 
 def test_the_default_is_every_installed_peer_and_shipped_checkpoint():
@@ -95,7 +108,9 @@ def test_anybodys_estimator_is_found_by_module_and_class(folder):
     table = load_table(str(folder), "words")
     found = method("own_methods:Nearest")
     assert found.tasks == {"classification"}
-    estimator = found.build("classification", table.kinds, 0, "cpu").fit(table.X.iloc[:60], table.y[:60])
+    estimator = found.build("classification", table.kinds, 0, "cpu").fit(
+        table.X.iloc[:60], table.y[:60]
+    )
     np.testing.assert_allclose(estimator.predict_proba(table.X.iloc[:60]), np.eye(2)[table.y[:60]])
 
 
@@ -104,7 +119,9 @@ def test_a_checkpoint_is_a_method_with_its_hash(folder, small_checkpoint):
     assert found.name == "pfn:mine"
     assert found.checkpoint_sha256 == methods.sha256_of(small_checkpoint)
     table = load_table(str(folder), "words")
-    estimator = found.build("classification", table.kinds, 0, "cpu").fit(table.X.iloc[:60], table.y[:60])
+    estimator = found.build("classification", table.kinds, 0, "cpu").fit(
+        table.X.iloc[:60], table.y[:60]
+    )
     assert estimator.predict_proba(table.X.iloc[60:]).shape == (60, 2)
 
 
@@ -116,14 +133,20 @@ def test_other_networks_are_never_downloaded(monkeypatch, tmp_path):
             seen.update(options)
 
     package = types.ModuleType("tabicl")
-    package.TabICLClassifier = Classifier    # type: ignore[attr-defined]
+    package.TabICLClassifier = Classifier  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tabicl", package)
     monkeypatch.setattr(methods, "_is_installed", lambda package: True)
     monkeypatch.setattr(methods, "version", lambda package: "2.2")
     weights = tmp_path / "weights.ckpt"
     weights.write_bytes(b"weights")
     method(f"tabicl:{weights}").build("classification", {}, 3, "cpu")
-    assert seen == {"model_path": str(weights), "allow_auto_download": False, "device": "cpu", "random_state": 3, "n_jobs": 1}
+    assert seen == {
+        "model_path": str(weights),
+        "allow_auto_download": False,
+        "device": "cpu",
+        "random_state": 3,
+        "n_jobs": 1,
+    }
     with pytest.raises(ValueError, match="tabpfn needs its weights"):
         method("tabpfn")
     with pytest.raises(FileNotFoundError, match="no weights at"):

@@ -24,15 +24,19 @@ def test_metrics_agree_with_scikit_learn(answers):
     ours = metrics.classification_metrics(y, p)
     assert ours["roc_auc"] == pytest.approx(oracle.roc_auc_score(y, p, multi_class="ovr"))
     assert ours["accuracy"] == pytest.approx(oracle.accuracy_score(y, p.argmax(1)))
-    assert ours["balanced_accuracy"] == pytest.approx(oracle.balanced_accuracy_score(y, p.argmax(1)))
+    assert ours["balanced_accuracy"] == pytest.approx(
+        oracle.balanced_accuracy_score(y, p.argmax(1))
+    )
     assert ours["log_loss"] == pytest.approx(oracle.log_loss(y, p))
     assert ours["brier"] == pytest.approx(((p - np.eye(3)[y]) ** 2).sum(1).mean())
 
 
 def test_the_auc_of_two_classes_is_the_ordinary_one():
     random = np.random.default_rng(1)
-    y, score = random.integers(0, 2, 60), random.integers(0, 5, 60) / 5    # with ties
-    assert metrics.roc_auc(y, np.stack([1 - score, score], 1)) == pytest.approx(oracle.roc_auc_score(y, score))
+    y, score = random.integers(0, 2, 60), random.integers(0, 5, 60) / 5  # with ties
+    assert metrics.roc_auc(y, np.stack([1 - score, score], 1)) == pytest.approx(
+        oracle.roc_auc_score(y, score)
+    )
 
 
 def test_a_class_without_query_rows_does_not_count_in_the_auc(answers):
@@ -44,9 +48,9 @@ def test_a_class_without_query_rows_does_not_count_in_the_auc(answers):
 
 
 def test_a_certain_mistake_costs_a_bounded_log_loss():
-    assert metrics.classification_metrics(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]]))["log_loss"] == pytest.approx(
-        -np.log(1e-7) / 2
-    )
+    assert metrics.classification_metrics(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]]))[
+        "log_loss"
+    ] == pytest.approx(-np.log(1e-7) / 2)
 
 
 def test_a_constant_confidence_is_off_by_its_distance_to_the_accuracy():
@@ -56,9 +60,11 @@ def test_a_constant_confidence_is_off_by_its_distance_to_the_accuracy():
 
 def test_calibration_does_not_depend_on_the_order_of_rows():
     random = np.random.default_rng(2)
-    confidence, right = random.integers(5, 11, 300) / 10, random.random(300) < 0.5    # many ties
+    confidence, right = random.integers(5, 11, 300) / 10, random.random(300) < 0.5  # many ties
     shuffled = random.permutation(300)
-    assert metrics.calibration_error(confidence, right) == pytest.approx(metrics.calibration_error(confidence[shuffled], right[shuffled]))
+    assert metrics.calibration_error(confidence, right) == pytest.approx(
+        metrics.calibration_error(confidence[shuffled], right[shuffled])
+    )
 
 
 def test_distinct_confidences_fill_fifteen_bins_of_equal_mass():
@@ -71,7 +77,9 @@ def test_crps_of_normal_quantiles_is_the_closed_form():
     levels = np.arange(0.5, 1000) / 1000
     y = np.array([-1.0, 0.0, 2.0])
     quantiles = np.tile(norm.ppf(levels), (3, 1))
-    closed = y * (2 * norm.cdf(y) - 1) + 2 * norm.pdf(y) - 1 / np.sqrt(np.pi)    # Gneiting and Raftery 2007, eq. 21
+    closed = (
+        y * (2 * norm.cdf(y) - 1) + 2 * norm.pdf(y) - 1 / np.sqrt(np.pi)
+    )  # Gneiting and Raftery 2007, eq. 21
     assert metrics.crps_of_quantiles(y, levels, quantiles) == pytest.approx(closed.mean(), abs=2e-3)
 
 

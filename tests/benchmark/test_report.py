@@ -1,4 +1,5 @@
-"""The report is one page that needs nothing else, says what the rows say, and shows what failed and what changed."""
+"""The report is one page that needs nothing else, says what the rows say, and shows what failed and
+what changed."""
 
 from __future__ import annotations
 
@@ -18,10 +19,23 @@ from openpfn.plots import benchmark as draw
 SKILL = {"pfn:mine": 0.92, "logistic": 0.88, "knn": 0.80, "constant": 0.5}
 
 EVERYWHERE = {
-    "suite": "made up", "half": "A", "task": "classification", "tuned": "0",
-    "n_context": 50, "n_query": 70, "n_features": 4, "device": "cpu",
-    "seed": 0, "max_query": 2000, "data_sha256": "d" * 64, "openpfn": "0.1", "python": "3", "scikit_learn": "1", "numpy": "2", "torch": "2",
-}    # fmt: skip
+    "suite": "made up",
+    "half": "A",
+    "task": "classification",
+    "tuned": "0",
+    "n_context": 50,
+    "n_query": 70,
+    "n_features": 4,
+    "device": "cpu",
+    "seed": 0,
+    "max_query": 2000,
+    "data_sha256": "d" * 64,
+    "openpfn": "0.1",
+    "python": "3",
+    "scikit_learn": "1",
+    "numpy": "2",
+    "torch": "2",
+}
 
 
 def made_up(sizes=("50", "150"), n_tables=8, better=0.0):
@@ -32,11 +46,19 @@ def made_up(sizes=("50", "150"), n_tables=8, better=0.0):
         for size in sizes:
             for split in range(2):
                 for name, skill in SKILL.items():
-                    auc = 0.5 if name == "constant" else skill + 0.01 * random.normal() + (better if name == "pfn:mine" else 0)
+                    auc = (
+                        0.5
+                        if name == "constant"
+                        else skill + 0.01 * random.normal() + (better if name == "pfn:mine" else 0)
+                    )
                     failed = name == "knn" and t == n_tables - 1
                     loss = dict.fromkeys(("log_loss", "brier", "calibration_error"), 1 - auc)
                     scores = dict.fromkeys(("roc_auc", "accuracy", "balanced_accuracy"), auc) | loss
-                    costs = {"fit_seconds": 0.1 * len(name), "predict_seconds": 0.01, "peak_mib": 12.0}
+                    costs = {
+                        "fit_seconds": 0.1 * len(name),
+                        "predict_seconds": 0.01,
+                        "peak_mib": 12.0,
+                    }
                     costs["calibration"] = "0.5000,0.4000,10;0.9000,0.8000,30"
                     cell = {
                         "table": f"table {t}",
@@ -52,8 +74,14 @@ def made_up(sizes=("50", "150"), n_tables=8, better=0.0):
                         if is_ours
                         else {"method_version": "scikit-learn 1"}
                     )
-                    state = {"status": "failed", "error": "RuntimeError: <no luck> & none"} if failed else {"status": "ok"}
-                    row = dict.fromkeys(results.COLUMNS, np.nan) | EVERYWHERE | cell | package | state
+                    state = (
+                        {"status": "failed", "error": "RuntimeError: <no luck> & none"}
+                        if failed
+                        else {"status": "ok"}
+                    )
+                    row = (
+                        dict.fromkeys(results.COLUMNS, np.nan) | EVERYWHERE | cell | package | state
+                    )
                     rows.append(row | ({} if failed else scores | costs))
     return pd.DataFrame(rows)
 
@@ -66,7 +94,11 @@ class Tags(HTMLParser):
         self.open, self.loads = [], []
 
     def handle_starttag(self, tag, attrs):
-        self.loads += [(tag, n) for n, v in attrs if n in ("src", "href", "xlink:href") and not (v or "").startswith("#")]
+        self.loads += [
+            (tag, n)
+            for n, v in attrs
+            if n in ("src", "href", "xlink:href") and not (v or "").startswith("#")
+        ]
         if tag not in ("meta", "link", "img", "br", "hr"):
             self.open.append(tag)
 
@@ -97,7 +129,11 @@ def test_every_picture_is_there_and_takes_the_colour_of_the_page(page):
 
 
 def test_the_page_says_who_is_best_on_what_counts(page):
-    assert re.search(r"On 7 tables with a context of 150 rows, <b[^>]*>pfn:mine</b> has the best mean rank \(1\.00 of 3", page)
+    assert re.search(
+        r"On 7 tables with a context of 150 rows, <b[^>]*>pfn:mine</b> has the best mean rank"
+        r" \(1\.00 of 3",
+        page,
+    )
     assert "Tables below the line come with scikit-learn too" in page
 
 
@@ -111,9 +147,13 @@ def test_the_summary_agrees_with_the_rows():
     found = summary(rows, "classification", "150")
     assert list(found.index) == ["pfn:mine", "logistic", "knn", "constant"]
     counted = rows[(rows["context"] == "150") & rows["counted"]]
-    assert found.loc["logistic", "roc_auc"] == pytest.approx(counted.loc[counted["method"] == "logistic", "roc_auc"].mean())
+    assert found.loc["logistic", "roc_auc"] == pytest.approx(
+        counted.loc[counted["method"] == "logistic", "roc_auc"].mean()
+    )
     by_hand = counted[counted["method"] == "knn"].groupby("table")["roc_auc"].mean().fillna(0.5)
-    assert found.loc["knn", "roc_auc"] == pytest.approx(by_hand.mean())    # what failed is scored as the constant
+    assert found.loc["knn", "roc_auc"] == pytest.approx(
+        by_hand.mean()
+    )  # what failed is scored as the constant
     assert found.loc["knn", "n_failed"] == 2
     assert found.loc["pfn:mine", "wins"] == 1
     assert np.isnan(found.loc["constant", "rank"])
@@ -134,7 +174,10 @@ def test_changed_data_are_told_and_not_compared():
     now = made_up()
     now.loc[now["table"] == "table 3", "data_sha256"] = "e" * 64
     assert "table 3" not in set(compare.changes(now, made_up(), "roc_auc")["table"])
-    assert "The data of these tables changed, so that their figures cannot be compared: table 3." in compare.section(now, made_up())
+    assert (
+        "The data of these tables changed, so that their figures cannot be compared: table 3."
+        in compare.section(now, made_up())
+    )
 
 
 def test_pooled_bins_keep_rows_and_their_mean():
@@ -161,8 +204,21 @@ def test_the_command_writes_results_and_page(folder, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "naive_bayes" in shown
     assert (out / "report.html").is_file()
-    assert len(results.read(out)) == 2 * 2    # context sizes × (the method and the floor)
-    assert cli.main(["report", "--results", str(out), "--baseline", str(out), "--out", str(tmp_path / "again.html")]) == 0
+    assert len(results.read(out)) == 2 * 2  # context sizes × (the method and the floor)
+    assert (
+        cli.main(
+            [
+                "report",
+                "--results",
+                str(out),
+                "--baseline",
+                str(out),
+                "--out",
+                str(tmp_path / "again.html"),
+            ]
+        )
+        == 0
+    )
     assert "What changed" in (tmp_path / "again.html").read_text()
 
 

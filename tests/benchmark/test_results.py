@@ -21,7 +21,10 @@ ROW = {
 
 def test_what_is_appended_is_read_back(tmp_path):
     file = results.ResultsFile(tmp_path / "out" / "results.csv")
-    file.append(ROW | {"error": 'a "quoted", two\nlined error', "options": {"C": 1.5}, "roc_auc": float("nan")})
+    file.append(
+        ROW
+        | {"error": 'a "quoted", two\nlined error', "options": {"C": 1.5}, "roc_auc": float("nan")}
+    )
     (row,) = results.read(tmp_path / "out").to_dict("records")
     assert row["error"] == 'a "quoted", two lined error'
     assert row["options"] == '{"C": 1.5}'
@@ -61,9 +64,13 @@ def test_another_protocol_is_refused(tmp_path):
     file = results.ResultsFile(tmp_path / "results.csv")
     file.append(ROW | {"seed": 0, "max_query": 2000, "max_half": 1000})
     rows = results.read(tmp_path)
-    results.require_protocol(rows, {"suite": "s", "seed": 0, "max_query": 2000, "max_half": 1000}, tmp_path)
+    results.require_protocol(
+        rows, {"suite": "s", "seed": 0, "max_query": 2000, "max_half": 1000}, tmp_path
+    )
     with pytest.raises(ValueError, match="max_query 2000, now max_query is 50"):
-        results.require_protocol(rows, {"suite": "s", "seed": 0, "max_query": 50, "max_half": 1000}, tmp_path)
+        results.require_protocol(
+            rows, {"suite": "s", "seed": 0, "max_query": 50, "max_half": 1000}, tmp_path
+        )
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

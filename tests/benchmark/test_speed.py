@@ -1,4 +1,5 @@
-"""Laws of `openpfn benchmark speed`: fair turns, honest failures, arithmetic of ratios and shares."""
+"""Laws of `openpfn benchmark speed`: fair turns, honest failures, arithmetic of ratios and
+shares."""
 
 from __future__ import annotations
 
@@ -38,11 +39,19 @@ def checkout(folder: Path, behaviour: str) -> Path:
 
 
 def config(tmp_path, **changes) -> SpeedConfig:
-    return SpeedConfig(**({"repeats": 2, "seconds": 0.01, "threads": 1, "out": tmp_path / "speed.json"} | changes))
+    return SpeedConfig(
+        **({"repeats": 2, "seconds": 0.01, "threads": 1, "out": tmp_path / "speed.json"} | changes)
+    )
 
 
 def row(name, values, **changes):
-    known = all_measurements()["step-nanotabpfn"].record() | {"name": name, "baseline": None, "values": values, "status": "ok", "note": ""}
+    known = all_measurements()["step-nanotabpfn"].record() | {
+        "name": name,
+        "baseline": None,
+        "values": values,
+        "status": "ok",
+        "note": "",
+    }
     return speed.with_summary(known | {"cpu_values": values, "peak_rss_mb": 400.0} | changes)
 
 
@@ -52,7 +61,12 @@ def test_every_measurement_is_compared_with_one_of_its_group_and_shape():
         assert m.group in speed.GROUPS
         if m.baseline is not None:
             base = known[m.baseline]
-            assert (base.group, base.shape, base.unit, base.higher_is_better) == (m.group, m.shape, m.unit, m.higher_is_better)
+            assert (base.group, base.shape, base.unit, base.higher_is_better) == (
+                m.group,
+                m.shape,
+                m.unit,
+                m.higher_is_better,
+            )
 
 
 def test_every_group_has_measurements_and_can_be_chosen():
@@ -69,7 +83,10 @@ def test_an_unknown_name_lists_the_groups():
         chosen(["fast"])
 
 
-@pytest.mark.parametrize(("name", "value"), [("repeats", 0), ("threads", 0), ("seconds", 0.0), ("memory_limit", -1.0), ("timeout", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("repeats", 0), ("threads", 0), ("seconds", 0.0), ("memory_limit", -1.0), ("timeout", 0.0)],
+)
 def test_a_wrong_option_is_named(name, value):
     with pytest.raises(ValueError, match=name):
         SpeedConfig(**{name: value})
@@ -86,7 +103,9 @@ def test_a_missing_peer_says_how_to_get_it(tmp_path):
 
 def test_a_run_measures_ours_beside_a_peer_that_prints(tmp_path, capsys):
     noisy = checkout(tmp_path / "peer", "print('noise', flush=True)")
-    options = config(tmp_path, only=(PEER, OURS), nanotabpfn=noisy, page=tmp_path / "docs" / "speed.md")
+    options = config(
+        tmp_path, only=(PEER, OURS), nanotabpfn=noisy, page=tmp_path / "docs" / "speed.md"
+    )
     assert options.page is not None
     options.page.parent.mkdir()
     results = speed.run(options)
@@ -115,7 +134,11 @@ def test_a_run_measures_ours_beside_a_peer_that_prints(tmp_path, capsys):
     ],
 )
 def test_a_failure_is_a_row_that_says_why(tmp_path, behaviour, note):
-    options = config(tmp_path, nanotabpfn=checkout(tmp_path / "peer", behaviour), timeout=3.0 if "sleep" in behaviour else 100.0)
+    options = config(
+        tmp_path,
+        nanotabpfn=checkout(tmp_path / "peer", behaviour),
+        timeout=3.0 if "sleep" in behaviour else 100.0,
+    )
     (failed,) = speed.measure_together(chosen([PEER]), options, where="here")
     assert (failed["status"], failed["note"]) == ("failed", note)
     assert "median" not in failed
@@ -124,9 +147,13 @@ def test_a_failure_is_a_row_that_says_why(tmp_path, behaviour, note):
 
 def test_one_failure_does_not_end_the_others_turns(tmp_path):
     later = "assert self.n_calls < 3 or len(x) > 100, 'the third time fails'"
-    options = config(tmp_path, nanotabpfn=checkout(tmp_path / "peer", later), repeats=3, seconds=1e-9)
+    options = config(
+        tmp_path, nanotabpfn=checkout(tmp_path / "peer", later), repeats=3, seconds=1e-9
+    )
     large = "fit_predict-nanotabpfn-1000x20"
-    rows = {r["name"]: r for r in speed.measure_together(chosen([PEER, large]), options, where="here")}
+    rows = {
+        r["name"]: r for r in speed.measure_together(chosen([PEER, large]), options, where="here")
+    }
     assert len(rows[large]["values"]) == 3
     assert len(rows[PEER]["values"]) == 1
     assert rows[PEER]["note"] == "AssertionError: the third time fails"
@@ -167,7 +194,10 @@ def test_flops_of_a_matrix_product_are_counted():
 
 
 def test_ratios_are_taken_repeat_by_repeat():
-    rows = [row("base", [10.0, 30.0, 20.0]), row("own", [5.0, 10.0, 5.0], baseline="base", cpu_values=[1.0, 1.0, 2.0])]
+    rows = [
+        row("base", [10.0, 30.0, 20.0]),
+        row("own", [5.0, 10.0, 5.0], baseline="base", cpu_values=[1.0, 1.0, 2.0]),
+    ]
     speed_report.add_shares(rows)
     assert rows[1]["ratio"] == {"of": "base", "median": 3.0, "low": 2.0, "high": 4.0}
     assert rows[1]["cpu_ratio"]["median"] == 10.0
@@ -175,7 +205,10 @@ def test_ratios_are_taken_repeat_by_repeat():
 
 
 def test_where_higher_is_better_a_larger_value_is_faster():
-    rows = [row("base", [10.0], higher_is_better=True), row("own", [40.0], higher_is_better=True, baseline="base")]
+    rows = [
+        row("base", [10.0], higher_is_better=True),
+        row("own", [40.0], higher_is_better=True, baseline="base"),
+    ]
     speed_report.add_shares(rows)
     assert rows[1]["ratio"]["median"] == 4.0
 
@@ -189,13 +222,21 @@ def test_a_baseline_without_values_gives_no_ratio():
 def test_the_share_of_peak_is_work_by_time_by_peak():
     peak = row("gemm", [100.0], group="gemm", unit="GFLOP/s")
     own = row("own", [500.0], gflop=10.0)
-    speed_report.add_shares([peak, own, other := row("half", [500.0], gflop=10.0, precision="bfloat16")])
+    speed_report.add_shares(
+        [peak, own, other := row("half", [500.0], gflop=10.0, precision="bfloat16")]
+    )
     assert own["share_of_peak"] == pytest.approx(0.2)
     assert "share_of_peak" not in other
 
 
 def test_values_have_three_digits():
-    assert [speed_report.short(v) for v in (0.123, 1.234, 12.34, 123.4, 12345.6)] == ["0.123", "1.23", "12.3", "123", "12,346"]
+    assert [speed_report.short(v) for v in (0.123, 1.234, 12.34, 123.4, 12345.6)] == [
+        "0.123",
+        "1.23",
+        "12.3",
+        "123",
+        "12,346",
+    ]
 
 
 def test_results_are_written_whole_or_not_at_all(tmp_path):

@@ -12,7 +12,9 @@ from openpfn.benchmark.suites import LoadedTable
 
 
 def table(y, groups=None, n_classes=0):
-    return LoadedTable(pd.DataFrame({"x": np.arange(len(y))}), np.asarray(y), {}, groups, n_classes, "", "sample")
+    return LoadedTable(
+        pd.DataFrame({"x": np.arange(len(y))}), np.asarray(y), {}, groups, n_classes, "", "sample"
+    )
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers", "groups"])

@@ -13,7 +13,10 @@ from openpfn.benchmark import statistics
 def values():
     random = np.random.default_rng(0)
     skill = {"good": 0.9, "fair": 0.8, "poor": 0.6}
-    return pd.DataFrame({n: s + 0.02 * random.normal(size=20) for n, s in skill.items()}, index=[f"t{i}" for i in range(20)])
+    return pd.DataFrame(
+        {n: s + 0.02 * random.normal(size=20) for n, s in skill.items()},
+        index=[f"t{i}" for i in range(20)],
+    )
 
 
 def test_the_best_method_ranks_first_whatever_the_direction(values):
@@ -31,7 +34,9 @@ def test_wins_of_all_methods_sum_to_half_of_all_comparisons(values):
 
 def test_the_critical_difference_is_demsars():
     # Demšar 2006, §3.2.2: four methods, 14 tables, q = 2.569
-    assert statistics.critical_difference(4, 14) == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=2e-3)
+    assert statistics.critical_difference(4, 14) == pytest.approx(
+        2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=2e-3
+    )
 
 
 def test_holm_is_the_textbook_example():
@@ -62,13 +67,28 @@ def test_copies_of_a_table_do_not_narrow_the_interval(values):
 
 
 def rows(**columns):
-    base = {"table": "t", "context": "150", "split": 0, "tuned": "0", "status": "ok", "target_std": np.nan}
-    return pd.DataFrame([base | dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    base = {
+        "table": "t",
+        "context": "150",
+        "split": 0,
+        "tuned": "0",
+        "status": "ok",
+        "target_std": np.nan,
+    }
+    return pd.DataFrame(
+        [base | dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    )
 
 
 def test_what_failed_scores_as_the_constant_prediction():
-    found = rows(method=["constant", "a", "b"], roc_auc=[0.5, 0.9, np.nan], status=["ok", "ok", "failed"])
-    assert statistics.scores(found, "roc_auc").loc["t"].to_dict() == {"constant": 0.5, "a": 0.9, "b": 0.5}
+    found = rows(
+        method=["constant", "a", "b"], roc_auc=[0.5, 0.9, np.nan], status=["ok", "ok", "failed"]
+    )
+    assert statistics.scores(found, "roc_auc").loc["t"].to_dict() == {
+        "constant": 0.5,
+        "a": 0.9,
+        "b": 0.5,
+    }
 
 
 def test_without_the_constant_what_failed_scores_as_the_worst():

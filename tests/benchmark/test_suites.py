@@ -43,7 +43,12 @@ def test_the_halves_part_the_tables_and_families_stay_together(folder):
 
 
 def test_what_scikit_learn_bundles_does_not_count_in_a_folder(folder):
-    assert {e.name: e.counted for e in entries(str(folder))} == {"visits": True, "words": True, "numbers": True, "iris": False}
+    assert {e.name: e.counted for e in entries(str(folder))} == {
+        "visits": True,
+        "words": True,
+        "numbers": True,
+        "iris": False,
+    }
     assert all(e.counted for e in entries("bundled"))
 
 

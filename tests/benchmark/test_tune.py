@@ -1,4 +1,5 @@
-"""The random search finds what helps, keeps to the context and its budget, and survives candidates that fail."""
+"""The random search finds what helps, keeps to the context and its budget, and survives candidates
+that fail."""
 
 from __future__ import annotations
 
@@ -26,15 +27,28 @@ def build(options):
 
 def test_options_that_help_are_found():
     X, y = separable()
-    blurred = X.assign(a=X["a"] + 2 * np.random.default_rng(1).normal(size=len(X)))    # five neighbours are too sure of themselves
-    found = random_search(build, lambda random: {"n_neighbors": int(random.choice([1, 40]))}, blurred, y, "classification", None, 2.0, 0)
+    blurred = X.assign(
+        a=X["a"] + 2 * np.random.default_rng(1).normal(size=len(X))
+    )  # five neighbours are too sure of themselves
+    found = random_search(
+        build,
+        lambda random: {"n_neighbors": int(random.choice([1, 40]))},
+        blurred,
+        y,
+        "classification",
+        None,
+        2.0,
+        0,
+    )
     assert found.options == {"n_neighbors": 40}
     assert found.n_candidates > 1
 
 
 def test_defaults_stay_where_every_candidate_fails():
     X, y = separable()
-    found = random_search(build, lambda random: {"n_neighbors": 10_000}, X, y, "classification", None, 0.3, 0)
+    found = random_search(
+        build, lambda random: {"n_neighbors": 10_000}, X, y, "classification", None, 0.3, 0
+    )
     assert found.options == {}
     assert np.isfinite(found.loss)
 

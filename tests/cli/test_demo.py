@@ -29,7 +29,14 @@ def _shipped_networks(tmp_path, monkeypatch):
 def test_the_demo_prints_every_method_and_draws_a_picture(tmp_path, capsys):
     assert cli.main(["demo", "--splits", "1", "--out", str(tmp_path / "folder" / "demo.png")]) == 0
     printed = capsys.readouterr().out
-    for word in ("iris", "wine", "mean of all", "openpfn nano", "openpfn tiny", *demo.other_methods()):
+    for word in (
+        "iris",
+        "wine",
+        "mean of all",
+        "openpfn nano",
+        "openpfn tiny",
+        *demo.other_methods(),
+    ):
         assert word in printed
     assert (tmp_path / "folder" / "demo.png").read_bytes().startswith(b"\x89PNG")
 
@@ -42,7 +49,10 @@ def test_given_checkpoints_replace_the_shipped_ones(tmp_path):
 
 
 def test_wrong_options_are_told(capsys):
-    for arguments, message in ((["--splits", "0"], "splits is 0"), (["--out", "demo.txt"], "must end in .png")):
+    for arguments, message in (
+        (["--splits", "0"], "splits is 0"),
+        (["--out", "demo.txt"], "must end in .png"),
+    ):
         with pytest.raises(SystemExit, match="2"):
             cli.main(["demo", *arguments])
         assert message in capsys.readouterr().err
@@ -53,10 +63,15 @@ def test_wrong_options_are_told(capsys):
 def test_an_evaluation_is_what_scikit_learn_says():
     forest = RandomForestClassifier(20, random_state=0)
     result = demo.evaluate(forest, ["wine"], n_splits=2, most_context=60)
-    assert result[["table", "split", "n_context"]].to_numpy().tolist() == [["wine", 0, 60], ["wine", 1, 60]]
+    assert result[["table", "split", "n_context"]].to_numpy().tolist() == [
+        ["wine", 0, 60],
+        ["wine", 1, 60],
+    ]
     wine = load("wine")
     context, query = stratified_split(wine.y, 60, seed=1)
-    fitted = RandomForestClassifier(20, random_state=0).fit(wine.X.iloc[context], wine.y.iloc[context])
+    fitted = RandomForestClassifier(20, random_state=0).fit(
+        wine.X.iloc[context], wine.y.iloc[context]
+    )
     probabilities = fitted.predict_proba(wine.X.iloc[query])
     y = wine.y.iloc[query]
     assert result["auc"][1] == pytest.approx(roc_auc_score(y, probabilities, multi_class="ovr"))
@@ -68,9 +83,15 @@ def test_an_evaluation_is_what_scikit_learn_says():
 def test_a_map_has_the_colours_of_its_classes_where_they_are_certain():
     beliefs = np.zeros((2, 2, 2))
     beliefs[:, 0, 0] = beliefs[:, 1, 1] = 1
-    plane = Plane("some", ("a", "b"), (0.0, 1.0, 0.0, 1.0), np.array([[0.1, 0.5], [0.9, 0.5]]), np.array([0, 1]))
+    plane = Plane(
+        "some",
+        ("a", "b"),
+        (0.0, 1.0, 0.0, 1.0),
+        np.array([[0.1, 0.5], [0.9, 0.5]]),
+        np.array([0, 1]),
+    )
     image = belief_map(Figure().subplots(), beliefs, plane).images[0].get_array()
     assert image is not None
     assert np.array_equal(image[0], image[1])
-    assert image[0, 0, 2] > image[0, 0, 0]    # blue left
-    assert image[0, 1, 0] > image[0, 1, 2]    # orange right
+    assert image[0, 0, 2] > image[0, 0, 0]  # blue left
+    assert image[0, 1, 0] > image[0, 1, 2]  # orange right

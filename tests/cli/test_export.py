@@ -9,9 +9,31 @@ from openpfn.cli import main
 
 def test_an_export_is_verified_on_the_host(tmp_path, capsys):
     header = tmp_path / "firmware" / "tinypfn_weights.h"
-    assert main(["export", "c", "--checkpoint", "tiny", f"--output={header}", "--backend", "int8"]) == 0
-    assert {path.name for path in (tmp_path / "firmware").iterdir()} >= {"pfn.h", "pfn.c", "pfn_model.h", "pfn_weights.h"}
-    assert main(["export", "verify", str(tmp_path / "firmware"), "--rows", "30", "--queries", "5", "--optimize=-O1"]) == 0
+    assert (
+        main(["export", "c", "--checkpoint", "tiny", f"--output={header}", "--backend", "int8"])
+        == 0
+    )
+    assert {path.name for path in (tmp_path / "firmware").iterdir()} >= {
+        "pfn.h",
+        "pfn.c",
+        "pfn_model.h",
+        "pfn_weights.h",
+    }
+    assert (
+        main(
+            [
+                "export",
+                "verify",
+                str(tmp_path / "firmware"),
+                "--rows",
+                "30",
+                "--queries",
+                "5",
+                "--optimize=-O1",
+            ]
+        )
+        == 0
+    )
     assert "logits differ by at most" in capsys.readouterr().out
 
 

@@ -52,7 +52,9 @@ def test_version_is_the_package_version(capsys):
 
 
 def test_python_m_openpfn_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "openpfn", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "openpfn", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == f"openpfn {openpfn.__version__}"
 
 
@@ -83,7 +85,12 @@ def test_a_command_gets_the_arguments_after_its_name(command_that):
 def test_a_command_finds_modules_in_the_folder_where_it_is_called(tmp_path):
     (tmp_path / "mine.py").write_text("Present = int")
     command = Path(sys.executable).parent / "openpfn"
-    done = subprocess.run([command, "priors", "show", "--prior", "mine:Absent"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [command, "priors", "show", "--prior", "mine:Absent"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2
     assert "'mine:Absent' is not a TaskPrior" in done.stderr
 
@@ -97,8 +104,14 @@ def test_a_commands_exit_code_is_ours(command_that):
     ("error", "line"),
     [
         (ValueError("n is 0,\n   must be at least 1."), "error: n is 0, must be at least 1.\n"),
-        (FileNotFoundError(2, "No such file or directory", "train.csv"), "error: No such file or directory: train.csv\n"),
-        (FileExistsError("out.csv exists. Choose another name."), "error: out.csv exists. Choose another name.\n"),
+        (
+            FileNotFoundError(2, "No such file or directory", "train.csv"),
+            "error: No such file or directory: train.csv\n",
+        ),
+        (
+            FileExistsError("out.csv exists. Choose another name."),
+            "error: out.csv exists. Choose another name.\n",
+        ),
     ],
 )
 def test_wrong_input_is_told_in_one_line_without_a_traceback(capsys, command_that, error, line):

@@ -32,7 +32,9 @@ def files(tmp_path, monkeypatch):
 
 
 def run(*arguments: str) -> int:
-    return cli.main(["predict", "TRAIN.csv", "TEST.csv", "--target", "species", "--out", "OUT.csv", *arguments])
+    return cli.main(
+        ["predict", "TRAIN.csv", "TEST.csv", "--target", "species", "--out", "OUT.csv", *arguments]
+    )
 
 
 def test_the_file_holds_what_the_classifier_predicts(files, capsys):
@@ -40,10 +42,17 @@ def test_the_file_holds_what_the_classifier_predicts(files, capsys):
     assert run() == 0
     assert ((files / "TRAIN.csv").read_bytes(), (files / "TEST.csv").read_bytes()) == before
     out = pd.read_csv(files / "OUT.csv")
-    assert list(out.columns) == ["prediction", "probability of setosa", "probability of versicolor", "probability of virginica"]
+    assert list(out.columns) == [
+        "prediction",
+        "probability of setosa",
+        "probability of versicolor",
+        "probability of virginica",
+    ]
     train, test = pd.read_csv(files / "TRAIN.csv"), pd.read_csv(files / "TEST.csv")
     classifier = PFNClassifier().fit(train.drop(columns="species"), train["species"])
-    assert_allclose(out.iloc[:, 1:], classifier.predict_proba(test.drop(columns="species")), atol=2e-6)
+    assert_allclose(
+        out.iloc[:, 1:], classifier.predict_proba(test.drop(columns="species")), atol=2e-6
+    )
     assert out["prediction"].tolist() == classifier.predict(test.drop(columns="species")).tolist()
     printed = capsys.readouterr().out
     assert "75 context rows, 3 classes: setosa, versicolor, virginica" in printed
@@ -56,7 +65,9 @@ def test_the_test_table_needs_no_target_and_may_have_its_columns_in_any_order(fi
     assert run() == 0
     with_target = (files / "OUT.csv").read_bytes()
     test = pd.read_csv(files / "TEST.csv")
-    test.drop(columns="species").iloc[:, ::-1].assign(extra=1).to_csv(files / "TEST.csv", index=False)
+    test.drop(columns="species").iloc[:, ::-1].assign(extra=1).to_csv(
+        files / "TEST.csv", index=False
+    )
     capsys.readouterr()
     assert run("--force") == 0
     printed = capsys.readouterr().out
@@ -68,7 +79,10 @@ def test_the_test_table_needs_no_target_and_may_have_its_columns_in_any_order(fi
 def test_no_file_is_overwritten_unasked(files, capsys):
     (files / "OUT.csv").write_text("precious", encoding="utf-8")
     assert run() == 2
-    assert "OUT.csv exists. Choose another --out, or overwrite it with --force." in capsys.readouterr().err
+    assert (
+        "OUT.csv exists. Choose another --out, or overwrite it with --force."
+        in capsys.readouterr().err
+    )
     assert (files / "OUT.csv").read_text(encoding="utf-8") == "precious"
     assert run("--force") == 0
     assert (files / "OUT.csv").read_text(encoding="utf-8").startswith("prediction,")
@@ -77,7 +91,12 @@ def test_no_file_is_overwritten_unasked(files, capsys):
 @pytest.mark.parametrize("out", ["TEST.csv", "./TRAIN.csv", "link.csv"])
 def test_an_input_is_never_overwritten(files, capsys, out):
     (files / "link.csv").symlink_to(files / "TEST.csv")
-    assert cli.main(["predict", "TRAIN.csv", "TEST.csv", "--target", "species", "--out", out, "--force"]) == 2
+    assert (
+        cli.main(
+            ["predict", "TRAIN.csv", "TEST.csv", "--target", "species", "--out", out, "--force"]
+        )
+        == 2
+    )
     assert "is an input file, which is never overwritten" in capsys.readouterr().err
     assert (files / "TEST.csv").read_text(encoding="utf-8").startswith("sepal length")
 
@@ -94,10 +113,19 @@ def test_a_failure_leaves_no_file(files, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["TRAIN.csv", "TEST.csv", "--target", "specie"], "TRAIN.csv has no column 'specie'. Did you mean 'species'?"),
+        (
+            ["TRAIN.csv", "TEST.csv", "--target", "specie"],
+            "TRAIN.csv has no column 'specie'. Did you mean 'species'?",
+        ),
         (["TRAIN.csv", "TEST.csv", "--target", "place"], "TEST.csv has no column 'species'"),
-        (["TRIAN.csv", "TEST.csv", "--target", "species"], "there is no file TRIAN.csv. Did you mean TRAIN.csv?"),
-        (["one.csv", "TEST.csv", "--target", "y"], "holds only the value '1': at least two classes"),
+        (
+            ["TRIAN.csv", "TEST.csv", "--target", "species"],
+            "there is no file TRIAN.csv. Did you mean TRAIN.csv?",
+        ),
+        (
+            ["one.csv", "TEST.csv", "--target", "y"],
+            "holds only the value '1': at least two classes",
+        ),
         (["none.csv", "TEST.csv", "--target", "y"], "holds no values: at least two classes"),
         (["alone.csv", "TEST.csv", "--target", "y"], "no column besides 'y'"),
         (["empty.csv", "TEST.csv", "--target", "y"], "empty.csv is empty"),
@@ -109,7 +137,13 @@ def test_errors_are_one_clear_line(files, capsys, arguments, message):
     if "place" in arguments:
         test = test.drop(columns="species")
         test.to_csv(files / "TEST.csv", index=False)
-    contents = {"one": "a,y\n1,1\n2,1\n", "none": "a,y\n1,\n2,\n", "alone": "y\n1\n2\n", "empty": "", "header": "a,species\n"}
+    contents = {
+        "one": "a,y\n1,1\n2,1\n",
+        "none": "a,y\n1,\n2,\n",
+        "alone": "y\n1\n2\n",
+        "empty": "",
+        "header": "a,species\n",
+    }
     for name, content in contents.items():
         (files / f"{name}.csv").write_text(content, encoding="utf-8")
     assert cli.main(["predict", *arguments, "--out", "OUT.csv"]) == 2

@@ -22,7 +22,18 @@ from openpfn.priors.base import TaskPrior
 from openpfn.priors_io.dump import PriorDumpDataLoader, read_contents
 from openpfn.priors_io.stream import task_generator
 
-SMALL = ["--num_batches", "3", "--batch_size", "4", "--max_features", "3", "--max_seq_len", "16", "--max_classes", "3"]
+SMALL = [
+    "--num_batches",
+    "3",
+    "--batch_size",
+    "4",
+    "--max_features",
+    "3",
+    "--max_seq_len",
+    "16",
+    "--max_classes",
+    "3",
+]
 
 
 class BlobPrior(TaskPrior):
@@ -33,8 +44,12 @@ class BlobPrior(TaskPrior):
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         config = self.config
-        n_classes = torch.randint(config.min_classes, config.max_classes + 1, (n_tasks,), generator=generator)
-        y = (torch.rand(n_tasks, config.max_seq_len, generator=generator) * n_classes[:, None]).floor()
+        n_classes = torch.randint(
+            config.min_classes, config.max_classes + 1, (n_tasks,), generator=generator
+        )
+        y = (
+            torch.rand(n_tasks, config.max_seq_len, generator=generator) * n_classes[:, None]
+        ).floor()
         noise = torch.randn(n_tasks, config.max_seq_len, config.max_features, generator=generator)
         x = noise + 2 * y[:, :, None]
         x[torch.rand(x.shape, generator=generator) < 0.02] = torch.nan
@@ -61,29 +76,57 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k], equal_nan=np.asarray(a[k]).dtype.kind == "f") for k in a)
+    return a.keys() == b.keys() and all(
+        np.array_equal(a[k], b[k], equal_nan=np.asarray(a[k]).dtype.kind == "f") for k in a
+    )
 
 
 def test_arguments_and_defaults_are_those_of_tinypfns_document() -> None:
     options = tyro.cli(Generate, args=[])
     assert (options.num_batches, options.batch_size, options.device) == (100, 8, "cpu")
     config = options.config
-    assert (config.min_features, config.max_features, config.min_seq_len, config.max_seq_len) == (1, 100, None, 1024)
+    assert (config.min_features, config.max_features, config.min_seq_len, config.max_seq_len) == (
+        1,
+        100,
+        None,
+        1024,
+    )
     assert (config.min_classes, config.max_classes) == (2, 10)
     assert options.path.name == "prior_100x8_1024x100.h5"
     line = (
-        "--num_batches 75000 --batch_size 4 --min_features 5 --max_features 5 --min_seq_len 20 --max_seq_len 150 "
-        "--min_classes 3 --max_classes 3 --device cuda --save_path tabicl_300k_150x5_exact3class.h5"
+        "--num_batches 75000 --batch_size 4 --min_features 5 --max_features 5 --min_seq_len 20"
+        " --max_seq_len 150 --min_classes 3 --max_classes 3 --device cuda --save_path"
+        " tabicl_300k_150x5_exact3class.h5"
     )
     words = line.split()
     with_underscores = tyro.cli(Generate, args=words)
-    assert with_underscores == tyro.cli(Generate, args=[w.replace("_", "-") if w.startswith("--") else w for w in words])
-    assert (with_underscores.num_batches, with_underscores.config.min_seq_len, with_underscores.device) == (75000, 20, "cuda")
+    assert with_underscores == tyro.cli(
+        Generate, args=[w.replace("_", "-") if w.startswith("--") else w for w in words]
+    )
+    assert (
+        with_underscores.num_batches,
+        with_underscores.config.min_seq_len,
+        with_underscores.device,
+    ) == (75000, 20, "cuda")
     assert with_underscores.path == Path("tabicl_300k_150x5_exact3class.h5")
 
 
 def test_a_drawn_file_holds_what_the_prior_draws(tmp_path: Path) -> None:
-    assert main(["priors", "generate", *SMALL, *BLOBS, "--seed", "5", "--save-path", str(tmp_path / "d.h5")]) == 0
+    assert (
+        main(
+            [
+                "priors",
+                "generate",
+                *SMALL,
+                *BLOBS,
+                "--seed",
+                "5",
+                "--save-path",
+                str(tmp_path / "d.h5"),
+            ]
+        )
+        == 0
+    )
     prior = BlobPrior(PriorConfig(max_features=3, max_seq_len=16, max_classes=3))
     for i, got in enumerate(PriorDumpDataLoader(tmp_path / "d.h5", 3, 4, shuffle=False)):
         wanted = prior.sample(4, task_generator(5, i))
@@ -94,20 +137,53 @@ def test_a_drawn_file_holds_what_the_prior_draws(tmp_path: Path) -> None:
 
 def test_the_same_seed_draws_the_same_tasks_whatever_the_jobs(tmp_path: Path) -> None:
     for jobs in (1, 2):
-        assert main(["priors", "generate", *SMALL, *BLOBS, "--jobs", str(jobs), "--save_path", str(tmp_path / f"{jobs}.h5")]) == 0
-    assert main(["priors", "generate", *SMALL, *BLOBS, "--seed", "1", "--save_path", str(tmp_path / "other.h5")]) == 0
+        assert (
+            main(
+                [
+                    "priors",
+                    "generate",
+                    *SMALL,
+                    *BLOBS,
+                    "--jobs",
+                    str(jobs),
+                    "--save_path",
+                    str(tmp_path / f"{jobs}.h5"),
+                ]
+            )
+            == 0
+        )
+    assert (
+        main(
+            [
+                "priors",
+                "generate",
+                *SMALL,
+                *BLOBS,
+                "--seed",
+                "1",
+                "--save_path",
+                str(tmp_path / "other.h5"),
+            ]
+        )
+        == 0
+    )
     assert same(read(tmp_path / "1.h5"), read(tmp_path / "2.h5"))
     assert not np.array_equal(read(tmp_path / "1.h5")["y"], read(tmp_path / "other.h5")["y"])
 
 
-def test_a_file_is_neither_overwritten_nor_mixed_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_neither_overwritten_nor_mixed_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     generate = ["priors", "generate", *SMALL, *BLOBS, "--save_path", str(tmp_path / "d.h5")]
     assert main(generate) == 0
     before = (tmp_path / "d.h5").read_bytes()
     assert main(generate) == 2
     assert main([*generate, "--seed", "2", "--resume"]) == 2
     said = capsys.readouterr().err
-    assert "exists already. Choose another path, continue it with --resume, or replace it with --force" in said
+    assert (
+        "exists already. Choose another path, continue it with --resume, or replace it with --force"
+        in said
+    )
     assert "was begun with seed 0 (now 2)" in said
     assert (tmp_path / "d.h5").read_bytes() == before
     assert main([*generate, "--force", "--seed", "2"]) == 0
@@ -116,9 +192,40 @@ def test_a_file_is_neither_overwritten_nor_mixed_unasked(tmp_path: Path, capsys:
 
 def test_a_lengthened_file_equals_one_drawn_at_once(tmp_path: Path) -> None:
     short, rest = SMALL[2:], BLOBS
-    assert main(["priors", *short, *rest, "--num_batches", "2", "--save_path", str(tmp_path / "a.h5")]) == 0
-    assert main(["priors", *short, *rest, "--num_batches", "5", "--resume", "--save_path", str(tmp_path / "a.h5")]) == 0
-    assert main(["priors", *short, *rest, "--num_batches", "5", "--resume", "--save_path", str(tmp_path / "b.h5")]) == 0
+    assert (
+        main(["priors", *short, *rest, "--num_batches", "2", "--save_path", str(tmp_path / "a.h5")])
+        == 0
+    )
+    assert (
+        main(
+            [
+                "priors",
+                *short,
+                *rest,
+                "--num_batches",
+                "5",
+                "--resume",
+                "--save_path",
+                str(tmp_path / "a.h5"),
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(
+            [
+                "priors",
+                *short,
+                *rest,
+                "--num_batches",
+                "5",
+                "--resume",
+                "--save_path",
+                str(tmp_path / "b.h5"),
+            ]
+        )
+        == 0
+    )
     assert same(read(tmp_path / "a.h5"), read(tmp_path / "b.h5"))
 
 
@@ -137,14 +244,25 @@ def test_filled_files_hold_no_nan(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["generate", *BLOBS, "--save_path", "/no/such/folder/d.h5"], "there is no folder /no/such/folder"),
-        (["generate", "--prior", "nothing", "--save_path", "/tmp/never-written.h5"], "unknown priors name 'nothing'"),
-        (["draw"], "unknown word 'draw' after `openpfn priors`. Choose one of generate, show, info"),
+        (
+            ["generate", *BLOBS, "--save_path", "/no/such/folder/d.h5"],
+            "there is no folder /no/such/folder",
+        ),
+        (
+            ["generate", "--prior", "nothing", "--save_path", "/tmp/never-written.h5"],
+            "unknown priors name 'nothing'",
+        ),
+        (
+            ["draw"],
+            "unknown word 'draw' after `openpfn priors`. Choose one of generate, show, info",
+        ),
         (["info", "/no/such/dump.h5"], "there is no prior dump at /no/such/dump.h5"),
         (["show", "--out", "/no/such/folder/p.png"], "there is no folder /no/such/folder"),
     ],
 )
-def test_wrong_words_are_told_in_one_line(words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_words_are_told_in_one_line(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["priors", *words]) == 2
     said = capsys.readouterr().err
     assert complaint in said
@@ -160,7 +278,9 @@ def test_wrong_words_are_told_in_one_line(words: list[str], complaint: str, caps
         (["--force", "--resume"], "--resume continues a file and --force replaces it"),
     ],
 )
-def test_impossible_options_are_told(words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_options_are_told(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["priors", *words])
     assert ended.value.code == 2
@@ -181,18 +301,32 @@ try:
 finally:
     assert "torch" not in sys.modules
 """
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
     for word in ("--save-path", "--num-batches", "--min-seq-len", "--jobs"):
         assert word in said
 
 
-def test_info_tells_the_profile_of_a_prior_and_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_tells_the_profile_of_a_prior_and_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--max_seq_len", "60", "--max_features", "3", "--max_classes", "2"]
     assert main(["priors", "info", "--n_tasks", "6", *words, *BLOBS]) == 0
     said = capsys.readouterr().out
-    for line in ("random forest: gain", "logistic regression: gain", "rows", "tasks of 2 classes                             100%"):
+    for line in (
+        "random forest: gain",
+        "logistic regression: gain",
+        "rows",
+        "tasks of 2 classes                             100%",
+    ):
         assert line in said
-    assert main(["priors", *words, *BLOBS, "--num_batches", "2", "--save_path", str(tmp_path / "d.h5")]) == 0
+    assert (
+        main(
+            ["priors", *words, *BLOBS, "--num_batches", "2", "--save_path", str(tmp_path / "d.h5")]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert main(["priors", "info", str(tmp_path / "d.h5"), "--n_tasks", "6"]) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -203,19 +337,52 @@ def test_info_tells_the_profile_of_a_prior_and_of_a_file(tmp_path: Path, capsys:
 
 def test_show_draws_a_prior_a_file_and_regression(tmp_path: Path) -> None:
     words = ["--max_seq_len", "40", "--max_features", "4"]
-    assert main(["priors", "show", "--n_tasks", "2", *words, *BLOBS, "--out", str(tmp_path / "p.png")]) == 0
-    assert main(["priors", *words, *BLOBS, "--num_batches", "1", "--save_path", str(tmp_path / "d.h5")]) == 0
-    assert main(["priors", "show", str(tmp_path / "d.h5"), "--n_tasks", "2", "--out", str(tmp_path / "f.svg")]) == 0
+    assert (
+        main(["priors", "show", "--n_tasks", "2", *words, *BLOBS, "--out", str(tmp_path / "p.png")])
+        == 0
+    )
+    assert (
+        main(
+            ["priors", *words, *BLOBS, "--num_batches", "1", "--save_path", str(tmp_path / "d.h5")]
+        )
+        == 0
+    )
+    assert (
+        main(
+            [
+                "priors",
+                "show",
+                str(tmp_path / "d.h5"),
+                "--n_tasks",
+                "2",
+                "--out",
+                str(tmp_path / "f.svg"),
+            ]
+        )
+        == 0
+    )
     slopes = ["--prior", f"{__name__}:SlopePrior"]
-    assert main(["priors", "show", "--n_tasks", "1", *words, *slopes, "--out", str(tmp_path / "r.png")]) == 0
+    assert (
+        main(
+            ["priors", "show", "--n_tasks", "1", *words, *slopes, "--out", str(tmp_path / "r.png")]
+        )
+        == 0
+    )
     for name in ("p.png", "r.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-    assert "d.h5" in (tmp_path / "f.svg").read_text() or len((tmp_path / "f.svg").read_text()) > 10_000
+    assert (
+        "d.h5" in (tmp_path / "f.svg").read_text() or len((tmp_path / "f.svg").read_text()) > 10_000
+    )
 
 
-def test_tasks_of_a_real_table_are_written_pictured_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_tasks_of_a_real_table_are_written_pictured_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     monkeypatch.chdir(tmp_path)
-    table = "--prior real_tables --table.source wine --table.total-rows 40 --table.train-rows 30 --table.num-features 6".split()
+    table = (
+        "--prior real_tables --table.source wine --table.total-rows 40 --table.train-rows 30"
+        " --table.num-features 6".split()
+    )
     assert main(["priors", "generate", *table, "--num_batches", "3"]) == 0
     contents = read_contents(tmp_path / "prior_3x8_40x6.h5")
     assert (contents.n_tasks, contents.max_num_classes, set(contents.n_train)) == (24, 3, {30})

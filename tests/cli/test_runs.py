@@ -32,12 +32,22 @@ def test_runs_are_listed_newest_first_and_by_project_and_tags(registry, capsys):
     header, newest, oldest = shown(capsys)
     assert header[:4] == ["id", "name", "project", "state"]
     assert [*newest[:4], *newest[5:]] == ["def67890", "other", "q", "running", "none"]
-    assert [*oldest[:4], *oldest[5:]] == ["abc12345", "linear", "p", "finished", "2", "(100–1000)", "v1"]
+    assert [*oldest[:4], *oldest[5:]] == [
+        "abc12345",
+        "linear",
+        "p",
+        "finished",
+        "2",
+        "(100–1000)",
+        "v1",
+    ]
     assert shown(capsys, "--project", "p")[1:] == shown(capsys, "--tags", "v1")[1:] == [oldest]
 
 
 def test_the_checkpoints_of_a_run_and_the_file_of_a_step(registry, capsys):
-    assert [line[:2] for line in shown(capsys, "linear")[1:]] == [[s, f"checkpoint-abc12345-step-{s}"] for s in ("100", "1000")]
+    assert [line[:2] for line in shown(capsys, "linear")[1:]] == [
+        [s, f"checkpoint-abc12345-step-{s}"] for s in ("100", "1000")
+    ]
     ((path,),) = shown(capsys, "abc12345", "--step", "100")
     assert path == str(registry.fetch(registry.run("linear"), 100))
 

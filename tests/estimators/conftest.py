@@ -1,4 +1,5 @@
-"""Networks for the estimator tests: one that predicts well without training, and random ones of the real architecture."""
+"""Networks for the estimator tests: one that predicts well without training, and random ones of the
+real architecture."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from openpfn.models import PFN
 
 
 class KernelNetwork(nn.Module):
-    """Votes of the context rows, weighted by a Gaussian kernel; prefers late columns and early classes, as no network should."""
+    """Votes of the context rows, weighted by a Gaussian kernel; prefers late columns and early
+    classes, as no network should."""
 
     def __init__(self, max_classes: int = 10) -> None:
         super().__init__()
@@ -29,7 +31,11 @@ class KernelNetwork(nn.Module):
         mean = x.nanmean(dim=1, keepdim=True)
         std = (x - mean).square().nanmean(dim=1, keepdim=True).sqrt()
         state = {"mean": mean.nan_to_num(), "std": torch.where(std > 0, std, 1.0).nan_to_num(1.0)}
-        return state | {"rows": self.scale(x, state), "y": batch.y.long(), "n_classes": int(batch.n_classes[0])}
+        return state | {
+            "rows": self.scale(x, state),
+            "y": batch.y.long(),
+            "n_classes": int(batch.n_classes[0]),
+        }
 
     def scale(self, x: Tensor, state: Any) -> Tensor:
         z = ((x - state["mean"]) / state["std"]).nan_to_num()
@@ -37,15 +43,27 @@ class KernelNetwork(nn.Module):
 
     def read(self, x: Tensor, state: Any) -> Tensor:
         self.n_read.append(tuple(x.shape))
-        distance = (self.scale(x, state)[:, :, None] - state["rows"][:, None]).square().mean(dim=-1)      # (B, Q, n)
+        distance = (
+            (self.scale(x, state)[:, :, None] - state["rows"][:, None]).square().mean(dim=-1)
+        )  # (B, Q, n)
         weight = torch.exp(-distance / 0.1) + 1e-6
         votes = torch.zeros(*x.shape[:2], self.config.max_classes)
         votes.scatter_add_(2, state["y"][:, None].expand(weight.shape), weight)
         logits = votes.log() - 0.05 * torch.arange(self.config.max_classes)
-        return logits.masked_fill(torch.arange(self.config.max_classes) >= state["n_classes"], -torch.inf)
+        return logits.masked_fill(
+            torch.arange(self.config.max_classes) >= state["n_classes"], -torch.inf
+        )
 
 
-SMALL = TabularConfig(d_model=16, n_heads=2, n_layers=2, d_mlp=32, n_thinking_rows=2, use_ranks=True, categorical_flags=True)
+SMALL = TabularConfig(
+    d_model=16,
+    n_heads=2,
+    n_layers=2,
+    d_mlp=32,
+    n_thinking_rows=2,
+    use_ranks=True,
+    categorical_flags=True,
+)
 """Every part of nano, in small."""
 
 
@@ -57,7 +75,9 @@ def random_network(config: TabularConfig = SMALL, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
+                parameter.copy_(
+                    torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5
+                )
     return model
 
 

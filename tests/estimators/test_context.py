@@ -23,7 +23,9 @@ def test_less_memory_means_smaller_passes_and_the_same_answer():
     passes, answers = [], []
     for limit in (None, 10**6, 10**5):
         model = KernelNetwork()
-        answers.append(PFNClassifier(model=model, memory_limit=limit).fit(X, y).predict_proba(X_QUERY))
+        answers.append(
+            PFNClassifier(model=model, memory_limit=limit).fit(X, y).predict_proba(X_QUERY)
+        )
         passes.append(max(b * q * (d + 1) for b, q, d in model.n_read))
     assert passes[0] > passes[1] > passes[2]
     assert_allclose(answers[1], answers[0], atol=1e-6)
@@ -58,7 +60,9 @@ def test_a_pickle_holds_neither_states_nor_the_weights_of_a_checkpoint(tmp_path)
     classifier = PFNClassifier(path).fit(X, y)
     content = pickle.dumps(classifier)
     assert len(content) < path.stat().st_size / 5
-    assert np.array_equal(pickle.loads(content).predict_proba(X_QUERY[:9]), classifier.predict_proba(X_QUERY[:9]))
+    assert np.array_equal(
+        pickle.loads(content).predict_proba(X_QUERY[:9]), classifier.predict_proba(X_QUERY[:9])
+    )
 
 
 def test_a_pickle_refuses_weights_that_it_was_not_fitted_with(tmp_path):
@@ -80,4 +84,7 @@ def test_a_missing_checkpoint_is_told():
 
 
 def test_bytes_of_nested_states_are_counted():
-    assert nested_bytes([{"a": torch.zeros(3), "b": (torch.zeros(2, dtype=torch.float64), None)}, 5]) == 28
+    assert (
+        nested_bytes([{"a": torch.zeros(3), "b": (torch.zeros(2, dtype=torch.float64), None)}, 5])
+        == 28
+    )

@@ -64,7 +64,9 @@ def test_the_context_alone_fits_a_view(variant):
 @pytest.mark.parametrize("variant", ["plain", "squashed"])
 def test_order_within_a_column_is_kept(variant):
     view = View.fit(Member(variant), CONTEXT, CATEGORICAL)
-    wide = np.repeat(np.linspace(-30, 30, 50)[:, None] * [1, 10, 100, 1, 1] + [0, 0, 1e6, 0, 0], 1, axis=0)
+    wide = np.repeat(
+        np.linspace(-30, 30, 50)[:, None] * [1, 10, 100, 1, 1] + [0, 0, 1e6, 0, 0], 1, axis=0
+    )
     assert (np.diff(view(wide), axis=0) > 0).all()
 
 

@@ -19,18 +19,29 @@ FRAME = pd.DataFrame(
         "size": RANDOM.normal(size=60),
         "colour": RANDOM.choice(["red", "green", "blue"], 60),
         "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(RANDOM.integers(0, 900, 60), unit="D"),
-        "note": [f"{word} number {i}" for i, word in enumerate(RANDOM.choice(["old", "new", "broken"], 60))],
+        "note": [
+            f"{word} number {i}"
+            for i, word in enumerate(RANDOM.choice(["old", "new", "broken"], 60))
+        ],
     }
 )
 
 
 @pytest.mark.parametrize(
     "y",
-    [np.array(["b", "A", "c"] * 20), np.array(["b", "A"] * 30, dtype=object), np.arange(60) % 4, np.array([True, False] * 30), np.ones(60)],
+    [
+        np.array(["b", "A", "c"] * 20),
+        np.array(["b", "A"] * 30, dtype=object),
+        np.arange(60) % 4,
+        np.array([True, False] * 30),
+        np.ones(60),
+    ],
     ids=["words", "objects", "numbers", "truth", "one class"],
 )
 def test_a_loaded_classifier_predicts_the_same(tmp_path, network, y):
-    fitted = PFNClassifier(model=network, n_estimators=5, softmax_temperature=0.8, random_state=3).fit(FRAME, y)
+    fitted = PFNClassifier(
+        model=network, n_estimators=5, softmax_temperature=0.8, random_state=3
+    ).fit(FRAME, y)
     loaded = PFNClassifier.load(fitted.save(tmp_path / "fitted.safetensors"))
     assert np.array_equal(loaded.predict_proba(FRAME), fitted.predict_proba(FRAME))
     assert loaded.predict(FRAME).dtype == fitted.predict(FRAME).dtype
@@ -42,7 +53,9 @@ def test_a_loaded_classifier_predicts_the_same(tmp_path, network, y):
 
 def test_a_loaded_classifier_can_be_saved_and_fitted_again(tmp_path, network):
     y = np.arange(60) % 3
-    once = PFNClassifier.load(PFNClassifier(model=network).fit(FRAME, y).save(tmp_path / "once.safetensors"))
+    once = PFNClassifier.load(
+        PFNClassifier(model=network).fit(FRAME, y).save(tmp_path / "once.safetensors")
+    )
     twice = PFNClassifier.load(once.save(tmp_path / "twice.safetensors"))
     assert np.array_equal(twice.predict_proba(FRAME), once.predict_proba(FRAME))
     assert np.array_equal(once.fit(FRAME, y).predict_proba(FRAME), twice.predict_proba(FRAME))
@@ -52,9 +65,12 @@ def test_weights_of_shipped_checkpoints_are_named_not_embedded(tmp_path, monkeyp
     monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
     checkpoint.save(tmp_path / "mini.safetensors", random_network(seed=1))
     fitted = PFNClassifier("mini").fit(FRAME, np.arange(60) % 2)
-    slim, full = fitted.save(tmp_path / "slim.safetensors"), fitted.save(tmp_path / "full.safetensors", embed_weights=True)
+    slim, full = (
+        fitted.save(tmp_path / "slim.safetensors"),
+        fitted.save(tmp_path / "full.safetensors", embed_weights=True),
+    )
     with safe_open(slim, framework="np") as file:
-        assert "checkpoint" not in file.keys()    # noqa: SIM118
+        assert "checkpoint" not in file.keys()  # noqa: SIM118
         assert json.loads(file.metadata()["openpfn_estimator"])["context"]["source"] == "mini"
     expected = fitted.predict_proba(FRAME)
     assert np.array_equal(PFNClassifier.load(slim).predict_proba(FRAME), expected)
@@ -85,4 +101,6 @@ def test_files_of_other_kinds_are_refused(tmp_path, network):
 def test_joblib_keeps_a_fitted_classifier(tmp_path, network):
     fitted = PFNClassifier(model=network).fit(FRAME, np.arange(60) % 2)
     joblib.dump(fitted, tmp_path / "fitted.joblib")
-    assert np.array_equal(joblib.load(tmp_path / "fitted.joblib").predict_proba(FRAME), fitted.predict_proba(FRAME))
+    assert np.array_equal(
+        joblib.load(tmp_path / "fitted.joblib").predict_proba(FRAME), fitted.predict_proba(FRAME)
+    )

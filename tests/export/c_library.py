@@ -17,16 +17,27 @@ from openpfn.export.c_code import CodeOptions, write_library
 from openpfn.export.host import STATUSES, HostLibrary, address
 from openpfn.models import PFN
 
-SOURCE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_int32))
+SOURCE = ctypes.CFUNCTYPE(
+    ctypes.c_int32,
+    ctypes.c_void_p,
+    ctypes.c_int32,
+    ctypes.POINTER(ctypes.c_float),
+    ctypes.POINTER(ctypes.c_int32),
+)
 
 
-def random_network(config: TabularConfig | None = None, seed: int = 0, **changes: object) -> torch.nn.Module:
+def random_network(
+    config: TabularConfig | None = None, seed: int = 0, **changes: object
+) -> torch.nn.Module:
     """A network all of whose weights matter; by default of the preset micro, with `changes`."""
     torch.manual_seed(seed)
     model = PFN(dataclasses.replace(config or preset("micro"), **changes)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * (1 if parameter.dim() == 1 else parameter.shape[-1] ** -0.5))
+            parameter.copy_(
+                torch.randn_like(parameter)
+                * (1 if parameter.dim() == 1 else parameter.shape[-1] ** -0.5)
+            )
     return model
 
 
@@ -38,7 +49,9 @@ class CLibrary(HostLibrary):
         write_library(model, folder, options)
         super().__init__(folder)
 
-    def fit_stream(self, source: Callable[[int], Any], n_features: int, n_classes: int, cache_bytes: int = 0) -> str:
+    def fit_stream(
+        self, source: Callable[[int], Any], n_features: int, n_classes: int, cache_bytes: int = 0
+    ) -> str:
         """`source(row)` gives (values, label), or None behind the last row, or raises."""
 
         def next_row(_user: object, row: int, x: Any, y: Any) -> int:
@@ -56,21 +69,33 @@ class CLibrary(HostLibrary):
         cache = ctypes.create_string_buffer(cache_bytes) if cache_bytes else None
         callback = SOURCE(next_row)
         fit_stream, scratch = self.c.pfn_fit_stream, address(self.scratch)
-        return STATUSES[fit_stream(self.context, callback, None, n_features, n_classes, cache, cache_bytes, scratch)]
+        return STATUSES[
+            fit_stream(
+                self.context, callback, None, n_features, n_classes, cache, cache_bytes, scratch
+            )
+        ]
 
     def ask(self, rows: np.ndarray, n_classes: int, what: str = "logits") -> np.ndarray:
         return {"logits": self.predict_logits, "proba": self.predict_proba}[what](rows, n_classes)
 
     def ask_status(self, row: np.ndarray) -> str:
-        row, out = np.asarray(row, dtype=np.float32), np.zeros(self.options.max_classes, dtype=np.float32)
-        return STATUSES[self.c.pfn_predict_proba(self.context, address(row), address(out), address(self.scratch))]
+        row, out = (
+            np.asarray(row, dtype=np.float32),
+            np.zeros(self.options.max_classes, dtype=np.float32),
+        )
+        return STATUSES[
+            self.c.pfn_predict_proba(
+                self.context, address(row), address(out), address(self.scratch)
+            )
+        ]
 
     def save(self, capacity: int | None = None) -> tuple[str, bytes]:
         capacity = self.n_saved if capacity is None else capacity
         room, n_bytes = ctypes.create_string_buffer(capacity + 1), ctypes.c_int32(0)
-        status = STATUSES[self.c.pfn_context_save(self.context, room, capacity, ctypes.byref(n_bytes))]
+        status = STATUSES[
+            self.c.pfn_context_save(self.context, room, capacity, ctypes.byref(n_bytes))
+        ]
         return status, room.raw[: n_bytes.value]
 
     def load(self, saved: bytes) -> str:
         return STATUSES[self.c.pfn_context_load(self.context, saved, len(saved))]
-

@@ -1,4 +1,5 @@
-"""Memory and instructions beside TinyPFN's sketch at equal network size and on equal rows: 50 context rows, 50 queries, 5 columns."""
+"""Memory and instructions beside TinyPFN's sketch at equal network size and on equal rows: 50
+context rows, 50 queries, 5 columns."""
 
 from __future__ import annotations
 
@@ -11,16 +12,25 @@ from openpfn.export.verify import TARGETS, Vectors, measure
 from openpfn.tables.load import load
 
 SKETCH = {"ram": 70_656, "call": 5_340_000, "one row": 3_150_000}
-"""Its static memory, and its instructions on a Cortex-M4F (-O2) for 50 context rows with 50 queries and with one: every call reads the
-context anew. 890 parameters; ours has 900, and 4 classes instead of 2."""
+"""Its static memory, and its instructions on a Cortex-M4F (-O2) for 50 context rows with 50 queries
+and with one: every call reads the context anew. 890 parameters; ours has 900, and 4 classes instead
+of 2."""
 
 
-@pytest.mark.parametrize("backend", ["f32", *(pytest.param(one, marks=pytest.mark.slow) for one in BACKENDS if one != "f32")])
-@pytest.mark.parametrize("target", [name for name in ("cortex-m4f",) if TARGETS[name].missing() is None])
+@pytest.mark.parametrize(
+    "backend",
+    ["f32", *(pytest.param(one, marks=pytest.mark.slow) for one in BACKENDS if one != "f32")],
+)
+@pytest.mark.parametrize(
+    "target", [name for name in ("cortex-m4f",) if TARGETS[name].missing() is None]
+)
 def test_at_equal_size_the_library_needs_a_fraction_of_the_sketch(tmp_path, target, backend):
     table = load("breast_cancer")
     rows = np.random.default_rng(0).permutation(len(table.y))[:100]
-    x, y = table.X.to_numpy()[rows, :5].astype(np.float32), np.unique(table.y, return_inverse=True)[1][rows].astype(np.int32)
+    x, y = (
+        table.X.to_numpy()[rows, :5].astype(np.float32),
+        np.unique(table.y, return_inverse=True)[1][rows].astype(np.int32),
+    )
     write_library(random_network(), tmp_path, CodeOptions(backend, max_features=5, max_classes=2))
     measured = measure(tmp_path, target, Vectors(x[:50], y[:50], x[50:], 2))
     fit, predict = measured.costs["fit_instructions"], measured.costs["predict_instructions"]

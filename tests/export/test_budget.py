@@ -9,7 +9,14 @@ from export.c_library import CLibrary, random_network
 from export.test_freeze import table, vectors_of
 
 from openpfn.configs.presets import preset
-from openpfn.export.budget import CHIPS, CODE_BYTES, PREDICT_CODE_BYTES, all_backends, budget, shortages
+from openpfn.export.budget import (
+    CHIPS,
+    CODE_BYTES,
+    PREDICT_CODE_BYTES,
+    all_backends,
+    budget,
+    shortages,
+)
 from openpfn.export.c_code import BACKENDS, CodeOptions, gather, quantised, write_library
 from openpfn.export.freeze import write_fitted
 from openpfn.export.quantize import QuantisedMatrix
@@ -22,10 +29,16 @@ def stored_bytes(weights):
         return sum(map(stored_bytes, weights.values()))
     if isinstance(weights, list):
         return sum(map(stored_bytes, weights))
-    return weights.weight.nbytes + weights.scale.nbytes if isinstance(weights, QuantisedMatrix) else weights.nbytes
+    return (
+        weights.weight.nbytes + weights.scale.nbytes
+        if isinstance(weights, QuantisedMatrix)
+        else weights.nbytes
+    )
 
 
-@pytest.mark.parametrize("changes", [{}, {"d_model": 6, "n_layers": 3, "separate_query_weights": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"d_model": 6, "n_layers": 3, "separate_query_weights": True}], ids=str
+)
 def test_sizes_of_integers_are_those_of_the_compiled_library(tmp_path, changes):
     model = random_network(**changes)
     library = CLibrary(model, tmp_path, CodeOptions("int", max_features=5, max_classes=3))
@@ -34,7 +47,13 @@ def test_sizes_of_integers_are_those_of_the_compiled_library(tmp_path, changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"n_layers": 3, "separate_query_weights": True}, {"attention_type": "ridge", "n_layers": 2}], ids=str
+    "changes",
+    [
+        {},
+        {"n_layers": 3, "separate_query_weights": True},
+        {"attention_type": "ridge", "n_layers": 2},
+    ],
+    ids=str,
 )
 def test_sizes_are_those_of_the_compiled_library(tmp_path, changes):
     model = random_network(**changes)
@@ -61,20 +80,27 @@ def test_memory_is_laid_out_for_the_maxima_and_work_goes_with_the_table(tmp_path
     told, least = (budget(model.config, 50, 5, 3, backend, *maxima) for maxima in ((7, 4), ()))
     assert (told.context_bytes, told.scratch_bytes) == (library.n_context, library.n_scratch)
     assert told.weight_bytes > least.weight_bytes
-    assert (told.fit_operations, told.cache_bytes, told.row_bytes) == (least.fit_operations, least.cache_bytes, least.row_bytes)
+    assert (told.fit_operations, told.cache_bytes, told.row_bytes) == (
+        least.fit_operations,
+        least.cache_bytes,
+        least.row_bytes,
+    )
 
 
 QUICK = [("cortex-m4f", "int8", "linear", True), ("rv32imc", "int", "linear", False)]
 CASES = [
     pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
-    for case in itertools.product(("cortex-m4f", "rv32imc"), BACKENDS, ("linear", "ridge"), (False, True))
+    for case in itertools.product(
+        ("cortex-m4f", "rv32imc"), BACKENDS, ("linear", "ridge"), (False, True)
+    )
     if TARGETS[case[0]].missing() is None and case[1:3] != ("int", "ridge")
 ]
 
 
 @pytest.mark.parametrize(("core", "backend", "attention", "frozen"), CASES)
 def test_what_is_told_holds_on_a_core(tmp_path, core, backend, attention, frozen):
-    """Memory exactly; flash and stack at most, and not by far; instructions within a factor of 2."""
+    """Memory exactly; flash and stack at most, and not by far; instructions within a factor of
+    2."""
     model = random_network(n_layers=2, separate_query_weights=True, attention_type=attention)
     has_fpu = core == "cortex-m4f"
     write_library(model, tmp_path, CodeOptions(backend, max_features=4, max_classes=3))
@@ -84,7 +110,11 @@ def test_what_is_told_holds_on_a_core(tmp_path, core, backend, attention, frozen
     assert measured.ram_bytes == told.ram_bytes - told.stack_bytes
     assert costs["text_bytes"] <= told.flash_bytes(has_fpu) <= costs["text_bytes"] + 5 * 1024
     assert max(costs["fit_stack"], costs["predict_stack"]) <= told.stack_bytes
-    assert 0.5 < costs["predict_instructions"] / told.instructions(told.predict_operations, has_fpu) < 2
+    assert (
+        0.5
+        < costs["predict_instructions"] / told.instructions(told.predict_operations, has_fpu)
+        < 2
+    )
     if frozen:
         assert costs["fit_instructions"] < 200, "a tick or two of the counter"
     else:
@@ -110,10 +140,15 @@ def test_tables_that_cannot_be_are_refused(sizes, message):
 
 
 def test_a_frozen_context_moves_from_memory_to_flash():
-    fitted, frozen = (budget(preset("tiny"), 50, 5, 3, "f32", frozen=which) for which in (False, True))
+    fitted, frozen = (
+        budget(preset("tiny"), 50, 5, 3, "f32", frozen=which) for which in (False, True)
+    )
     assert fitted.ram_bytes - frozen.ram_bytes == fitted.context_bytes
     code = PREDICT_CODE_BYTES["soft"] - CODE_BYTES["soft"]
-    assert frozen.flash_bytes(has_fpu=False) - fitted.flash_bytes(has_fpu=False) == fitted.context_bytes + code
+    assert (
+        frozen.flash_bytes(has_fpu=False) - fitted.flash_bytes(has_fpu=False)
+        == fitted.context_bytes + code
+    )
     assert code < 0
 
 

@@ -15,18 +15,26 @@ from openpfn.export.quantize import quantise_rows
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_numbers_are_written_exactly(value):
     assert np.float32(number(np.float32(value)).removesuffix("f")) == np.float32(value)
-    assert not number(np.float32(value)).removesuffix("f").lstrip("-").isdigit()    # 3f is no number in C
+    assert (
+        not number(np.float32(value)).removesuffix("f").lstrip("-").isdigit()
+    )  # 3f is no number in C
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"attention_type": "softmax"}, {"attention_type": "hybrid"}, {"column_attention_type": "linear"}, {"norm": "layer"},
-        {"n_thinking_rows": 2}, {"use_ranks": True}, {"categorical_flags": True}, {"column_shifts": (0, 1)},
+        {"attention_type": "softmax"},
+        {"attention_type": "hybrid"},
+        {"column_attention_type": "linear"},
+        {"norm": "layer"},
+        {"n_thinking_rows": 2},
+        {"use_ranks": True},
+        {"categorical_flags": True},
+        {"column_shifts": (0, 1)},
         {"attention_options": {"features": "learned"}},
     ],
     ids=str,
-)    # fmt: skip
+)
 def test_what_the_c_code_does_not_carry_is_refused_with_what_it_does(changes):
     with pytest.raises(ValueError, match=" and ".join(carried_attention()) + "|linear, ridge"):
         library(random_network(**changes), CodeOptions())
@@ -54,7 +62,9 @@ def test_more_classes_than_the_network_has_are_refused():
         library(random_network(), CodeOptions(max_classes=5))
 
 
-@pytest.mark.parametrize("options", [{"max_features": 0}, {"max_features": 255}, {"max_classes": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"max_features": 0}, {"max_features": 255}, {"max_classes": 1}], ids=str
+)
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         CodeOptions(**options)
@@ -67,11 +77,18 @@ def test_nothing_is_allocated_printed_or_kept(backend):
     for word in ("malloc", "stdio", "printf", "stdlib", "double", "errno"):
         assert word not in code
     for line in code.splitlines():
-        assert not (line.startswith("static") and line.endswith(";") and "const" not in line), f"a global that may change: {line}"
+        assert not (line.startswith("static") and line.endswith(";") and "const" not in line), (
+            f"a global that may change: {line}"
+        )
 
 
 def test_other_weights_make_another_model_id():
-    ids = {library(random_network(seed=seed), CodeOptions())["pfn_model.h"].partition("PFN_MODEL_ID")[2][:12] for seed in range(3)}
+    ids = {
+        library(random_network(seed=seed), CodeOptions())["pfn_model.h"].partition("PFN_MODEL_ID")[
+            2
+        ][:12]
+        for seed in range(3)
+    }
     assert len(ids) == 3
 
 
@@ -80,6 +97,8 @@ def test_eight_bits_lose_at_most_half_a_step_and_little_on_the_whole():
     matrix[3] = 0
     small = quantise_rows(matrix)
     plain = np.abs(matrix).max(axis=1, keepdims=True) / 127
-    assert ((small.restored() - matrix) ** 2).sum() <= ((np.rint(matrix / np.maximum(plain, 1e-9)) * plain - matrix) ** 2).sum()
+    assert ((small.restored() - matrix) ** 2).sum() <= (
+        (np.rint(matrix / np.maximum(plain, 1e-9)) * plain - matrix) ** 2
+    ).sum()
     np.testing.assert_allclose(small.restored(), matrix, atol=float(plain.max()) * 20)
     assert (small.weight[3] == 0).all()

@@ -1,4 +1,5 @@
-"""The exported library on emulated cores: the same logits, within held budgets of instructions, flash, memory and stack."""
+"""The exported library on emulated cores: the same logits, within held budgets of instructions,
+flash, memory and stack."""
 
 from __future__ import annotations
 
@@ -10,12 +11,25 @@ from openpfn import checkpoint
 from openpfn.cli.export import reference_logits
 from openpfn.export.budget import budget
 from openpfn.export.c_code import BACKENDS, CodeOptions, write_library
-from openpfn.export.verify import SANITIZERS, STRICT, TARGETS, TOLERANCE, Vectors, find_target, measure, relative_error
+from openpfn.export.verify import (
+    SANITIZERS,
+    STRICT,
+    TARGETS,
+    TOLERANCE,
+    Vectors,
+    find_target,
+    measure,
+    relative_error,
+)
 
-EMULATED = [name for name, target in TARGETS.items() if target.emulator and target.missing() is None]
+EMULATED = [
+    name for name, target in TARGETS.items() if target.emulator and target.missing() is None
+]
 """Cores whose toolchain is installed here; CI installs all of them."""
 WITH_FPU = ("cortex-m4f", "rv32imafc")
-HELD = {    # (instructions of fit and predict, flash bytes) of micro, 20 rows × 5 columns, -O2; at most 10% more
+# (instructions of fit and predict, flash bytes) of micro, 20 rows × 5 columns, -O2; at most 10%
+# more
+HELD = {
     ("f32", "cortex-m0"): (6_500_000, 411_000, 12_750),
     ("f32", "cortex-m3"): (2_990_000, 184_000, 9_900),
     ("f32", "cortex-m4f"): (185_000, 10_200, 7_830),
@@ -29,7 +43,7 @@ HELD = {    # (instructions of fit and predict, flash bytes) of micro, 20 rows �
     ("int", "rv32imc"): (578_000, 23_200, 12_990),
     ("int", "rv32imafc"): (335_000, 18_300, 7_160),
 }
-HELD_OF_TINY = {    # the same of tiny on Cortex-M4F, flash at -Os, and fit with the whole row cache
+HELD_OF_TINY = {  # the same of tiny on Cortex-M4F, flash at -Os, and fit with the whole row cache
     "int8": (22_000_000, 10_700_000, 435_000, 21_200),
     "int": (22_000_000, 10_900_000, 431_000, 21_960),
 }
@@ -48,7 +62,10 @@ def vectors(n_rows: int = 20, cached_rows: int = 0) -> Vectors:
 @pytest.fixture(scope="module")
 def micro(tmp_path_factory):
     """A network of micro's size and the folders of its libraries by backend."""
-    model, folders = random_network(), {backend: tmp_path_factory.mktemp(backend) for backend in BACKENDS}
+    model, folders = (
+        random_network(),
+        {backend: tmp_path_factory.mktemp(backend) for backend in BACKENDS},
+    )
     for backend, folder in folders.items():
         write_library(model, folder, CodeOptions(backend, max_features=8, max_classes=3))
     return model, folders
@@ -61,14 +78,23 @@ def test_a_core_gives_the_networks_logits_within_its_budget(micro, backend, targ
     costs = measured.costs
     assert relative_error(measured.logits, reference_logits(model, vectors())) < TOLERANCE[backend]
     told = budget(model.config, 20, 5, 3, backend)
-    assert (costs["context_bytes"], costs["scratch_bytes"]) == (told.context_bytes, told.scratch_bytes)
+    assert (costs["context_bytes"], costs["scratch_bytes"]) == (
+        told.context_bytes,
+        told.scratch_bytes,
+    )
     assert max(costs["fit_stack"], costs["predict_stack"]) <= told.stack_bytes
     assert costs["text_bytes"] <= told.flash_bytes(has_fpu=target in WITH_FPU)
-    for cost, held in zip(("fit_instructions", "predict_instructions", "text_bytes"), HELD[backend, target], strict=True):
+    for cost, held in zip(
+        ("fit_instructions", "predict_instructions", "text_bytes"),
+        HELD[backend, target],
+        strict=True,
+    ):
         assert 0 < costs[cost] <= 1.1 * held, f"{cost} is {costs[cost]:,}, held at {held:,}"
     if backend == "int":
         on_host = measure(folders["int"], "host", vectors()).logits
-        np.testing.assert_array_equal(measured.logits.view(np.uint32), on_host.view(np.uint32))    # to the bit, on every core
+        np.testing.assert_array_equal(
+            measured.logits.view(np.uint32), on_host.view(np.uint32)
+        )  # to the bit, on every core
 
 
 @pytest.mark.parametrize("target", [name for name in EMULATED if name == "cortex-m0"])
@@ -83,10 +109,20 @@ def test_a_board_that_is_too_small_is_told_by_how_much(target, tmp_path):
 @pytest.mark.parametrize("backend", HELD_OF_TINY)
 @pytest.mark.parametrize("target", [name for name in EMULATED if name == "cortex-m4f"])
 def test_tiny_fits_and_predicts_within_its_budget(tmp_path, target, backend):
-    write_library(checkpoint.load("tiny").model, tmp_path, CodeOptions(backend, max_features=8, max_classes=3))
-    quick, cached = measure(tmp_path, target, vectors()).costs, measure(tmp_path, target, vectors(cached_rows=20)).costs
+    write_library(
+        checkpoint.load("tiny").model, tmp_path, CodeOptions(backend, max_features=8, max_classes=3)
+    )
+    quick, cached = (
+        measure(tmp_path, target, vectors()).costs,
+        measure(tmp_path, target, vectors(cached_rows=20)).costs,
+    )
     small = measure(tmp_path, target, vectors(), ("-Os",)).costs
-    found = quick["fit_instructions"], cached["fit_instructions"], quick["predict_instructions"], small["text_bytes"]
+    found = (
+        quick["fit_instructions"],
+        cached["fit_instructions"],
+        quick["predict_instructions"],
+        small["text_bytes"],
+    )
     for cost, held in zip(found, HELD_OF_TINY[backend], strict=True):
         assert 0 < cost <= 1.1 * held, f"{found} for {HELD_OF_TINY[backend]}"
     assert small["text_bytes"] <= 22 * 1024
@@ -97,7 +133,10 @@ def test_tiny_fits_and_predicts_within_its_budget(tmp_path, target, backend):
 def test_sanitizers_find_nothing(tmp_path, backend):
     model = random_network(n_layers=2, separate_query_weights=True)
     write_library(model, tmp_path, CodeOptions(backend, max_features=5, max_classes=3))
-    error = relative_error(measure(tmp_path, "host", vectors(), tuple(SANITIZERS)).logits, reference_logits(model, vectors()))
+    error = relative_error(
+        measure(tmp_path, "host", vectors(), tuple(SANITIZERS)).logits,
+        reference_logits(model, vectors()),
+    )
     assert error < TOLERANCE[backend]
 
 

@@ -1,4 +1,5 @@
-"""A context fitted on this machine and frozen in flash predicts what the chip would have predicted after fitting it."""
+"""A context fitted on this machine and frozen in flash predicts what the chip would have predicted
+after fitting it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from openpfn.export.host import STATUSES, HostLibrary
 from openpfn.export.verify import SANITIZERS, STRICT, TARGETS, Vectors, find_target, measure
 
 SOFT_FLOAT = [name for name in ("rv32imc", "cortex-m3") if TARGETS[name].missing() is None][:1]
-"""An emulated core whose arithmetic is the host's to the bit: it never fuses a multiplication and an addition."""
+"""An emulated core whose arithmetic is the host's to the bit: it never fuses a multiplication and
+an addition."""
 
 
 def table(n: int = 30, n_columns: int = 4) -> ContextTable:
@@ -25,7 +27,9 @@ def table(n: int = 30, n_columns: int = 4) -> ContextTable:
     y = (np.arange(n) % 3).astype(np.int32)
     x = (rng.normal(size=(n, n_columns)) + y[:, None]).astype(np.float32)
     x[:, 1], x[::7, 2] = 4, np.nan
-    return ContextTable("rows.csv", "kind", x, y, tuple("abcd"[:n_columns]), ("no", "maybe */", "yes"))
+    return ContextTable(
+        "rows.csv", "kind", x, y, tuple("abcd"[:n_columns]), ("no", "maybe */", "yes")
+    )
 
 
 def vectors_of(shown: ContextTable) -> Vectors:
@@ -35,13 +39,18 @@ def vectors_of(shown: ContextTable) -> Vectors:
 
 
 def exported(folder, backend="f32", **changes):
-    write_library(random_network(n_layers=2, **changes), folder, CodeOptions(backend, max_features=6, max_classes=3))
+    write_library(
+        random_network(n_layers=2, **changes),
+        folder,
+        CodeOptions(backend, max_features=6, max_classes=3),
+    )
     return folder
 
 
 QUICK = [("host", "int"), ("rv32imc", "f32")]
 CASES = [
-    pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in itertools.product(("host", *SOFT_FLOAT), BACKENDS)
+    pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+    for case in itertools.product(("host", *SOFT_FLOAT), BACKENDS)
 ]
 
 
@@ -49,7 +58,9 @@ CASES = [
 def test_a_frozen_context_gives_the_bits_of_a_fitted_one(tmp_path, target, backend):
     folder = exported(tmp_path, backend)
     write_fitted(folder, table())
-    fitted, frozen = (measure(folder, target, vectors_of(table()), frozen=which) for which in (False, True))
+    fitted, frozen = (
+        measure(folder, target, vectors_of(table()), frozen=which) for which in (False, True)
+    )
     assert frozen.logits.tobytes() == fitted.logits.tobytes()
     assert frozen.costs["context_bytes"] == 0
     assert frozen.ram_bytes == fitted.costs["scratch_bytes"]
@@ -66,11 +77,19 @@ def test_every_state_of_a_context_is_frozen(tmp_path):
 
 def test_the_header_compiles_as_c_and_as_cpp_without_a_warning(tmp_path):
     write_fitted(exported(tmp_path), table())
-    (tmp_path / "use.c").write_text('#include "pfn_fitted.h"\nint32_t rows(void);\nint32_t rows(void) { return pfn_fitted.n_rows; }\n')
-    compiler, checks = find_target("host").compiler, ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "use.c"]
+    (tmp_path / "use.c").write_text(
+        '#include "pfn_fitted.h"\nint32_t rows(void);\nint32_t rows(void) { return'
+        " pfn_fitted.n_rows; }\n"
+    )
+    compiler, checks = (
+        find_target("host").compiler,
+        ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "use.c"],
+    )
     subprocess.run([compiler, *STRICT, "-c", "use.c"], cwd=tmp_path, check=True)
     subprocess.run([compiler, "-x", "c++", "-std=c++11", *checks], cwd=tmp_path, check=True)
-    too_small = subprocess.run([compiler, "-DPFN_MAX_FEATURES=3", *checks], cwd=tmp_path, capture_output=True, text=True)
+    too_small = subprocess.run(
+        [compiler, "-DPFN_MAX_FEATURES=3", *checks], cwd=tmp_path, capture_output=True, text=True
+    )
     assert "more features or classes than the library" in too_small.stderr
 
 
@@ -84,13 +103,28 @@ def test_a_frozen_context_of_other_weights_is_refused(tmp_path):
 def test_statuses_are_those_of_the_header(tmp_path):
     header = HostLibrary(exported(tmp_path)).preprocessed()
     enum = header.partition("typedef enum {")[2].partition("}")[0]
-    names = [word.split("=")[0].strip().removeprefix("PFN_").removeprefix("ERROR_").lower() for word in enum.split(",")]
+    names = [
+        word.split("=")[0].strip().removeprefix("PFN_").removeprefix("ERROR_").lower()
+        for word in enum.split(",")
+    ]
     assert tuple(names) == STATUSES
 
 
 def test_the_command_freezes_a_file_and_says_what_it_read(tmp_path, capsys):
-    (tmp_path / "train.csv").write_text("kind,width,height\nbig,1,\nsmall,2,3.5\nbig,1.5,4\nsmall,7,3\n")
-    words = ["export", "c", "tiny", "--out", str(tmp_path / "firmware"), "--context", str(tmp_path / "train.csv"), "--target", "kind"]
+    (tmp_path / "train.csv").write_text(
+        "kind,width,height\nbig,1,\nsmall,2,3.5\nbig,1.5,4\nsmall,7,3\n"
+    )
+    words = [
+        "export",
+        "c",
+        "tiny",
+        "--out",
+        str(tmp_path / "firmware"),
+        "--context",
+        str(tmp_path / "train.csv"),
+        "--target",
+        "kind",
+    ]
     assert main(words) == 0
     assert "4 rows" in capsys.readouterr().out
     text = (tmp_path / "firmware" / "pfn_fitted.h").read_text()
@@ -110,8 +144,16 @@ BAD = {
     "no file": (None, None, "no file"),
     "no such column": ("a,b\n1,x\n2,y\n", "c", "has no column 'c'"),
     "words": ("a,b,c\nred,1,x\nblue,2,y\n", "c", "a: categories"),
-    "too many classes": ("a,c\n" + "".join(f"{i},{i % 5}\n" for i in range(9)), "c", "5 classes; the library carries 4"),
-    "too many features": (",".join("abcdefghi") + ",y\n" + "1,2,3,4,5,6,7,8,9,x\n2,2,3,4,5,6,7,8,9,z\n", "y", "9 features"),
+    "too many classes": (
+        "a,c\n" + "".join(f"{i},{i % 5}\n" for i in range(9)),
+        "c",
+        "5 classes; the library carries 4",
+    ),
+    "too many features": (
+        ",".join("abcdefghi") + ",y\n" + "1,2,3,4,5,6,7,8,9,x\n2,2,3,4,5,6,7,8,9,z\n",
+        "y",
+        "9 features",
+    ),
     "no features": ("c\n1\n2\n", "c", "0 features"),
     "one row": ("a,c\n1,x\n", "c", "'x' alone"),
     "one class": ("a,c\n1,x\n2,x\n", "c", "'x' alone"),
@@ -125,7 +167,11 @@ def test_a_table_that_cannot_be_a_context_is_told(tmp_path, capsys, case):
     text, target, message = BAD[case]
     if text is not None:
         (tmp_path / "train.csv").write_text(text)
-    words = ["--context", str(tmp_path / "train.csv"), *([] if target is None else ["--target", target])]
+    words = [
+        "--context",
+        str(tmp_path / "train.csv"),
+        *([] if target is None else ["--target", target]),
+    ]
     assert main(["export", "c", "tiny", "--out", str(tmp_path / "firmware"), *words]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "firmware" / "pfn_fitted.h").exists()

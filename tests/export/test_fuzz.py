@@ -1,4 +1,5 @@
-"""Any bytes into fit, predict and context_load, under the address and undefined-behaviour sanitizers."""
+"""Any bytes into fit, predict and context_load, under the address and undefined-behaviour
+sanitizers."""
 
 from __future__ import annotations
 
@@ -21,11 +22,19 @@ NETWORKS = {
 
 def fuzz(folder, backend: str, n_inputs: int) -> str:
     """Compile the fuzz target and run it; what it prints."""
-    write_library(random_network(**NETWORKS[backend]), folder, CodeOptions(backend, max_features=4, max_classes=3))
+    write_library(
+        random_network(**NETWORKS[backend]),
+        folder,
+        CodeOptions(backend, max_features=4, max_classes=3),
+    )
     (folder / "fuzz.c").write_text(runtime("fuzz.c"))
     compiler = find_target("host").compiler
     strict = ["-std=c99", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run([compiler, *strict, *SANITIZERS, "pfn.c", "fuzz.c", "-lm", "-o", "fuzz"], cwd=folder, check=True)
+    subprocess.run(
+        [compiler, *strict, *SANITIZERS, "pfn.c", "fuzz.c", "-lm", "-o", "fuzz"],
+        cwd=folder,
+        check=True,
+    )
     done = subprocess.run(["./fuzz", str(n_inputs)], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
@@ -36,7 +45,9 @@ def test_no_input_has_a_finding(tmp_path, backend):
     counts = [int(word) for word in re.findall(r"\d+", fuzz(tmp_path, backend, 20_000))]
     assert counts[0] == 20_000
     assert counts[1] > 5_000, "most inputs are refused before anything happens"
-    least = 500 if backend == "int" else 1_000    # integers are checked one by one, floats may be anything
+    least = (
+        500 if backend == "int" else 1_000
+    )  # integers are checked one by one, floats may be anything
     assert counts[2] > least, "hardly any changed context gets past its checks"
 
 

@@ -20,9 +20,17 @@ from openpfn.export.verify import SANITIZERS, TOLERANCE, Vectors, measure, relat
 NETWORKS = {
     "tiny": lambda: checkpoint.load("tiny").model,
     "micro": lambda: random_network(),
-    "relu, three layers": lambda: random_network(n_layers=3, attention_options={"features": "relu"}, separate_query_weights=True),
+    "relu, three layers": lambda: random_network(
+        n_layers=3, attention_options={"features": "relu"}, separate_query_weights=True
+    ),
     "one wide head": lambda: random_network(
-        n_layers=2, d_model=20, n_heads=1, d_mlp=64, scalar_embedding="linear", missing_flags=False, target_aware=False
+        n_layers=2,
+        d_model=20,
+        n_heads=1,
+        d_mlp=64,
+        scalar_embedding="linear",
+        missing_flags=False,
+        target_aware=False,
     ),
 }
 EXTREMES = [1e25, -1e25, 1e-30, 0.0, 3.0, np.nan]
@@ -32,7 +40,11 @@ EXTREMES = [1e25, -1e25, 1e-30, 0.0, 3.0, np.nan]
 def network(request, tmp_path_factory):
     """A network and its library in integers."""
     model = NETWORKS[request.param]()
-    return model, CLibrary(model, tmp_path_factory.mktemp("firmware"), CodeOptions("int", max_features=6, max_classes=4))
+    return model, CLibrary(
+        model,
+        tmp_path_factory.mktemp("firmware"),
+        CodeOptions("int", max_features=6, max_classes=4),
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,13 +63,18 @@ def test_tables_are_the_functions_that_they_stand_for(name, function):
     assert entries == [round(function(i)) for i in range(len(entries))]
 
 
-@pytest.mark.parametrize(("n_rows", "missing"), [(4, 0.0), (40, 0.15), (10_000, 0.0), (10_000, 0.15)])
+@pytest.mark.parametrize(
+    ("n_rows", "missing"), [(4, 0.0), (40, 0.15), (10_000, 0.0), (10_000, 0.15)]
+)
 def test_logits_are_close_to_those_of_the_network(network, n_rows, missing):
     model, library = network
     x, y = table(n_rows, seed=n_rows, missing=missing)
     queries, _ = table(8, seed=10, missing=missing)
     assert library.fit(x, y) == "ok"
-    assert relative_error(library.ask(queries, 3), reference_logits(model, Vectors(x, y, queries, 3))) < TOLERANCE["int"]
+    assert (
+        relative_error(library.ask(queries, 3), reference_logits(model, Vectors(x, y, queries, 3)))
+        < TOLERANCE["int"]
+    )
 
 
 def test_the_same_rows_many_times_over_keep_their_answer(tmp_path):
@@ -65,28 +82,36 @@ def test_the_same_rows_many_times_over_keep_their_answer(tmp_path):
     library = CLibrary(model, tmp_path, CodeOptions("int", max_features=4, max_classes=3))
     x, y = table(30)
     library.fit(np.tile(x, (2, 1)), np.tile(y, 2))
-    few = reference_logits(model, Vectors(np.tile(x, (2, 1)), np.tile(y, 2), x[:5], 3)) - library.ask(x[:5], 3)
+    few = reference_logits(
+        model, Vectors(np.tile(x, (2, 1)), np.tile(y, 2), x[:5], 3)
+    ) - library.ask(x[:5], 3)
     assert library.fit(np.tile(x, (1000, 1)), np.tile(y, 1000)) == "ok"
-    many = reference_logits(model, Vectors(np.tile(x, (1000, 1)), np.tile(y, 1000), x[:5], 3)) - library.ask(x[:5], 3)
+    many = reference_logits(
+        model, Vectors(np.tile(x, (1000, 1)), np.tile(y, 1000), x[:5], 3)
+    ) - library.ask(x[:5], 3)
     assert np.abs(many).max() < 2 * np.abs(few).max() + 0.01
 
 
-@pytest.mark.parametrize(("name", "n_rows"), [("micro", 9), ("relu, three layers", 10_000), ("one wide head", 2)])
+@pytest.mark.parametrize(
+    ("name", "n_rows"), [("micro", 9), ("relu, three layers", 10_000), ("one wide head", 2)]
+)
 def test_extreme_rows_overflow_nothing(tmp_path, name, n_rows):
     rng = np.random.default_rng(n_rows)
     x = rng.choice(EXTREMES, size=(n_rows, 6)).astype(np.float32)
-    x[:, 0] = 7.0                                               # a constant column
-    x[:, 1] = np.where(np.arange(n_rows) == 0, 1e25, 0.0)       # one far outlier
+    x[:, 0] = 7.0  # a constant column
+    x[:, 1] = np.where(np.arange(n_rows) == 0, 1e25, 0.0)  # one far outlier
     queries = rng.choice(EXTREMES, size=(20, 6)).astype(np.float32)
     y = (np.arange(n_rows) % 3 % 2).astype(np.int32)
     write_library(NETWORKS[name](), tmp_path, CodeOptions("int", max_features=6, max_classes=4))
-    assert np.isfinite(measure(tmp_path, "host", Vectors(x, y, queries, 2), tuple(SANITIZERS)).logits).all()
+    assert np.isfinite(
+        measure(tmp_path, "host", Vectors(x, y, queries, 2), tuple(SANITIZERS)).logits
+    ).all()
 
 
 def test_row_order_of_the_context_does_not_matter_to_a_bit(network):
     _, library = network
     x, y = table()
-    x = np.round(x * 4) / 4                                     # so that the sums of the standardisation are exact
+    x = np.round(x * 4) / 4  # so that the sums of the standardisation are exact
     library.fit(x, y)
     before = library.ask(x, 3)
     order = np.random.default_rng(0).permutation(len(x))
@@ -95,13 +120,15 @@ def test_row_order_of_the_context_does_not_matter_to_a_bit(network):
 
 
 def test_impossible_states_are_refused(tmp_path):
-    library = CLibrary(random_network(), tmp_path, CodeOptions("int", max_features=4, max_classes=3))
+    library = CLibrary(
+        random_network(), tmp_path, CodeOptions("int", max_features=4, max_classes=3)
+    )
     x, y = table()
     library.fit(x, y)
     saved = library.save()[1]
     for value in (2**31 - 1, -(2**31), 20_000):
         changed = bytearray(saved[:-4])
-        changed[-4:] = (value & 0xFFFFFFFF).to_bytes(4, "little")    # the last sum of keys
+        changed[-4:] = (value & 0xFFFFFFFF).to_bytes(4, "little")  # the last sum of keys
         checksum = 2166136261
         for byte in changed:
             checksum = (checksum ^ byte) * 16777619 & 0xFFFFFFFF
@@ -110,7 +137,10 @@ def test_impossible_states_are_refused(tmp_path):
 
 
 def test_a_matrix_in_integers_stands_for_the_matrix():
-    matrix = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32) * np.geomspace(1e-4, 1, 20, dtype=np.float32)[:, None]
+    matrix = (
+        np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
+        * np.geomspace(1e-4, 1, 20, dtype=np.float32)[:, None]
+    )
     small = integer_matrix(matrix, sum_shift=3)
     restored = small.weight * (small.factor * 2.0**-3 / 2.0 ** small.shift.astype(int))[:, None]
     assert (small.factor >= 128).all()
@@ -130,7 +160,9 @@ def test_larger_activations_get_fewer_fraction_bits(tmp_path):
         model = random_network()
         state = model.state_dict()
         for name in ("layers.0.mlp.hidden.weight", "head.hidden.weight"):
-            state[name] *= factor                               # the tensors of the network itself
-        header = write_library(model, tmp_path, CodeOptions("int", max_classes=3))["pfn_model.h"].read_text()
+            state[name] *= factor  # the tensors of the network itself
+        header = write_library(model, tmp_path, CodeOptions("int", max_classes=3))[
+            "pfn_model.h"
+        ].read_text()
         bits.append(int(header.split("PFN_HIDDEN_BITS ")[1].split()[0]))
     assert bits[0] - 4 <= bits[1] <= bits[0] - 2

@@ -16,8 +16,11 @@ from openpfn.export.verify import Vectors, relative_error
 from openpfn.tables.load import load
 
 
-def table(n: int = 40, n_columns: int = 4, n_classes: int = 3, seed: int = 0, missing: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and labels of classes that differ in their means; columns of very different size and offset."""
+def table(
+    n: int = 40, n_columns: int = 4, n_classes: int = 3, seed: int = 0, missing: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and labels of classes that differ in their means; columns of very different size and
+    offset."""
     rng = np.random.default_rng(seed)
     y = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, n - n_classes)])
     x = rng.normal(size=(n, n_columns)) + rng.normal(size=(n_classes, n_columns))[y] * 2
@@ -29,13 +32,25 @@ def table(n: int = 40, n_columns: int = 4, n_classes: int = 3, seed: int = 0, mi
 NETWORKS = {
     "tiny": lambda: checkpoint.load("tiny").model,
     "micro": lambda: random_network(),
-    "relu, three layers": lambda: random_network(n_layers=3, attention_options={"features": "relu"}, separate_query_weights=True),
-    "ridge": lambda: random_network(n_layers=2, attention_type="ridge", separate_query_weights=True),
-    "plain": lambda: random_network(n_layers=2, scalar_embedding="linear", missing_flags=False, target_aware=False, d_model=6, n_heads=1),
+    "relu, three layers": lambda: random_network(
+        n_layers=3, attention_options={"features": "relu"}, separate_query_weights=True
+    ),
+    "ridge": lambda: random_network(
+        n_layers=2, attention_type="ridge", separate_query_weights=True
+    ),
+    "plain": lambda: random_network(
+        n_layers=2,
+        scalar_embedding="linear",
+        missing_flags=False,
+        target_aware=False,
+        d_model=6,
+        n_heads=1,
+    ),
 }
 
 ROUNDING = {"f32": 1e-5, "int": 1e-3}
-"""What the last bit of a column's mean may change in logits: where values become integers, it can move one by a step."""
+"""What the last bit of a column's mean may change in logits: where values become integers, it can
+move one by a step."""
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -43,14 +58,22 @@ def network(request, tmp_path_factory):
     """A network and its C library."""
     torch.manual_seed(0)
     model = NETWORKS[request.param]()
-    return model, CLibrary(model, tmp_path_factory.mktemp("firmware"), CodeOptions("f32", max_features=6, max_classes=4))
+    return model, CLibrary(
+        model,
+        tmp_path_factory.mktemp("firmware"),
+        CodeOptions("f32", max_features=6, max_classes=4),
+    )
 
 
 @pytest.fixture(scope="module", params=["f32", "int"])
 def library(request, tmp_path_factory):
     """A network of two layers, small and quick, in floats and in integers."""
     model = random_network(n_layers=2, separate_query_weights=True)
-    return CLibrary(model, tmp_path_factory.mktemp("firmware"), CodeOptions(request.param, max_features=6, max_classes=4))
+    return CLibrary(
+        model,
+        tmp_path_factory.mktemp("firmware"),
+        CodeOptions(request.param, max_features=6, max_classes=4),
+    )
 
 
 def test_logits_are_those_of_the_network(network):
@@ -59,7 +82,12 @@ def test_logits_are_those_of_the_network(network):
         x, y = table(seed=seed, missing=missing)
         queries, _ = table(8, seed=seed + 10, missing=missing)
         assert library.fit(x, y) == "ok"
-        assert relative_error(library.ask(queries, 3), reference_logits(model, Vectors(x, y, queries, 3))) < 1e-5
+        assert (
+            relative_error(
+                library.ask(queries, 3), reference_logits(model, Vectors(x, y, queries, 3))
+            )
+            < 1e-5
+        )
 
 
 def test_probabilities_are_those_of_the_classifier_on_a_real_table(network):
@@ -70,7 +98,11 @@ def test_probabilities_are_those_of_the_classifier_on_a_real_table(network):
     x, y = x[order], np.unique(y[order], return_inverse=True)[1]
     assert library.fit(x[:60], y[:60]) == "ok"
     classifier = PFNClassifier(model=model, n_estimators=1).fit(x[:60].astype(np.float64), y[:60])
-    np.testing.assert_allclose(library.ask(x[60:], 3, "proba"), classifier.predict_proba(x[60:].astype(np.float64)), atol=1e-5)
+    np.testing.assert_allclose(
+        library.ask(x[60:], 3, "proba"),
+        classifier.predict_proba(x[60:].astype(np.float64)),
+        atol=1e-5,
+    )
 
 
 def test_all_classes_of_the_network_can_be_told_apart(tmp_path):
@@ -78,7 +110,10 @@ def test_all_classes_of_the_network_can_be_told_apart(tmp_path):
     library = CLibrary(model, tmp_path, CodeOptions("f32", max_features=3, max_classes=10))
     x, y = table(60, 3, n_classes=10)
     assert library.fit(x, y) == "ok"
-    assert relative_error(library.ask(x[:5], 10), reference_logits(model, Vectors(x, y, x[:5], 10))) < 1e-5
+    assert (
+        relative_error(library.ask(x[:5], 10), reference_logits(model, Vectors(x, y, x[:5], 10)))
+        < 1e-5
+    )
 
 
 def test_row_order_of_the_context_does_not_matter(library):
@@ -87,14 +122,18 @@ def test_row_order_of_the_context_does_not_matter(library):
     before = library.ask(x, 3)
     order = np.random.default_rng(0).permutation(len(x))
     library.fit(x[order], y[order])
-    np.testing.assert_allclose(library.ask(x, 3), before, rtol=1e-4, atol=ROUNDING[library.options.backend])
+    np.testing.assert_allclose(
+        library.ask(x, 3), before, rtol=1e-4, atol=ROUNDING[library.options.backend]
+    )
 
 
 @pytest.mark.parametrize("counts", [(9, 9, 9), (14, 8, 8), (5, 15, 10)])
 def test_names_of_the_classes_do_not_matter(library, counts):
     y = np.repeat(np.arange(3), counts)
     x = np.random.default_rng(1).normal(size=(len(y), 3)) + y[:, None]
-    x[:, 0] = np.arange(len(y)) % 2 == 0 if len(set(counts)) > 1 else 1    # the first column may not tell them apart
+    x[:, 0] = (
+        np.arange(len(y)) % 2 == 0 if len(set(counts)) > 1 else 1
+    )  # the first column may not tell them apart
     library.fit(x, y)
     before = library.ask(x[:6], 3)
     names = np.array([2, 0, 1])
@@ -115,12 +154,14 @@ def test_columns_that_do_not_vary_do_not_matter(library):
 
 def test_units_and_offsets_of_columns_do_not_matter(library):
     x, y = table()
-    x = np.round(x * 64) / 64                                   # so that the changed values are exact
+    x = np.round(x * 64) / 64  # so that the changed values are exact
     library.fit(x, y)
     before = library.ask(x[:5], 3)
     changed = x.astype(np.float64) * [2.0**20, 2.0**-20, 1, 1] + [0, 0, 4096, 0]
     library.fit(changed, y)
-    np.testing.assert_allclose(library.ask(changed[:5], 3), before, rtol=1e-4, atol=10 * ROUNDING[library.options.backend])
+    np.testing.assert_allclose(
+        library.ask(changed[:5], 3), before, rtol=1e-4, atol=10 * ROUNDING[library.options.backend]
+    )
 
 
 def test_a_stream_with_any_cache_gives_the_same_bits(library):
@@ -128,7 +169,12 @@ def test_a_stream_with_any_cache_gives_the_same_bits(library):
     library.fit(x, y)
     before = library.ask(x, 3)
     for cache_bytes in (0, 7 * 5 * 8 * 4, 10**5):
-        assert library.fit_stream(lambda row: (x[row], y[row]) if row < len(x) else None, 4, 3, cache_bytes) == "ok"
+        assert (
+            library.fit_stream(
+                lambda row: (x[row], y[row]) if row < len(x) else None, 4, 3, cache_bytes
+            )
+            == "ok"
+        )
         np.testing.assert_array_equal(library.ask(x, 3), before)
 
 
@@ -170,7 +216,12 @@ def test_a_table_in_which_nothing_varies_has_an_answer(network):
     model, library = network
     x, y = np.full((9, 2), 3.0, dtype=np.float32), np.arange(9) % 3
     assert library.fit(x, y) == "ok"
-    assert relative_error(library.ask(x[:1] + 1, 3), reference_logits(model, Vectors(x, y, x[:1] + 1, 3))) < 1e-5
+    assert (
+        relative_error(
+            library.ask(x[:1] + 1, 3), reference_logits(model, Vectors(x, y, x[:1] + 1, 3))
+        )
+        < 1e-5
+    )
 
 
 def test_every_wrong_input_has_its_status(library):
@@ -213,4 +264,7 @@ def test_a_long_stream_stays_exact(network):
     model, library = network
     x, y = table(3000)
     assert library.fit(x, y) == "ok"
-    assert relative_error(library.ask(x[:3], 3), reference_logits(model, Vectors(x, y, x[:3], 3))) < 2e-5
+    assert (
+        relative_error(library.ask(x[:3], 3), reference_logits(model, Vectors(x, y, x[:3], 3)))
+        < 2e-5
+    )

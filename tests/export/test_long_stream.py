@@ -1,4 +1,5 @@
-"""Ten thousand context rows streamed through a core without an FPU: the memory of fifty, the network's logits."""
+"""Ten thousand context rows streamed through a core without an FPU: the memory of fifty, the
+network's logits."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ def vectors(n_rows: int) -> Vectors:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["f32", "int"])
-@pytest.mark.parametrize("target", [name for name in ("rv32imc",) if TARGETS[name].missing() is None])
+@pytest.mark.parametrize(
+    "target", [name for name in ("rv32imc",) if TARGETS[name].missing() is None]
+)
 def test_ten_thousand_rows_need_the_memory_of_fifty(tmp_path, target, backend):
     model = random_network()
     write_library(model, tmp_path, CodeOptions(backend, max_features=5, max_classes=3))
@@ -31,4 +34,6 @@ def test_ten_thousand_rows_need_the_memory_of_fifty(tmp_path, target, backend):
     assert (many.ram_bytes, many.costs["fit_stack"]) == (few.ram_bytes, few.costs["fit_stack"])
     assert many.costs["predict_instructions"] < 1.1 * few.costs["predict_instructions"]
     assert many.costs["fit_instructions"] < 1.1 * 200 * few.costs["fit_instructions"]
-    assert relative_error(many.logits, reference_logits(model, vectors(10_000))) < TOLERANCE[backend]
+    assert (
+        relative_error(many.logits, reference_logits(model, vectors(10_000))) < TOLERANCE[backend]
+    )

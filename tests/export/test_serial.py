@@ -1,4 +1,5 @@
-"""A board on a serial line, played by a pseudo-terminal: the sketch itself compiled for this machine, and boards that misbehave."""
+"""A board on a serial line, played by a pseudo-terminal: the sketch itself compiled for this
+machine, and boards that misbehave."""
 
 from __future__ import annotations
 
@@ -37,11 +38,13 @@ struct {
     void begin(unsigned long) {}
     int available() {
         pollfd line = {0, POLLIN, 0};
-        if (poll(&line, 1, 1) > 0 && (line.revents & POLLIN) == 0) exit(0);    // the computer has hung up
+        if (poll(&line, 1, 1) > 0 && (line.revents & POLLIN) == 0) exit(0);    // hung up
         return (line.revents & POLLIN) != 0;
     }
     int read() { uint8_t byte; return ::read(0, &byte, 1) == 1 ? byte : -1; }
-    size_t write(const uint8_t *bytes, size_t n) { return static_cast<size_t>(::write(1, bytes, n)); }
+    size_t write(const uint8_t *bytes, size_t n) {
+        return static_cast<size_t>(::write(1, bytes, n));
+    }
 } Serial;
 static uint32_t micros() {
     timespec now;
@@ -60,7 +63,9 @@ int main() { setup(); for (;;) loop(); }
 def firmware(tmp_path_factory) -> Path:
     """An exported library with its sketch, and the sketch compiled for this machine: `board`."""
     folder = tmp_path_factory.mktemp("place") / "firmware"
-    assert main(["export", "c", "tiny", "--out", str(folder), "--max-features", "5", "--sketch"]) == 0
+    assert (
+        main(["export", "c", "tiny", "--out", str(folder), "--max-features", "5", "--sketch"]) == 0
+    )
     build = folder / "build"
     build.mkdir()
     (build / "Arduino.h").write_text(ARDUINO)
@@ -68,7 +73,16 @@ def firmware(tmp_path_factory) -> Path:
     for name in ("pfn.c", "pfn_serial.c"):
         subprocess.run([compiler, *STRICT, "-O1", "-c", str(folder / name)], cwd=build, check=True)
     strict = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-include", "Arduino.h"]
-    sketch = ["-x", "c++", str(folder / "firmware.ino"), "-x", "none", "pfn.o", "pfn_serial.o", f"-I{folder}"]
+    sketch = [
+        "-x",
+        "c++",
+        str(folder / "firmware.ino"),
+        "-x",
+        "none",
+        "pfn.o",
+        "pfn_serial.o",
+        f"-I{folder}",
+    ]
     subprocess.run([compiler, *strict, *sketch, "-o", "board"], cwd=build, check=True)
     return folder
 
@@ -98,7 +112,10 @@ def board_that(answers: Callable[[str], bytes | None]) -> Iterator[str]:
     tty.setraw(computer)
 
     def run() -> None:
-        with os.fdopen(board, "r+b", buffering=0) as line, suppress(OSError):    # the computer hangs up
+        with (
+            os.fdopen(board, "r+b", buffering=0) as line,
+            suppress(OSError),
+        ):  # the computer hangs up
             while (answer := answers(line.readline().decode().strip())) is not None:
                 line.write(answer)
 
@@ -106,7 +123,7 @@ def board_that(answers: Callable[[str], bytes | None]) -> Iterator[str]:
     thread.start()
     yield os.ttyname(computer)
     os.close(computer)
-    thread.join(0.1)    # it may still be writing to nobody
+    thread.join(0.1)  # it may still be writing to nobody
 
 
 def vectors(n_rows: int = 12, n_columns: int = 4) -> Vectors:
@@ -117,7 +134,22 @@ def vectors(n_rows: int = 12, n_columns: int = 4) -> Vectors:
 
 
 def verify(folder: Path, port: str, *more: str) -> int:
-    return main(["export", "verify", str(folder), "--port", port, "--rows", "12", "--queries", "3", "--timeout", "1.2", *more])
+    return main(
+        [
+            "export",
+            "verify",
+            str(folder),
+            "--port",
+            port,
+            "--rows",
+            "12",
+            "--queries",
+            "3",
+            "--timeout",
+            "1.2",
+            *more,
+        ]
+    )
 
 
 def test_a_board_answers_with_the_bits_of_the_library(firmware, flashed):
@@ -135,7 +167,13 @@ def test_the_command_verifies_a_board(firmware, flashed, capsys):
 def test_a_board_is_as_it_was_after_lines_that_make_no_sense(firmware, flashed):
     with SerialLine(flashed, timeout=5) as line:
         board = Board(line)
-        wrong_numbers = ("ask 0123", "ask 0123456g", "ask 000000000", f"ask{' 00000000' * 9}", "fit 00000001")
+        wrong_numbers = (
+            "ask 0123",
+            "ask 0123456g",
+            "ask 000000000",
+            f"ask{' 00000000' * 9}",
+            "fit 00000001",
+        )
         for nonsense in (" ", "rows", "x" * 50, "hello  ", *wrong_numbers):
             line.write(nonsense)
             while (heard := line.read()).startswith("openpfn"):
@@ -151,7 +189,7 @@ def test_a_board_is_as_it_was_after_lines_that_make_no_sense(firmware, flashed):
 
 def test_greetings_that_a_board_answers_late_do_no_harm(firmware, flashed):
     with SerialLine(flashed, timeout=5) as line:
-        for _ in range(4):    # while it starts
+        for _ in range(4):  # while it starts
             line.write("\nhello")
         board = Board(line)
         board.fit(vectors())
@@ -183,16 +221,39 @@ MISBEHAVING = {
     "says something else": (lambda heard, folder: b"ready, steady\n", "ready, steady"),
     "never stops talking": (lambda heard, folder: b"tick\n" * 5_000_000, "it last said 'tick'"),
     "runs another network": (lambda heard, folder: facts(folder, model=7), "runs network 00000007"),
-    "stops after its greeting": (lambda heard, folder: facts(folder) if heard == "hello" else b"", "said nothing more"),
-    "is cut off": (lambda heard, folder: {"hello": facts(folder), "fit": b"row 00000000\n", "": b""}.get(heard.split(" ")[0]), "cut off"),
-    "talks nonsense": (lambda heard, folder: facts(folder) if heard == "hello" else b"row\n" * bool(heard), "answered fit with 'row'"),
-    "does not understand": (lambda heard, folder: facts(folder) if heard == "hello" else b"error\n" * bool(heard), "did not understand"),
-    "refuses": (lambda heard, folder: facts(folder) if heard == "hello" else b"fitted 00000006\n" * bool(heard), "PFN_ERROR_VALUE"),
+    "stops after its greeting": (
+        lambda heard, folder: facts(folder) if heard == "hello" else b"",
+        "said nothing more",
+    ),
+    "is cut off": (
+        lambda heard, folder: {"hello": facts(folder), "fit": b"row 00000000\n", "": b""}.get(
+            heard.split(" ")[0]
+        ),
+        "cut off",
+    ),
+    "talks nonsense": (
+        lambda heard, folder: facts(folder) if heard == "hello" else b"row\n" * bool(heard),
+        "answered fit with 'row'",
+    ),
+    "does not understand": (
+        lambda heard, folder: facts(folder) if heard == "hello" else b"error\n" * bool(heard),
+        "did not understand",
+    ),
+    "refuses": (
+        lambda heard, folder: (
+            facts(folder) if heard == "hello" else b"fitted 00000006\n" * bool(heard)
+        ),
+        "PFN_ERROR_VALUE",
+    ),
     "is of another version": (
-        lambda heard, folder: facts(folder).replace(b"00000001", b"00000009", 1), "version 9"),
+        lambda heard, folder: facts(folder).replace(b"00000001", b"00000009", 1),
+        "version 9",
+    ),
     "is too small": (
-        lambda heard, folder: facts(folder).replace(b" 00000005 ", b" 00000002 "), "compiled for 2"),
-}    # fmt: skip
+        lambda heard, folder: facts(folder).replace(b" 00000005 ", b" 00000002 "),
+        "compiled for 2",
+    ),
+}
 
 
 @pytest.mark.parametrize("how", MISBEHAVING)
@@ -205,7 +266,11 @@ def test_a_board_that_misbehaves_is_told(firmware, capsys, how):
 
 @pytest.mark.parametrize(
     ("port", "more", "message"),
-    [("/dev/no-such-port", [], "No such file"), (__file__, [], "no serial port"), ("/dev/null", ["--baud", "12345"], "12345")],
+    [
+        ("/dev/no-such-port", [], "No such file"),
+        (__file__, [], "no serial port"),
+        ("/dev/null", ["--baud", "12345"], "12345"),
+    ],
 )
 def test_what_is_no_port_is_told(firmware, capsys, port, more, message):
     assert verify(firmware, port, *more) == 2
@@ -213,12 +278,28 @@ def test_what_is_no_port_is_told(firmware, capsys, port, more, message):
 
 
 def test_arduino_and_platformio_find_what_they_look_for(firmware):
-    """Fields of Arduino's library specification 1.5, and a build environment per board for PlatformIO."""
+    """Fields of Arduino's library specification 1.5, and a build environment per board for
+    PlatformIO."""
     lines = (firmware / "library.properties").read_text().splitlines()
     fields = dict(line.split("=", 1) for line in lines)
-    needed = {"name", "version", "author", "maintainer", "sentence", "paragraph", "category", "url", "architectures", "includes"}
+    needed = {
+        "name",
+        "version",
+        "author",
+        "maintainer",
+        "sentence",
+        "paragraph",
+        "category",
+        "url",
+        "architectures",
+        "includes",
+    }
     assert needed <= set(fields)
-    assert (fields["version"], fields["category"], fields["architectures"]) == (__version__, "Data Processing", "*")
+    assert (fields["version"], fields["category"], fields["architectures"]) == (
+        __version__,
+        "Data Processing",
+        "*",
+    )
     assert all((firmware / name).is_file() for name in fields["includes"].split(","))
     config = configparser.ConfigParser()
     config.read(firmware / "platformio.ini")
@@ -228,7 +309,9 @@ def test_arduino_and_platformio_find_what_they_look_for(firmware):
     assert config["env"]["framework"] == "arduino"
     source = firmware / config["platformio"]["src_dir"]
     assert (source / "firmware.ino").is_file()
-    assert f"Serial.begin({config['env']['monitor_speed']})" in (source / "firmware.ino").read_text()
+    assert (
+        f"Serial.begin({config['env']['monitor_speed']})" in (source / "firmware.ino").read_text()
+    )
 
 
 def test_a_folder_whose_name_arduino_does_not_take_is_refused(tmp_path, capsys):
@@ -247,13 +330,21 @@ def test_a_port_and_a_target_at_once_are_refused(capsys):
 
 @pytest.mark.parametrize("n", [4_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_no_line_has_a_finding(tmp_path, n):
-    write_library(random_network(), tmp_path / "firmware", CodeOptions("f32", max_features=3, max_classes=3))
+    write_library(
+        random_network(), tmp_path / "firmware", CodeOptions("f32", max_features=3, max_classes=3)
+    )
     write_sketch(tmp_path / "firmware")
     (tmp_path / "firmware" / "fuzz_serial.c").write_text(runtime("fuzz_serial.c"))
     strict = ["-std=c99", "-Wall", "-Wextra", "-Werror", *SANITIZERS]
     sources = ["pfn.c", "pfn_serial.c", "fuzz_serial.c"]
-    subprocess.run([find_target("host").compiler, *strict, *sources, "-o", "fuzz"], cwd=tmp_path / "firmware", check=True)
-    done = subprocess.run(["./fuzz", str(n)], cwd=tmp_path / "firmware", capture_output=True, text=True)
+    subprocess.run(
+        [find_target("host").compiler, *strict, *sources, "-o", "fuzz"],
+        cwd=tmp_path / "firmware",
+        check=True,
+    )
+    done = subprocess.run(
+        ["./fuzz", str(n)], cwd=tmp_path / "firmware", capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     inputs, _, fitted, asked = (int(word) for word in re.findall(r"\d+", done.stdout))
     assert inputs == n

@@ -10,13 +10,19 @@ import torch
 from openpfn.heads import BarDistribution, Bucketizer, Predictive, estimate_riemann_borders
 
 BORDERS = torch.tensor([-2.0, -1.2, -0.5, 0.3, 1.1, 1.5], dtype=torch.float64)
-WIDE = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000 * 28 - 14      # midpoints: no border is among them
+WIDE = (
+    torch.arange(40_000, dtype=torch.float64) + 0.5
+) / 40_000 * 28 - 14  # midpoints: no border is among them
 STEP = 28 / 40_000
 
 
 @pytest.fixture(params=["unbounded", "bounded"])
 def bars(request) -> BarDistribution:
-    return BarDistribution(torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3)), BORDERS, request.param)
+    return BarDistribution(
+        torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3)),
+        BORDERS,
+        request.param,
+    )
 
 
 def integral(values: torch.Tensor) -> torch.Tensor:
@@ -66,7 +72,9 @@ def test_bounded_support_ends_at_the_borders():
 
 
 def test_a_tail_begins_at_its_inner_border_and_has_its_median_at_the_outer():
-    bars = BarDistribution(torch.tensor([50.0, 0, 0, 0, 0]), BORDERS.float())     # all probability in the left tail
+    bars = BarDistribution(
+        torch.tensor([50.0, 0, 0, 0, 0]), BORDERS.float()
+    )  # all probability in the left tail
     assert float(bars.median) == pytest.approx(-2.0, abs=1e-5)
     assert float(bars.mode) == pytest.approx(-1.2)
     assert float(bars.cdf(torch.tensor(-1.2))) == pytest.approx(1, abs=1e-5)
@@ -77,7 +85,9 @@ def test_samples_follow_the_cdf(bars):
     many = BarDistribution(bars.logits[:1].expand(20_000, 5), bars.borders, bars.support)
     drawn = many.sample(torch.Generator().manual_seed(0)).sort().values
     share = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
-    assert float((many.cdf(drawn) - share).abs().max()) < 1.63 / math.sqrt(20_000)    # Kolmogorov and Smirnov at the level 1%
+    assert float((many.cdf(drawn) - share).abs().max()) < 1.63 / math.sqrt(
+        20_000
+    )  # Kolmogorov and Smirnov at the level 1%
 
 
 def test_the_bucketizer_goes_there_and_back():
@@ -93,11 +103,15 @@ def test_log_bucket_densities_are_the_densities_at_the_representatives():
     densities = bucketizer.log_bucket_densities(logits)
     assert densities.shape == (2, 3, 5)
     for k, value in enumerate(bucketizer.bucket_representatives):
-        torch.testing.assert_close(densities[..., k], bucketizer.log_density_at_values(logits, value.expand(2, 3)))
+        torch.testing.assert_close(
+            densities[..., k], bucketizer.log_density_at_values(logits, value.expand(2, 3))
+        )
 
 
 def test_a_low_temperature_draws_from_the_most_probable_bucket():
-    drawn = Bucketizer(BORDERS.float(), "bounded").sample(torch.tensor([0.0, 1, 0, 0, 0]).expand(200, 5), temperature=0.01)
+    drawn = Bucketizer(BORDERS.float(), "bounded").sample(
+        torch.tensor([0.0, 1, 0, 0, 0]).expand(200, 5), temperature=0.01
+    )
     assert ((drawn >= -1.2) & (drawn <= -0.5)).all()
 
 
@@ -107,18 +121,24 @@ def test_estimated_borders_hold_equal_shares():
     assert borders.shape == (51,)
     assert (torch.histogram(y, borders).hist - 200).abs().max() <= 1
     wide = estimate_riemann_borders(y, 50, widen_borders_factor=1.5)
-    assert float(wide[-1] - wide[0]) == pytest.approx(1.5 * float(borders[-1] - borders[0]), rel=1e-5)
+    assert float(wide[-1] - wide[0]) == pytest.approx(
+        1.5 * float(borders[-1] - borders[0]), rel=1e-5
+    )
     torch.testing.assert_close(wide[1:-1], borders[1:-1])
     with pytest.raises(ValueError, match="repeats values"):
         estimate_riemann_borders(torch.tensor([0.0, 0, 0, 0, 1]), 4)
 
 
-def test_draws_are_finite_and_lie_in_buckets_that_have_probability_whatever_the_uniform_numbers(monkeypatch):
+def test_draws_are_finite_and_lie_in_buckets_that_have_probability_whatever_the_uniform_numbers(
+    monkeypatch,
+):
     logits = torch.tensor([[0.0, 0.0, 0.0, -torch.inf], [-torch.inf, 0.0, 0.0, 0.0]])
     for support in ("unbounded", "bounded"):
         bars = BarDistribution(logits, torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]), support)
-        for value in (0.0, 1 - 2**-24):    # the least and the greatest that torch draws
-            monkeypatch.setattr(torch, "rand", lambda *size, value=value, **_: torch.full(size, value))
+        for value in (0.0, 1 - 2**-24):  # the least and the greatest that torch draws
+            monkeypatch.setattr(
+                torch, "rand", lambda *size, value=value, **_: torch.full(size, value)
+            )
             drawn = bars.sample()
             assert drawn.isfinite().all()
             assert drawn[0] < 1
@@ -129,7 +149,9 @@ def test_borders_that_do_not_increase_are_refused():
     with pytest.raises(ValueError, match="borders must increase"):
         BarDistribution(torch.zeros(3), torch.tensor([0.0, 2.0, 1.0, 3.0]))
     with pytest.raises(ValueError, match="borders must increase"):
-        BarDistribution(torch.zeros(3, dtype=torch.bfloat16), torch.tensor([1.0, 1.001, 1.002, 1.003]))
+        BarDistribution(
+            torch.zeros(3, dtype=torch.bfloat16), torch.tensor([1.0, 1.001, 1.002, 1.003])
+        )
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0])

@@ -28,7 +28,10 @@ def test_absent_classes_have_no_probability_and_no_nan():
 
 def test_an_untrained_head_says_that_all_classes_are_equally_likely():
     head = CategoricalHead(4, 8, 5)
-    torch.testing.assert_close(head.predictive(head(torch.randn(1, 2, 4), torch.tensor([4]))).probs[..., :4], torch.full((1, 2, 4), 0.25))
+    torch.testing.assert_close(
+        head.predictive(head(torch.randn(1, 2, 4), torch.tensor([4]))).probs[..., :4],
+        torch.full((1, 2, 4), 0.25),
+    )
 
 
 def test_samples_follow_the_probabilities():

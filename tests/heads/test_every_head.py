@@ -31,7 +31,11 @@ def test_samples_have_a_finite_log_probability(both):
 
 def test_the_mean_log_probability_of_samples_is_minus_the_entropy(both):
     one, many = both
-    surprise = -many.log_prob(many.sample(torch.Generator().manual_seed(0))).unflatten(0, (4000, 3)).mean(0)
+    surprise = (
+        -many.log_prob(many.sample(torch.Generator().manual_seed(0)))
+        .unflatten(0, (4000, 3))
+        .mean(0)
+    )
     torch.testing.assert_close(surprise, one.entropy(), atol=0.1, rtol=0)
 
 

@@ -1,4 +1,5 @@
-"""Normal distributions and mixtures against closed forms and numerical integration; and the defaults that all distributions share."""
+"""Normal distributions and mixtures against closed forms and numerical integration; and the
+defaults that all distributions share."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ def double(*values: float) -> torch.Tensor:
 
 
 def mixture() -> GaussianMixture:
-    logits = double(0.5, 0.3, 0.2).log() + 7                    # weights up to a constant
+    logits = double(0.5, 0.3, 0.2).log() + 7  # weights up to a constant
     return GaussianMixture(logits, double(-2.0, 0.5, 3.0), double(0.25, 1.0, 0.09))
 
 
@@ -35,17 +36,21 @@ def test_a_normal_distribution_is_that_of_torch():
 
 def test_the_score_of_a_normal_distribution_at_its_mean():
     # CRPS(N(0, 1), 0) = √2/√π · (1 − 1/√2) (Gneiting & Raftery 2007, eq. 21)
-    assert float(Gaussian(double(0.0), double(1.0)).crps(double(0.0))) == pytest.approx((math.sqrt(2) - 1) / math.sqrt(math.pi))
+    assert float(Gaussian(double(0.0), double(1.0)).crps(double(0.0))) == pytest.approx(
+        (math.sqrt(2) - 1) / math.sqrt(math.pi)
+    )
 
 
 def test_the_defaults_agree_with_closed_forms():
     known = Gaussian(double(0.3, -2.0), double(1.7, 0.2))
     y = double(0.9, -2.5)
     for name in ("mean", "variance"):
-        torch.testing.assert_close(getattr(Predictive, name).fget(known), getattr(known, name), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            getattr(Predictive, name).fget(known), getattr(known, name), atol=1e-5, rtol=0
+        )
     torch.testing.assert_close(Predictive.entropy(known), known.entropy(), atol=1e-5, rtol=0)
     torch.testing.assert_close(Predictive.crps(known, y), known.crps(y), atol=1e-3, rtol=0)
-    torch.testing.assert_close(Predictive.median.fget(known), known.mean)    # pyright: ignore[reportOptionalCall]
+    torch.testing.assert_close(Predictive.median.fget(known), known.mean)  # pyright: ignore[reportOptionalCall]
 
 
 def test_a_mixture_is_the_integral_of_its_density():
@@ -59,7 +64,9 @@ def test_a_mixture_is_the_integral_of_its_density():
         (density * (y - known.mean).square(), known.variance),
         (-density * log_density, known.entropy()),
     ]:
-        torch.testing.assert_close(torch.trapezoid(expected.squeeze(-1), GRID), actual.squeeze(), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            torch.trapezoid(expected.squeeze(-1), GRID), actual.squeeze(), atol=1e-6, rtol=0
+        )
     assert float(known.mode) == pytest.approx(float(GRID[density.argmax()]), abs=1e-3)
     levels = double(0.01, 0.3, 0.5, 0.97)
     torch.testing.assert_close(known.cdf(known.quantile(levels)), levels, atol=1e-9, rtol=0)
@@ -69,7 +76,9 @@ def test_a_mixture_is_the_integral_of_its_density():
 def test_the_score_of_a_mixture_is_its_integral(y):
     known = mixture()
     steps = (known.cdf(GRID[:, None]).squeeze(-1) - (y <= GRID).double()).square()
-    assert float(known.crps(double(y))) == pytest.approx(float(torch.trapezoid(steps, GRID)), abs=1e-3)
+    assert float(known.crps(double(y))) == pytest.approx(
+        float(torch.trapezoid(steps, GRID)), abs=1e-3
+    )
 
 
 def test_a_component_without_weight_is_not_there():
@@ -86,7 +95,9 @@ def test_samples_of_a_mixture_follow_its_cdf():
     many = GaussianMixture(one.logits.expand(20_000, 3), one.means, one.variances)
     drawn = many.sample(torch.Generator().manual_seed(1)).sort().values
     share = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
-    assert float((many.cdf(drawn) - share).abs().max()) < 1.63 / math.sqrt(20_000)    # Kolmogorov and Smirnov at the level 1%
+    assert float((many.cdf(drawn) - share).abs().max()) < 1.63 / math.sqrt(
+        20_000
+    )  # Kolmogorov and Smirnov at the level 1%
 
 
 def test_leading_axes_broadcast():
@@ -102,5 +113,5 @@ def test_classes_as_numbers_have_moments_quantiles_and_the_ranked_score():
     assert float(coin.variance) == pytest.approx(0.75 * 0.25)
     assert coin.quantile([0.2, 0.3]).squeeze(-1).tolist() == [0, 1]
     assert float(coin.cdf(torch.tensor([0.5]))) == pytest.approx(0.25)
-    assert float(coin.crps(torch.tensor([1]))) == pytest.approx(0.25**2)      # the Brier score
+    assert float(coin.crps(torch.tensor([1]))) == pytest.approx(0.25**2)  # the Brier score
     assert coin.log_prob(torch.tensor([[0], [1]])).shape == (2, 1)

@@ -11,7 +11,8 @@ from openpfn import DeterministicGenerator
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
-    """A folder of its own; W&B offline, its project named by the environment as under Best Practices."""
+    """A folder of its own; W&B offline, its project named by the environment as under Best
+    Practices."""
     monkeypatch.chdir(tmp_path)
     for name in ("OPENPFN_REGISTRY", "WANDB_ENTITY"):
         monkeypatch.delenv(name, raising=False)
@@ -23,4 +24,6 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def data_gen():
-    return DeterministicGenerator(prior=torch.distributions.Normal(0.0, 1.0), function=linear_fn, input_dim=10, noise_std=0.1)
+    return DeterministicGenerator(
+        prior=torch.distributions.Normal(0.0, 1.0), function=linear_fn, input_dim=10, noise_std=0.1
+    )

@@ -1,4 +1,5 @@
-"""Every example of the pfn_transformers document works as it stands there: imports renamed, runs and batches shortened."""
+"""Every example of the pfn_transformers document works as it stands there: imports renamed, runs
+and batches shortened."""
 
 from __future__ import annotations
 
@@ -62,8 +63,16 @@ def test_submodule_imports():
     from openpfn.configs import Classification, Regression, Unsupervised
     from openpfn.generators import Bayesian, Dataset, Deterministic, UnsupervisedBayesian
 
-    assert (Deterministic, Bayesian, Dataset) == (DeterministicGenerator, BayesianGenerator, DatasetGenerator)
-    assert (Regression, Classification, Unsupervised) == (RegressionConfig, ClassificationConfig, UnsupervisedConfig)
+    assert (Deterministic, Bayesian, Dataset) == (
+        DeterministicGenerator,
+        BayesianGenerator,
+        DatasetGenerator,
+    )
+    assert (Regression, Classification, Unsupervised) == (
+        RegressionConfig,
+        ClassificationConfig,
+        UnsupervisedConfig,
+    )
     assert UnsupervisedBayesian.__name__ == "UnsupervisedBayesian"
 
 
@@ -72,9 +81,21 @@ def test_submodule_imports():
     [
         (sample_batch, ("data_generator", "batch_size", "seq_len")),
         (estimate_riemann_borders, ("sample_data", "num_buckets")),
-        (load_from_pretrained, ("run_identifier", "checkpoint_step", "project", "entity", "device", "load_optimizer")),
+        (
+            load_from_pretrained,
+            ("run_identifier", "checkpoint_step", "project", "entity", "device", "load_optimizer"),
+        ),
         (load_by_config, ("scheme", "checkpoint_step", "device", "project", "entity")),
-        (train, ("model_config", "training_config", "resume_from", "eval_data_generator", "data_config")),
+        (
+            train,
+            (
+                "model_config",
+                "training_config",
+                "resume_from",
+                "eval_data_generator",
+                "data_config",
+            ),
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -84,16 +105,45 @@ def test_function_signatures(function, wanted):
 
 
 TRAINING_DEFAULTS = {
-    "batch_size": 32, "seq_len": 64, "num_steps": 10000, "learning_rate": 1e-4, "weight_decay": 1e-5, "use_warmup": True,
-    "warmup_steps": 500, "use_grad_clip": True, "grad_clip": 1.0, "log_every": 100, "save_checkpoint": True, "save_every": 1000,
-    "checkpoint_dir": "checkpoints", "eval_every": None, "eval_batches": 10, "device": "auto", "use_wandb": False, "wandb_project": None,
-    "wandb_entity": None, "wandb_run_name": None, "wandb_log_model": True, "wandb_tags": None, "wandb_notes": None,
-}    # fmt: skip
+    "batch_size": 32,
+    "seq_len": 64,
+    "num_steps": 10000,
+    "learning_rate": 1e-4,
+    "weight_decay": 1e-5,
+    "use_warmup": True,
+    "warmup_steps": 500,
+    "use_grad_clip": True,
+    "grad_clip": 1.0,
+    "log_every": 100,
+    "save_checkpoint": True,
+    "save_every": 1000,
+    "checkpoint_dir": "checkpoints",
+    "eval_every": None,
+    "eval_batches": 10,
+    "device": "auto",
+    "use_wandb": False,
+    "wandb_project": None,
+    "wandb_entity": None,
+    "wandb_run_name": None,
+    "wandb_log_model": True,
+    "wandb_tags": None,
+    "wandb_notes": None,
+}
 
 
 def test_the_tables_of_parameters():
-    assert {name: getattr(TrainingConfig(), name) for name in TRAINING_DEFAULTS} == TRAINING_DEFAULTS
-    network = {"d_model", "n_layers", "n_heads", "d_head", "input_dim", "prediction_type", "mask_type"}
+    assert {
+        name: getattr(TrainingConfig(), name) for name in TRAINING_DEFAULTS
+    } == TRAINING_DEFAULTS
+    network = {
+        "d_model",
+        "n_layers",
+        "n_heads",
+        "d_head",
+        "input_dim",
+        "prediction_type",
+        "mask_type",
+    }
     buckets = {"bucket_type", "bucket_support", "d_vocab", "y_min", "y_max", "riemann_borders"}
     for config, wanted in (
         (RegressionConfig, network | buckets),
@@ -111,7 +161,9 @@ def test_option_a_deterministic_functions():
         w, b = params
         return (w * x).sum(dim=-1) + b
 
-    prior = torch.distributions.Independent(torch.distributions.Normal(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.5])), 1)
+    prior = torch.distributions.Independent(
+        torch.distributions.Normal(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.5])), 1
+    )
     data_gen = DeterministicGenerator(
         prior=prior,
         function=my_function,
@@ -120,7 +172,9 @@ def test_option_a_deterministic_functions():
     )
     x, y = data_gen.generate(seq_len=64)
     assert (x.shape, y.shape) == ((64, 5), (64,))
-    noiseless = DeterministicGenerator(prior=prior, function=my_function, input_dim=5, noise_std=None)
+    noiseless = DeterministicGenerator(
+        prior=prior, function=my_function, input_dim=5, noise_std=None
+    )
     x, y, params = noiseless.generate_with_params(seq_len=64)
     assert torch.allclose(y, my_function(x, params), atol=1e-5)
 
@@ -132,7 +186,9 @@ def test_option_b_bayesian_prior_and_likelihood():
         mean = (theta * x).sum(dim=-1)
         return {"loc": mean, "scale": 0.1}
 
-    likelihood = Likelihood(distribution_class=torch.distributions.Normal, parameterizer=parameterizer, input_dim=10)
+    likelihood = Likelihood(
+        distribution_class=torch.distributions.Normal, parameterizer=parameterizer, input_dim=10
+    )
     data_gen = BayesianGenerator(prior=prior, likelihood=likelihood)
     x, y = data_gen.generate(seq_len=64)
     assert (x.shape, y.shape) == ((64, 10), (64,))
@@ -176,7 +232,9 @@ def test_option_d_unsupervised():
 
 
 def test_regression_configurations():
-    config = RegressionConfig(d_model=128, n_layers=4, n_heads=4, d_head=32, input_dim=10, prediction_type="point")
+    config = RegressionConfig(
+        d_model=128, n_layers=4, n_heads=4, d_head=32, input_dim=10, prediction_type="point"
+    )
     assert PFN(config)(*rows()).shape == (2, 3, 1)
 
     config = RegressionConfig(
@@ -211,23 +269,44 @@ def test_regression_configurations():
 @pytest.mark.parametrize("mask_type", ["autoregressive-pfn", "gpt2"])
 @pytest.mark.parametrize("bucket_support", ["unbounded", "bounded"])
 def test_key_parameters_of_regression(mask_type, bucket_support):
-    buckets = {"bucket_type": "uniform", "d_vocab": 100, "y_min": -5.0, "y_max": 5.0, "bucket_support": bucket_support}
+    buckets = {
+        "bucket_type": "uniform",
+        "d_vocab": 100,
+        "y_min": -5.0,
+        "y_max": 5.0,
+        "bucket_support": bucket_support,
+    }
     model = PFN(RegressionConfig(**SIZES, input_dim=10, mask_type=mask_type, **buckets))
     beyond = model.predictive_of(model(*rows())).log_prob(torch.tensor(6.0))
     assert bool((beyond == -torch.inf).all()) == (bucket_support == "bounded")
 
 
 def test_classification_configuration():
-    config = ClassificationConfig(d_model=128, n_layers=4, n_heads=4, d_head=32, input_dim=10, num_classes=5)
+    config = ClassificationConfig(
+        d_model=128, n_layers=4, n_heads=4, d_head=32, input_dim=10, num_classes=5
+    )
     assert PFN(config)(torch.randn(2, 3, 10), torch.randint(0, 5, (2, 3))).shape == (2, 3, 5)
 
 
 def test_unsupervised_configurations():
     config = UnsupervisedConfig(
-        d_model=128, n_layers=4, n_heads=4, d_head=32, input_type="discrete", prediction_type="distribution", d_vocab=1000
+        d_model=128,
+        n_layers=4,
+        n_heads=4,
+        d_head=32,
+        input_type="discrete",
+        prediction_type="distribution",
+        d_vocab=1000,
     )
     assert PFN(config)(torch.randint(0, 1000, (2, 3))).shape == (2, 3, 1000)
-    config = UnsupervisedConfig(d_model=128, n_layers=4, n_heads=4, d_head=32, input_type="continuous", prediction_type="point")
+    config = UnsupervisedConfig(
+        d_model=128,
+        n_layers=4,
+        n_heads=4,
+        d_head=32,
+        input_type="continuous",
+        prediction_type="point",
+    )
     assert PFN(config)(torch.randn(2, 3)).shape == (2, 3, 1)
     config = UnsupervisedConfig(
         d_model=128,
@@ -242,7 +321,9 @@ def test_unsupervised_configurations():
         y_max=5.0,
     )
     assert PFN(config)(torch.randn(2, 3)).shape == (2, 3, 100)
-    with pytest.raises((ValueError, TypeCheckError), match="mask_type"):    # the tests check types before values
+    with pytest.raises(
+        (ValueError, TypeCheckError), match="mask_type"
+    ):  # the tests check types before values
         UnsupervisedConfig(mask_type="autoregressive-pfn")
 
 
@@ -304,7 +385,16 @@ def test_checkpointing():
         model_config=model_config,
         training_config=training_config,
     )
-    loaded, opt_state, metadata = checkpointing.load_checkpoint(checkpoint_path="model.pt", device="auto", load_optimizer=False)
+    loaded, opt_state, metadata = checkpointing.load_checkpoint(
+        checkpoint_path="model.pt", device="auto", load_optimizer=False
+    )
     assert opt_state is None
-    assert (metadata.step, metadata.model_config, metadata.training_config) == (10000, model_config, training_config)
-    assert all(torch.equal(a.cpu(), b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+    assert (metadata.step, metadata.model_config, metadata.training_config) == (
+        10000,
+        model_config,
+        training_config,
+    )
+    assert all(
+        torch.equal(a.cpu(), b)
+        for a, b in zip(loaded.parameters(), model.parameters(), strict=True)
+    )

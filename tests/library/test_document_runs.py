@@ -1,4 +1,5 @@
-"""The pfn_transformers document's tracked runs, complete examples and common patterns work as they stand there."""
+"""The pfn_transformers document's tracked runs, complete examples and common patterns work as they
+stand there."""
 
 from __future__ import annotations
 
@@ -21,7 +22,14 @@ from openpfn import (
     checkpointing,
     train,
 )
-from openpfn.wandb import RunNameScheme, create_run_name, list_available_models, list_checkpoints, load_by_config, load_from_pretrained
+from openpfn.wandb import (
+    RunNameScheme,
+    create_run_name,
+    list_available_models,
+    list_checkpoints,
+    load_by_config,
+    load_from_pretrained,
+)
 
 # Step 4: W&B Integration
 
@@ -55,11 +63,17 @@ def test_structured_run_names_loading_and_browsing(data_gen, monkeypatch, capsys
     monkeypatch.setenv("WANDB_ENTITY", "myteam")
     model_config = RegressionConfig(**SIZES, input_dim=10, prediction_type="point")
     data_config = MyDataConfig()
-    scheme = RunNameScheme.from_templates(model={"n_layers": None, "d_model": None}, data={"num_tasks": None, "input_dim": None})
-    run_name = create_run_name(base="my-experiment", model_config=model_config, data_config=data_config, scheme=scheme)
+    scheme = RunNameScheme.from_templates(
+        model={"n_layers": None, "d_model": None}, data={"num_tasks": None, "input_dim": None}
+    )
+    run_name = create_run_name(
+        base="my-experiment", model_config=model_config, data_config=data_config, scheme=scheme
+    )
     assert run_name == "my-experiment-model-n_layers4-d_model128-data-num_tasks100-input_dim10"
     four_steps = SHORT | {"num_steps": 4, "save_every": 2}
-    training_config = TrainingConfig(**four_steps, use_wandb=True, wandb_run_name=run_name, wandb_tags=["production"])
+    training_config = TrainingConfig(
+        **four_steps, use_wandb=True, wandb_run_name=run_name, wandb_tags=["production"]
+    )
     model = train(data_gen, model_config, training_config, data_config=data_config)
 
     # by run
@@ -76,14 +90,28 @@ def test_structured_run_names_loading_and_browsing(data_gen, monkeypatch, capsys
     latest, _, metadata = load_from_pretrained(run_identifier=run_id, project="my-project")
     assert metadata.step == 4
     assert metadata.wandb_run_url
-    assert all(torch.equal(a.cpu(), b) for a, b in zip(latest.parameters(), model.parameters(), strict=True))
-    _, _, metadata = load_from_pretrained(run_identifier=run_id, checkpoint_step=2, project="my-project")
+    assert all(
+        torch.equal(a.cpu(), b)
+        for a, b in zip(latest.parameters(), model.parameters(), strict=True)
+    )
+    _, _, metadata = load_from_pretrained(
+        run_identifier=run_id, checkpoint_step=2, project="my-project"
+    )
     assert metadata.step == 2
 
     # by configuration
-    scheme = RunNameScheme.from_templates(model={"n_layers": None, "d_model": None}, data={"num_tasks": None})
+    scheme = RunNameScheme.from_templates(
+        model={"n_layers": None, "d_model": None}, data={"num_tasks": None}
+    )
     for step, wanted in (("latest", 4), ("earliest", 2), (2, 2)):
-        _, _, metadata = load_by_config(scheme=scheme, n_layers=4, d_model=128, num_tasks=100, checkpoint_step=step, project="my-project")
+        _, _, metadata = load_by_config(
+            scheme=scheme,
+            n_layers=4,
+            d_model=128,
+            num_tasks=100,
+            checkpoint_step=step,
+            project="my-project",
+        )
         assert (metadata.run_id, metadata.step) == (run_id, wanted)
 
 
@@ -156,7 +184,9 @@ class DataConfig:
 
 def test_example_3_config_based_loading(data_gen):
     data_config = DataConfig()
-    scheme = RunNameScheme.from_templates(model={"n_layers": None, "d_model": None}, data={"num_tasks": None, "input_dim": None})
+    scheme = RunNameScheme.from_templates(
+        model={"n_layers": None, "d_model": None}, data={"num_tasks": None, "input_dim": None}
+    )
     model_config = RegressionConfig(
         d_model=128,
         n_layers=4,
@@ -186,7 +216,10 @@ def test_example_3_config_based_loading(data_gen):
         checkpoint_step="latest",
         project="my-project",
     )
-    assert all(torch.equal(a.cpu(), b) for a, b in zip(model_loaded.parameters(), model.parameters(), strict=True))
+    assert all(
+        torch.equal(a.cpu(), b)
+        for a, b in zip(model_loaded.parameters(), model.parameters(), strict=True)
+    )
     assert meta.data_config == {"num_tasks": 50, "input_dim": 10}
 
 
@@ -201,14 +234,22 @@ class RequiredDataConfig:
 
 def test_device_placement_and_data_config(data_gen):
     model_config = RegressionConfig(**SIZES, input_dim=10, prediction_type="point")
-    model = train(data_gen, model_config, TrainingConfig(**SHORT), data_config=RequiredDataConfig(num_tasks=50, input_dim=10))
+    model = train(
+        data_gen,
+        model_config,
+        TrainingConfig(**SHORT),
+        data_config=RequiredDataConfig(num_tasks=50, input_dim=10),
+    )
     x, y = rows()
     device = next(model.parameters()).device
     x = x.to(device)
     y = y.to(device)
     logits = model(x, y)
     assert logits.shape == (2, 3, 1)
-    assert checkpointing.load_checkpoint(model.run_folder)[2].data_config == {"num_tasks": 50, "input_dim": 10}
+    assert checkpointing.load_checkpoint(model.run_folder)[2].data_config == {
+        "num_tasks": 50,
+        "input_dim": 10,
+    }
 
 
 def test_the_environment_takes_the_place_of_the_fields_of_wandb(monkeypatch):
@@ -236,7 +277,12 @@ def test_the_wandb_workflow_with_the_registry_on_disk(data_gen):
         data_config=DataConfig(),
         scheme=scheme,
     )
-    train(data_gen, model_config, TrainingConfig(**SHORT, wandb_run_name=run_name), data_config=DataConfig())
+    train(
+        data_gen,
+        model_config,
+        TrainingConfig(**SHORT, wandb_run_name=run_name),
+        data_config=DataConfig(),
+    )
     model, _, _ = load_by_config(
         scheme=scheme,
         n_layers=4,
@@ -254,8 +300,12 @@ import torch
 def linear_fn(x, w):
     return (w * x).sum(dim=-1)
 
-data_gen = DeterministicGenerator(prior=torch.distributions.Normal(0.0, 1.0), function=linear_fn, input_dim=10, noise_std=0.1)
-model_config = RegressionConfig(d_model=128, n_layers=4, n_heads=4, d_head=32, input_dim=10, prediction_type="point")
+data_gen = DeterministicGenerator(
+    prior=torch.distributions.Normal(0.0, 1.0), function=linear_fn, input_dim=10, noise_std=0.1
+)
+model_config = RegressionConfig(
+    d_model=128, n_layers=4, n_heads=4, d_head=32, input_dim=10, prediction_type="point"
+)
 model = train(data_gen, model_config, TrainingConfig(batch_size=2, seq_len=6, num_steps=2))
 with torch.no_grad():
     print(tuple(model(torch.randn(1, 5, 10), torch.randn(1, 5)).shape))
@@ -265,6 +315,8 @@ with torch.no_grad():
 @pytest.mark.slow
 def test_the_basic_workflow_is_a_script_whose_function_reaches_the_worker(place):
     (place / "script.py").write_text(SCRIPT)
-    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, env=dict(os.environ))
+    done = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, env=dict(os.environ)
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "(1, 5, 1)"

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.compile
 @pytest.mark.parametrize("norm", ["rms", "layer"])
 def test_a_layer_compiles_without_a_break_and_changes_nothing(attention_type, norm):
     torch.manual_seed(0)
-    layer = TwoWayLayer(TabularConfig(d_model=16, d_mlp=16, attention_type=attention_type, norm=norm))
+    layer = TwoWayLayer(
+        TabularConfig(d_model=16, d_mlp=16, attention_type=attention_type, norm=norm)
+    )
     for weight in layer.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     cells = torch.randn(2, 4, 9, 16)

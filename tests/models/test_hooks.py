@@ -12,8 +12,9 @@ from openpfn.models import PFN
 from openpfn.models.hooks import ActivationCache
 
 IN_A_BLOCK = (
-    "hook_resid_pre ln1.hook_scale ln1.hook_normalized attn.hook_q attn.hook_k attn.hook_v attn.hook_attn_scores attn.hook_pattern "
-    "attn.hook_z attn.hook_result hook_attn_out hook_resid_mid mlp.hook_pre mlp.hook_post hook_mlp_out hook_resid_post"
+    "hook_resid_pre ln1.hook_scale ln1.hook_normalized attn.hook_q attn.hook_k attn.hook_v"
+    " attn.hook_attn_scores attn.hook_pattern attn.hook_z attn.hook_result hook_attn_out"
+    " hook_resid_mid mlp.hook_pre mlp.hook_post hook_mlp_out hook_resid_post"
 )
 NAMES = {"hook_embed", "hook_pos_embed", "ln_final.hook_scale", "ln_final.hook_normalized"}
 NAMES |= {f"blocks.1.{name}" for name in IN_A_BLOCK.split()}
@@ -31,24 +32,39 @@ def test_the_cache_holds_the_computation(mask):
     torch.testing.assert_close(logits, model(x, y), atol=1e-5, rtol=0)
     assert set(cache) >= NAMES
     embedded = cache["hook_embed"] + cache["hook_pos_embed"]
-    parts = [embedded] + [cache[f"blocks.{i}.hook_{part}_out"] for i in range(2) for part in ("attn", "mlp")]
+    parts = [embedded] + [
+        cache[f"blocks.{i}.hook_{part}_out"] for i in range(2) for part in ("attn", "mlp")
+    ]
     torch.testing.assert_close(sum(parts), cache["blocks.1.hook_resid_post"], atol=1e-5, rtol=0)
     pattern = cache["blocks.1.attn.hook_pattern"]
     assert pattern.shape == (2, 2, 12, 12)
     torch.testing.assert_close(pattern.sum(-1), torch.ones(2, 2, 12))
-    assert (pattern[..., 4, 2] == 0).all() == (mask == "autoregressive-pfn")        # x₂ does not read x₁
+    assert (pattern[..., 4, 2] == 0).all() == (mask == "autoregressive-pfn")  # x₂ does not read x₁
     torch.testing.assert_close(
-        cache["blocks.0.attn.hook_result"].sum(2) + model.blocks[0].attn.b_O, cache["blocks.0.hook_attn_out"], atol=1e-5, rtol=0
+        cache["blocks.0.attn.hook_result"].sum(2) + model.blocks[0].attn.b_O,
+        cache["blocks.0.hook_attn_out"],
+        atol=1e-5,
+        rtol=0,
     )
-    torch.testing.assert_close(cache["ln_final.hook_normalized"][:, 0::2] @ model.W_U + model.b_U, logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        cache["ln_final.hook_normalized"][:, 0::2] @ model.W_U + model.b_U,
+        logits,
+        atol=1e-5,
+        rtol=0,
+    )
 
 
 def test_only_what_is_asked_for_is_kept():
     model, (x, y) = regression(), rows()
     assert set(cached(model, x, y, names_filter="hook_embed")[1]) == {"hook_embed"}
-    assert set(cached(model, x, y, names_filter=["hook_embed", "ln_final.hook_scale"])[1]) == {"hook_embed", "ln_final.hook_scale"}
+    assert set(cached(model, x, y, names_filter=["hook_embed", "ln_final.hook_scale"])[1]) == {
+        "hook_embed",
+        "ln_final.hook_scale",
+    }
     patterns = {f"blocks.{i}.attn.hook_pattern" for i in (0, 1)}
-    assert set(cached(model, x, y, names_filter=lambda name: name.endswith("pattern"))[1]) == patterns
+    assert (
+        set(cached(model, x, y, names_filter=lambda name: name.endswith("pattern"))[1]) == patterns
+    )
     assert cached(model, x[:1], y[:1], remove_batch_dim=True)[1]["hook_embed"].shape == (12, 16)
     _, cache = model(x, y, return_cache=True)
     assert cache["blocks.0.attn.hook_z"].shape == (2, 12, 2, 8)
@@ -89,7 +105,11 @@ def test_hooks_are_gone_after_an_error_too():
 def test_gradients_can_be_seen():
     model, (x, y) = regression(), rows()
     gradients = {}
-    with model.hooks(bwd_hooks=[("blocks.0.hook_resid_post", lambda value, hook: gradients.update({hook.name: value}))]):
+    with model.hooks(
+        bwd_hooks=[
+            ("blocks.0.hook_resid_post", lambda value, hook: gradients.update({hook.name: value}))
+        ]
+    ):
         model(x, y).sum().backward()
     assert gradients["blocks.0.hook_resid_post"].shape == (2, 12, 16)
 
@@ -117,10 +137,14 @@ def test_elements_have_hooks():
     torch.testing.assert_close(logits, model(torch.tensor([[1, 2, 3]])), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("options", [{}, {"attention_type": "linear"}, {"separate_query_weights": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"attention_type": "linear"}, {"separate_query_weights": False}]
+)
 @torch.no_grad()
 def test_a_table_network_answers_the_same_with_hooks(options):
-    model = PFN(TabularConfig(d_model=16, n_heads=2, n_layers=2, d_mlp=16, max_classes=3, **options))
+    model = PFN(
+        TabularConfig(d_model=16, n_heads=2, n_layers=2, d_mlp=16, max_classes=3, **options)
+    )
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     batch = TaskBatch(torch.randn(2, 9, 3), torch.randint(0, 3, (2, 9)).float(), n_train=6)
@@ -129,9 +153,12 @@ def test_a_table_network_answers_the_same_with_hooks(options):
     assert cache["hook_embed"].shape == (2, 4, 9, 16)
     assert cache["layers.0.column_attention.hook_pattern"].shape == (2, 9, 2, 4, 4)
     torch.testing.assert_close(
-        cache["layers.0.hook_resid_pre"] + sum(cache[f"layers.0.hook_{part}_out"] for part in ("columns", "rows", "mlp")),
-        cache["layers.0.hook_resid_post"], atol=1e-4, rtol=1e-4,
-    )    # fmt: skip
+        cache["layers.0.hook_resid_pre"]
+        + sum(cache[f"layers.0.hook_{part}_out"] for part in ("columns", "rows", "mlp")),
+        cache["layers.0.hook_resid_post"],
+        atol=1e-4,
+        rtol=1e-4,
+    )
     softmax = options.get("attention_type") != "linear"
     assert ("layers.1.hook_row_pattern" in cache) == softmax
     if softmax:

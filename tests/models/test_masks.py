@@ -32,4 +32,6 @@ def test_queries_read_the_context_and_never_each_other(mask):
     assert torch.equal(allowed[n:, n:], torch.eye(2).bool())
     assert not allowed[:n, n:].any()
     assert bool(allowed[:n, :n].all()) == (mask == "set")
-    assert positions(mask, 3, 2).tolist() == ([0, 1, 2, 3, 4, 5, 6, 6] if mask == "gpt2" else [1, 3, 5, 6, 6])
+    assert positions(mask, 3, 2).tolist() == (
+        [0, 1, 2, 3, 4, 5, 6, 6] if mask == "gpt2" else [1, 3, 5, 6, 6]
+    )

@@ -16,7 +16,14 @@ KINDS = ["softmax", "linear"]
 
 
 def network(attention_type, **changes):
-    settings = {"d_model": 16, "n_heads": 2, "n_layers": 3, "d_mlp": 24, "max_classes": 3, **changes}
+    settings = {
+        "d_model": 16,
+        "n_heads": 2,
+        "n_layers": 3,
+        "d_mlp": 24,
+        "max_classes": 3,
+        **changes,
+    }
     return models.PFN(PublishedConfig(attention_type=attention_type, **settings)).eval()
 
 
@@ -58,18 +65,29 @@ def test_a_query_does_not_see_the_others(model):
 def test_row_order_of_the_context_does_not_matter(model):
     batch = tasks()
     order = torch.cat([torch.randperm(batch.n_train), torch.arange(batch.n_train, batch.n_rows)])
-    close(model(TaskBatch(x=batch.x[:, order], y=batch.y[:, order], n_train=batch.n_train)), model(batch))
+    close(
+        model(TaskBatch(x=batch.x[:, order], y=batch.y[:, order], n_train=batch.n_train)),
+        model(batch),
+    )
 
 
 def test_column_order_does_not_matter(model):
     batch = tasks()
-    close(model(TaskBatch(x=batch.x[:, :, [2, 0, 3, 1]], y=batch.y, n_train=batch.n_train)), model(batch))
+    close(
+        model(TaskBatch(x=batch.x[:, :, [2, 0, 3, 1]], y=batch.y, n_train=batch.n_train)),
+        model(batch),
+    )
 
 
 def test_units_of_a_column_do_not_matter(model):
     batch = tasks()
     scaled = batch.x * torch.tensor([10.0, 0.5, 3.0, 1.0]) - torch.tensor([5.0, 0.0, 1.0, 7.0])
-    torch.testing.assert_close(model(TaskBatch(x=scaled, y=batch.y, n_train=batch.n_train)), model(batch), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model(TaskBatch(x=scaled, y=batch.y, n_train=batch.n_train)),
+        model(batch),
+        atol=1e-4,
+        rtol=1e-4,
+    )
 
 
 def test_padded_columns_are_never_read(model):
@@ -86,7 +104,10 @@ def test_a_missing_value_counts_as_the_contexts_mean(model):
     holes[0, -1, 1] = torch.nan
     filled = holes.clone()
     filled[0, -1, 1] = batch.x[0, : batch.n_train, 1].mean()
-    close(model(TaskBatch(x=holes, y=batch.y, n_train=batch.n_train)), model(TaskBatch(x=filled, y=batch.y, n_train=batch.n_train)))
+    close(
+        model(TaskBatch(x=holes, y=batch.y, n_train=batch.n_train)),
+        model(TaskBatch(x=filled, y=batch.y, n_train=batch.n_train)),
+    )
 
 
 def test_an_empty_column_and_one_context_row_give_finite_answers(model):
@@ -123,8 +144,14 @@ def test_every_weight_that_matters_learns(model):
 def test_the_parameter_count_is_the_published_one():
     count = lambda m: sum(p.numel() for p in m.parameters())  # noqa: E731
     assert count(network("linear", d_model=8, n_heads=1, d_mlp=8, n_layers=1, max_classes=2)) == 890
-    assert count(network("linear", d_model=16, n_heads=1, d_mlp=32, n_layers=4, max_classes=3)) == 14_083
-    assert count(network("softmax", d_model=96, n_heads=4, d_mlp=192, n_layers=3, max_classes=2)) == 356_066
+    assert (
+        count(network("linear", d_model=16, n_heads=1, d_mlp=32, n_layers=4, max_classes=3))
+        == 14_083
+    )
+    assert (
+        count(network("softmax", d_model=96, n_heads=4, d_mlp=192, n_layers=3, max_classes=2))
+        == 356_066
+    )
 
 
 def test_a_table_without_columns_or_context_is_refused(model):

@@ -1,4 +1,5 @@
-"""Laws of the sequence networks: what a prediction depends on, and that every way to it gives the same."""
+"""Laws of the sequence networks: what a prediction depends on, and that every way to it gives the
+same."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def test_a_row_is_predicted_from_the_rows_before_and_no_others(mask):
     logits = model(x, y)
     changed = y.clone()
     changed[:, 3:] += 1
-    same(model(x, changed)[:, :4], logits[:, :4], atol=1e-6)       # row 3 does not see its own y
+    same(model(x, changed)[:, :4], logits[:, :4], atol=1e-6)  # row 3 does not see its own y
     assert (model(x, changed)[:, 4:] - logits[:, 4:]).abs().amax(dim=(0, 2)).min() > 1e-3
 
 
@@ -51,11 +52,19 @@ def test_the_order_of_a_set_does_not_matter():
     model, (x, y) = regression(mask_type="set"), rows(n_rows=12)
     order = torch.randperm(12)
     query = torch.randn(2, 3, 3)
-    first, second = (model.predictive_of(logits).probs for logits in (model(x, y, query), model(x[:, order], y[:, order], query)))
-    assert float((first - second).abs().sum(-1).max()) / 2 < 1e-6      # total variation, to float rounding
+    first, second = (
+        model.predictive_of(logits).probs
+        for logits in (model(x, y, query), model(x[:, order], y[:, order], query))
+    )
+    assert (
+        float((first - second).abs().sum(-1).max()) / 2 < 1e-6
+    )  # total variation, to float rounding
 
 
-@pytest.mark.parametrize("options", [{}, {"use_pos_emb": False}, {"normalization_type": "RMS", "act_fn": "relu"}, {"d_head": 5}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"use_pos_emb": False}, {"normalization_type": "RMS", "act_fn": "relu"}, {"d_head": 5}],
+)
 @torch.no_grad()
 def test_two_streams_give_what_the_interleaved_tokens_give(options):
     model, (x, y) = regression(**options), rows()
@@ -84,7 +93,11 @@ def test_the_predictive_is_of_the_kind_that_the_configuration_says():
         assert type(model.prefixes(batch)) is kind
         assert model.prefixes(batch).shape == (2, 6)
         loss = model.loss(batch)
-        expected = (model(x, y).squeeze(-1) - y).square() if kind is Gaussian else -model.prefixes(batch).log_prob(batch.y)
+        expected = (
+            (model(x, y).squeeze(-1) - y).square()
+            if kind is Gaussian
+            else -model.prefixes(batch).log_prob(batch.y)
+        )
         torch.testing.assert_close(loss, expected.mean())
         loss.backward()
         unused = [name for name, weight in model.named_parameters() if weight.grad is None]
@@ -113,9 +126,30 @@ def test_training_on_sets_cuts_them_at_every_length():
 
 def test_an_untrained_network_believes_in_uniform_buckets_or_the_standard_mixture():
     x, y = rows()
-    bars = PFN(RegressionConfig(d_model=8, n_layers=1, n_heads=1, input_dim=3, bucket_type="uniform", d_vocab=8, y_min=-3, y_max=3))
+    bars = PFN(
+        RegressionConfig(
+            d_model=8,
+            n_layers=1,
+            n_heads=1,
+            input_dim=3,
+            bucket_type="uniform",
+            d_vocab=8,
+            y_min=-3,
+            y_max=3,
+        )
+    )
     same(bars.prefixes(TaskBatch(x, y, 0)).probs, torch.full((2, 6, 8), 1 / 8))
-    mixture = PFN(RegressionConfig(d_model=8, n_layers=1, n_heads=1, input_dim=3, bucket_type="mixture", y_min=0.0, y_max=8.0))
+    mixture = PFN(
+        RegressionConfig(
+            d_model=8,
+            n_layers=1,
+            n_heads=1,
+            input_dim=3,
+            bucket_type="mixture",
+            y_min=0.0,
+            y_max=8.0,
+        )
+    )
     believed = mixture.prefixes(TaskBatch(x, y, 0))
     same(believed.mean, torch.full((2, 6), 4.0), atol=1e-3)
     assert 1.5 < float(believed.std.detach().max()) < 2.5
@@ -148,12 +182,18 @@ def test_a_prompt_gives_what_the_whole_sequence_gives():
     logits = model(x, y)
     same(model.predict_on_prompt(x, y, return_logits=True), logits)
     same(model.predict_on_prompt(x[0], y[0, :5]).mean, model.predictive_of(logits[0, 5]).mean)
-    same(model.predict_on_prompt(x, y[:, :5], temperature=0.5, return_logits=True), logits[:, 5] / 0.5)
+    same(
+        model.predict_on_prompt(x, y[:, :5], temperature=0.5, return_logits=True),
+        logits[:, 5] / 0.5,
+    )
     answer, cache = model.predict_on_prompt(x, y, return_cache=True)
     assert answer.shape == (2, 6)
     assert cache["blocks.0.attn.hook_pattern"].shape == (2, 2, 12, 12)
     chain = unsupervised()
-    same(chain.predict_on_prompt(torch.tensor([1, 2]), return_logits=True), chain(torch.tensor([[1, 2, 0]]))[0, 2])
+    same(
+        chain.predict_on_prompt(torch.tensor([1, 2]), return_logits=True),
+        chain(torch.tensor([[1, 2, 0]]))[0, 2],
+    )
 
 
 def test_the_documented_way_from_logits_to_values():
@@ -183,14 +223,24 @@ def test_errors_say_what_is_wrong():
         model.predictive_of(torch.zeros(8), temperature=0.0)
 
 
-RIEMANN = {"bucket_type": "riemann", "y_min": None, "y_max": None, "riemann_borders": [-3.0, -1, 0, 0.5, 1, 1.5, 2, 2.5, 3]}
+RIEMANN = {
+    "bucket_type": "riemann",
+    "y_min": None,
+    "y_max": None,
+    "riemann_borders": [-3.0, -1, 0, 0.5, 1, 1.5, 2, 2.5, 3],
+}
 
 
-@pytest.mark.parametrize("make", [regression, classification, unsupervised, lambda: regression(**RIEMANN)])
+@pytest.mark.parametrize(
+    "make", [regression, classification, unsupervised, lambda: regression(**RIEMANN)]
+)
 def test_a_checkpoint_gives_back_the_network(make, tmp_path):
     model = make()
     checkpoint.save(tmp_path / "m.safetensors", model)
-    assert checkpoint.read_header(tmp_path / "m.safetensors").model == f"sequence.{type(model.config).__name__}"
+    assert (
+        checkpoint.read_header(tmp_path / "m.safetensors").model
+        == f"sequence.{type(model.config).__name__}"
+    )
     loaded = checkpoint.load(tmp_path / "m.safetensors")
     assert loaded.model_config == model.config
     x, y = rows()
@@ -200,7 +250,8 @@ def test_a_checkpoint_gives_back_the_network(make, tmp_path):
 
 
 def test_a_small_network_learns_what_a_coin_shows():
-    """Beta-Bernoulli: after k heads in n tosses, the next is heads with probability (k + 1) / (n + 2)."""
+    """Beta-Bernoulli: after k heads in n tosses, the next is heads with probability (k + 1) / (n +
+    2)."""
     torch.manual_seed(0)
     model = PFN(UnsupervisedConfig(d_model=16, n_layers=1, n_heads=1, d_vocab=2))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)

@@ -1,4 +1,5 @@
-"""TransformerLens' own tools on a network that has learned linear regression; run with the extra [interp] installed."""
+"""TransformerLens' own tools on a network that has learned linear regression; run with the extra
+[interp] installed."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ def tasks(n_tasks: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture(scope="module")
 def trained():
     torch.manual_seed(0)
-    model = PFN(RegressionConfig(d_model=32, n_layers=2, n_heads=2, input_dim=1, prediction_type="point"))
+    model = PFN(
+        RegressionConfig(d_model=32, n_layers=2, n_heads=2, input_dim=1, prediction_type="point")
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(300):
         optimizer.zero_grad()
@@ -31,7 +34,7 @@ def trained():
         optimizer.step()
     x, y = tasks(500)
     errors = (model(x, y).detach().squeeze(-1) - y).square().mean(0)
-    assert float(errors[-1]) < 0.3 * float(errors[0])               # it has learned to use the rows before
+    assert float(errors[-1]) < 0.3 * float(errors[0])  # it has learned to use the rows before
     return model.eval()
 
 
@@ -42,10 +45,10 @@ def test_the_cache_is_theirs_and_the_logit_lens_ends_at_the_answer(trained):
     assert isinstance(cache, importlib.import_module("transformer_lens").ActivationCache)
     stack, labels = cache.accumulated_resid(return_labels=True, apply_ln=True)
     assert labels == ["0_pre", "1_pre", "final_post"]
-    seen = (stack @ trained.W_U + trained.b_U)[:, :, 0::2]          # x tokens: (3, B, N, 1)
+    seen = (stack @ trained.W_U + trained.b_U)[:, :, 0::2]  # x tokens: (3, B, N, 1)
     torch.testing.assert_close(seen[-1], logits, atol=1e-4, rtol=0)
     errors = (seen.squeeze(-1) - y).square()[..., -1].mean(-1)
-    assert errors[-1] < errors[0]                                   # what the layers know grows
+    assert errors[-1] < errors[0]  # what the layers know grows
 
 
 @torch.no_grad()
@@ -76,9 +79,9 @@ def test_patching_finds_where_the_slope_enters(trained):
 
     effect = patching.get_act_patch_resid_pre(lens, corrupted, clean_cache, recovered)
     assert effect.shape == (2, 16)
-    asked = 14                                                      # the x token of the last row
-    assert effect[0, asked].abs() < 1e-4                            # it holds no y before the first layer
-    assert effect[0, 1:asked:2].max() > 0.02                        # pairs do
-    assert effect[1, asked] > 0.05                                  # after one layer it has read some of it
-    assert effect[:, 0:asked:2].abs().max() < 1e-4                  # nobody reads the x tokens before
-    assert effect[:, asked + 1].abs().max() < 1e-4                  # nor what comes after
+    asked = 14  # the x token of the last row
+    assert effect[0, asked].abs() < 1e-4  # it holds no y before the first layer
+    assert effect[0, 1:asked:2].max() > 0.02  # pairs do
+    assert effect[1, asked] > 0.05  # after one layer it has read some of it
+    assert effect[:, 0:asked:2].abs().max() < 1e-4  # nobody reads the x tokens before
+    assert effect[:, asked + 1].abs().max() < 1e-4  # nor what comes after

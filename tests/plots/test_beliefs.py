@@ -50,7 +50,11 @@ def test_looks_differ_in_colour_and_in_line():
 def test_a_curve_is_the_numbers_in_the_look_of_who_believes_them(axes, who):
     (line,) = curve(axes, X, X**2, who, linewidth=5).lines
     np.testing.assert_array_equal(line.get_xydata(), np.stack([X, X**2], axis=1))
-    assert (line.get_color(), line.get_label(), line.get_linewidth()) == (LOOKS[who]["color"], LABELS[who], 5)
+    assert (line.get_color(), line.get_label(), line.get_linewidth()) == (
+        LOOKS[who]["color"],
+        LABELS[who],
+        5,
+    )
 
 
 def test_the_band_of_a_network_is_filled_and_others_have_edges(axes):
@@ -79,7 +83,9 @@ def test_rows_that_were_seen_are_told_apart_by_their_class(axes):
 
 def test_a_fan_has_a_line_for_each_path_and_one_label(axes):
     fan(axes, X, np.stack([X, 2 * X, 3 * X]), "network")
-    np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], np.stack([X, 2 * X, 3 * X]))
+    np.testing.assert_array_equal(
+        [line.get_ydata() for line in axes.lines], np.stack([X, 2 * X, 3 * X])
+    )
     assert axes.get_legend_handles_labels()[1] == ["network"]
 
 
@@ -122,7 +128,11 @@ def test_names_are_written_where_they_are_given_and_kept_where_not():
     figure, grid = panels()
     axes = named(grid[0, 0], "title", "x", "y")
     named(axes, y_label="other")
-    assert (axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()) == ("title", "x", "other")
+    assert (axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()) == (
+        "title",
+        "x",
+        "other",
+    )
     image = number_map(axes, np.eye(2), ["a", "b"], ["a", "b"], (0, 1))
     color_bar(figure, image, axes, "share")
     assert figure.axes[1].get_ylabel() == "share"
@@ -130,7 +140,9 @@ def test_names_are_written_where_they_are_given_and_kept_where_not():
 
 
 def test_what_cannot_be_drawn_is_told(axes):
-    with pytest.raises((ValueError, TypeCheckError), match="who"):    # the tests check types before values
+    with pytest.raises(
+        (ValueError, TypeCheckError), match="who"
+    ):  # the tests check types before values
         curve(axes, X, X, "oracle")
     with pytest.raises(ValueError, match="classes holds \\[0, 2\\], must be 0 and 1"):
         observed(axes, X, X, classes=np.array([0, 2, 0, 2, 0]))

@@ -28,4 +28,4 @@ def test_accuracy_has_a_panel_if_there_is_any(accuracy, n_panels):
     run = {"step": STEPS, "loss": LOSS, "eval_loss": SOME, "eval_accuracy": accuracy}
     figure = history_figure({"a": run, "b": run})
     assert len(figure.axes) == n_panels
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["a", "b"]    # pyright: ignore[reportOptionalMemberAccess]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["a", "b"]  # pyright: ignore[reportOptionalMemberAccess]

@@ -11,11 +11,23 @@ from matplotlib.figure import Figure
 from openpfn.plots.metric import KINDS, mean_curve, plot_metric
 from openpfn.training.tracking.history import COLUMNS
 
-OURS = pd.DataFrame({
-    "step": [10, 20, 30, 40], "seconds": [1.0, 2.0, 3.0, 4.0], "loss": [0.9, 0.7, 0.6, 0.5],
-    "eval_loss": [np.nan, 0.8, np.nan, 0.6], "eval_auc": [np.nan, 0.7, np.nan, 0.9],
-})  # fmt: skip
-THEIRS = pd.DataFrame({"step": [1, 2], "train loss": [0.8, 0.4], "cumulative time": [5.0, 9.0], "ROC AUC": [0.6, 0.75]})
+OURS = pd.DataFrame(
+    {
+        "step": [10, 20, 30, 40],
+        "seconds": [1.0, 2.0, 3.0, 4.0],
+        "loss": [0.9, 0.7, 0.6, 0.5],
+        "eval_loss": [np.nan, 0.8, np.nan, 0.6],
+        "eval_auc": [np.nan, 0.7, np.nan, 0.9],
+    }
+)
+THEIRS = pd.DataFrame(
+    {
+        "step": [1, 2],
+        "train loss": [0.8, 0.4],
+        "cumulative time": [5.0, 9.0],
+        "ROC AUC": [0.6, 0.75],
+    }
+)
 
 
 def drawn(kind, histories):
@@ -44,7 +56,14 @@ def test_the_four_kinds_draw_our_histories_and_the_originals(kind, ours, theirs)
 
 
 def test_every_column_of_a_curve_is_one_that_training_writes():
-    for kind in ("train loss vs time", "train loss vs step", "ROC vs time", "ROC vs step", "eval loss vs time", "eval loss vs step"):
+    for kind in (
+        "train loss vs time",
+        "train loss vs step",
+        "ROC vs time",
+        "ROC vs step",
+        "eval loss vs time",
+        "eval loss vs step",
+    ):
         assert {KINDS[kind].x[0], KINDS[kind].y[0]} <= set(COLUMNS)
 
 
@@ -60,9 +79,11 @@ def test_several_seeds_become_their_mean_and_a_band_of_one_standard_error():
 
 
 def test_runs_at_other_times_are_interpolated_where_all_have_been():
-    where, mean, error = mean_curve([(np.array([0.0, 2, 4]), np.array([0.0, 2, 4])), (np.array([1.0, 5]), np.array([3.0, 7]))])
+    where, mean, error = mean_curve(
+        [(np.array([0.0, 2, 4]), np.array([0.0, 2, 4])), (np.array([1.0, 5]), np.array([3.0, 7]))]
+    )
     np.testing.assert_allclose(where, [1, 2, 4])
-    np.testing.assert_allclose(mean, [2, 3, 5])     # the lines y = x and y = x + 2
+    np.testing.assert_allclose(mean, [2, 3, 5])  # the lines y = x and y = x + 2
     np.testing.assert_allclose(error, 1)
 
 
@@ -71,7 +92,9 @@ def test_costs_are_bars_and_inference_time_is_logarithmic():
     assert widths(drawn("training time", costs)) == [6, 4]
     memory = {"a": pd.DataFrame({"peak_megabytes": [100.0, 300.0]})}
     assert widths(drawn("peak memory", memory)) == [300]
-    axes = drawn("inference time", {"a": pd.DataFrame({"rows": [100, 40], "seconds": [0.02, 0.01]})})
+    axes = drawn(
+        "inference time", {"a": pd.DataFrame({"rows": [100, 40], "seconds": [0.02, 0.01]})}
+    )
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [40, 100])
 
@@ -86,7 +109,9 @@ def test_without_axes_a_new_figure_is_begun():
 def test_what_cannot_be_drawn_is_told_with_the_choices():
     with pytest.raises(ValueError, match=r"unknown kind of figure 'loss'.*'ROC vs step'"):
         drawn("loss", {"a": OURS})
-    with pytest.raises(ValueError, match=r"needs a column 'eval_auc' or 'ROC AUC'.*history of a has step, loss"):
+    with pytest.raises(
+        ValueError, match=r"needs a column 'eval_auc' or 'ROC AUC'.*history of a has step, loss"
+    ):
         drawn("ROC vs step", {"a": OURS[["step", "loss"]]})
     with pytest.raises(ValueError, match=r"no value to draw.*eval_every"):
         drawn("ROC vs step", {"a": OURS.assign(eval_auc=np.nan)})

@@ -5,10 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openpfn.plots.prior import DrawnTask, most_informative_pair, rank_correlations, tasks_figure, told_by_columns
+from openpfn.plots.prior import (
+    DrawnTask,
+    most_informative_pair,
+    rank_correlations,
+    tasks_figure,
+    told_by_columns,
+)
 
 
-def task(x: np.ndarray, y: np.ndarray, n_classes: int | None = 2, categorical: list[int] | None = None) -> DrawnTask:
+def task(
+    x: np.ndarray, y: np.ndarray, n_classes: int | None = 2, categorical: list[int] | None = None
+) -> DrawnTask:
     flags = np.zeros(x.shape[1], bool)
     flags[categorical or []] = True
     return DrawnTask(x.astype(float), y.astype(float), len(y) // 2, n_classes, flags)
@@ -17,7 +25,9 @@ def task(x: np.ndarray, y: np.ndarray, n_classes: int | None = 2, categorical: l
 def test_a_copy_of_the_target_tells_all_and_noise_tells_nothing() -> None:
     random = np.random.default_rng(0)
     y = np.arange(400) % 2
-    told = told_by_columns(task(np.stack([y, random.normal(size=400), np.zeros(400), -3 * y + 1], 1), y))
+    told = told_by_columns(
+        task(np.stack([y, random.normal(size=400), np.zeros(400), -3 * y + 1], 1), y)
+    )
     np.testing.assert_allclose(told[[0, 3]], 1, atol=0.01)
     assert told[1] < 0.02
     assert told[2] == 0
@@ -40,7 +50,7 @@ def test_the_pair_of_an_exclusive_or_is_found_though_neither_column_tells_alone(
     random = np.random.default_rng(2)
     x = random.integers(0, 2, (600, 4))
     y = x[:, 1] ^ x[:, 3]
-    x[:50, 1] = y[:50]    # a slight lead, so that column 1 is chosen first
+    x[:50, 1] = y[:50]  # a slight lead, so that column 1 is chosen first
     first, second = most_informative_pair(task(x, y))
     assert {first, second} == {1, 3}
 
@@ -57,10 +67,26 @@ def test_one_row_of_four_panels_per_task() -> None:
     figure = tasks_figure(drawn, "two tasks")
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert len(panels) == 8
-    assert [text.get_text().split()[0] for axes in panels for text in axes.texts if "context +" in text.get_text()] == ["1", "2"]
+    assert [
+        text.get_text().split()[0]
+        for axes in panels
+        for text in axes.texts
+        if "context +" in text.get_text()
+    ] == ["1", "2"]
 
 
-@pytest.mark.parametrize("case", ["one column", "all missing", "constant", "one class", "ten classes", "regression", "hundred columns"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "one column",
+        "all missing",
+        "constant",
+        "one class",
+        "ten classes",
+        "regression",
+        "hundred columns",
+    ],
+)
 def test_any_task_can_be_drawn(case: str) -> None:
     random = np.random.default_rng(0)
     x, y, n_classes = random.normal(size=(60, 3)), random.integers(0, 2, 60), 2

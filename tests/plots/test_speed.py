@@ -11,7 +11,14 @@ from openpfn.plots.speed import OURS, PEER, bars, save_bars
 
 
 def row(subject, median, **changes):
-    return {"subject": subject, "median": median, "low": median, "high": median, "unit": "ms", "higher_is_better": False} | changes
+    return {
+        "subject": subject,
+        "median": median,
+        "low": median,
+        "high": median,
+        "unit": "ms",
+        "higher_is_better": False,
+    } | changes
 
 
 def drawn(rows) -> Any:
@@ -19,7 +26,10 @@ def drawn(rows) -> Any:
     labels = [label.get_text() for label in ax.get_yticklabels()]
     places = dict(zip(labels, ax.get_yticks(), strict=True))
     patches: list[Any] = list(ax.patches)
-    return ax, {label: next(p for p in patches if abs(p.get_y() + p.get_height() / 2 - y) < 1e-9) for label, y in places.items()}
+    return ax, {
+        label: next(p for p in patches if abs(p.get_y() + p.get_height() / 2 - y) < 1e-9)
+        for label, y in places.items()
+    }
 
 
 def test_a_bar_is_as_long_as_its_median_and_the_first_row_stands_on_top():
@@ -43,7 +53,9 @@ def test_values_of_different_size_get_a_logarithmic_axis():
     assert ax.get_xscale() == "log"
 
 
-@pytest.mark.parametrize(("higher", "words"), [(True, "higher is better"), (False, "lower is better")])
+@pytest.mark.parametrize(
+    ("higher", "words"), [(True, "higher is better"), (False, "lower is better")]
+)
 def test_the_axis_says_which_way_is_better(higher, words):
     ax, _ = drawn([row("openpfn", 3.0, higher_is_better=higher)])
     assert words in ax.get_xlabel()
@@ -55,7 +67,13 @@ def test_a_value_of_zero_is_drawn():
 
 
 def test_a_panel_per_shape_is_written(tmp_path):
-    save_bars(tmp_path / "a.svg", {"small table": [row("openpfn", 1.0)], "large table": [row("openpfn", 9.0), row("theirs", 20.0)]})
+    save_bars(
+        tmp_path / "a.svg",
+        {
+            "small table": [row("openpfn", 1.0)],
+            "large table": [row("openpfn", 9.0), row("theirs", 20.0)],
+        },
+    )
     text = (tmp_path / "a.svg").read_text()
     assert "small table" in text
     assert "large table" in text

@@ -1,4 +1,5 @@
-"""Laws of every prior that the registry finds, and of those that draw synthetic tables as a `PriorConfig` says."""
+"""Laws of every prior that the registry finds, and of those that draw synthetic tables as a
+`PriorConfig` says."""
 
 from __future__ import annotations
 
@@ -27,13 +28,21 @@ CORNERS = {
     "few rows": PriorConfig(max_features=3, min_seq_len=4, max_seq_len=4, max_classes=10),
     "many columns": PriorConfig(min_features=150, max_features=160, max_seq_len=30),
     "unfiltered": replace(SMALL, learnable=False),
-    "every blemish": replace(SMALL, categorical_share=1, missing_share=1, blemish_share=1, label_noise_share=1),
+    "every blemish": replace(
+        SMALL, categorical_share=1, missing_share=1, blemish_share=1, label_noise_share=1
+    ),
 }
 CLASSES = {name: registry.find("priors", name, TaskPrior) for name in registry.names("priors")}
 every_prior = pytest.mark.parametrize("name", CLASSES)
-every_table_prior = pytest.mark.parametrize("name", [name for name, prior in CLASSES.items() if prior.config_class is not None])
-every_sequence_prior = pytest.mark.parametrize("name", [name for name, prior in CLASSES.items() if prior.config_class is None])
-every_synthetic_prior = pytest.mark.parametrize("name", [name for name, prior in CLASSES.items() if prior.config_class is PriorConfig])
+every_table_prior = pytest.mark.parametrize(
+    "name", [name for name, prior in CLASSES.items() if prior.config_class is not None]
+)
+every_sequence_prior = pytest.mark.parametrize(
+    "name", [name for name, prior in CLASSES.items() if prior.config_class is None]
+)
+every_synthetic_prior = pytest.mark.parametrize(
+    "name", [name for name, prior in CLASSES.items() if prior.config_class is PriorConfig]
+)
 every_corner = pytest.mark.parametrize("corner", CORNERS)
 
 
@@ -50,10 +59,15 @@ def draw(name: str, config: Any = None, n_tasks: int = 12, seed: int = 0) -> Tas
 
 
 def same(a: TaskBatch, b: TaskBatch) -> bool:
-    pairs = [(getattr(a, field), getattr(b, field)) for field in ("x", "y", "n_features", "n_classes", "categorical")]
+    pairs = [
+        (getattr(a, field), getattr(b, field))
+        for field in ("x", "y", "n_features", "n_classes", "categorical")
+    ]
     pairs += [(a.latents[name], b.latents.get(name)) for name in a.latents]
     return a.n_train == b.n_train and all(
-        (p is None and q is None) or (p.shape == q.shape and torch.equal(p.nan_to_num(-7.5), q.nan_to_num(-7.5))) for p, q in pairs
+        (p is None and q is None)
+        or (p.shape == q.shape and torch.equal(p.nan_to_num(-7.5), q.nan_to_num(-7.5)))
+        for p, q in pairs
     )
 
 
@@ -130,7 +144,7 @@ def test_a_batch_is_whole(name: str) -> None:
         assert torch.equal(y.unique(), torch.arange(int(k)).to(y.dtype))
         assert k >= 2
         assert batch.n_train < k or len(y_context.unique()) == k
-    assert not batch.x.is_inference()                           # autograd must accept the tensors
+    assert not batch.x.is_inference()  # autograd must accept the tensors
     assert batch.x.is_contiguous()
 
 
@@ -138,7 +152,7 @@ def test_a_batch_is_whole(name: str) -> None:
 def test_the_generator_decides_everything(name: str) -> None:
     assert same(draw(name, seed=3), draw(name, seed=3))
     assert not same(draw(name, seed=3), draw(name, seed=4))
-    torch.manual_seed(99)                                       # the global generator plays no part
+    torch.manual_seed(99)  # the global generator plays no part
     assert same(draw(name, seed=3), draw(name, seed=3))
 
 
@@ -146,7 +160,10 @@ def test_the_generator_decides_everything(name: str) -> None:
 def test_a_pickled_prior_draws_the_same(name: str) -> None:
     prior = made(name)
     copy = pickle.loads(pickle.dumps(prior))
-    assert same(prior.sample(4, torch.Generator().manual_seed(1)), copy.sample(4, torch.Generator().manual_seed(1)))
+    assert same(
+        prior.sample(4, torch.Generator().manual_seed(1)),
+        copy.sample(4, torch.Generator().manual_seed(1)),
+    )
 
 
 @every_prior
@@ -172,7 +189,9 @@ def test_a_sequence_has_the_rows_that_are_asked_for(name: str) -> None:
     assert batch.y.dtype == torch.float32
     assert batch.x is None or (batch.x.shape[:2] == (3, 9) and batch.x.dtype == torch.float32)
     assert batch.n_train == 0
-    assert prior.sample(2, torch.Generator().manual_seed(0)).n_rows == 64       # the first one did not change
+    assert (
+        prior.sample(2, torch.Generator().manual_seed(0)).n_rows == 64
+    )  # the first one did not change
     with pytest.raises(ValueError, match="seq_len is 0"):
         prior.of_length(0)
 
@@ -204,9 +223,16 @@ def test_tasks_report_their_graph(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "least_depth"), [("scm_mlp", 4.8), ("scm_tree", 3.2)])
 def test_graphs_are_wide_and_deep(name: str, least_depth: float) -> None:
-    """Mean hidden width ≥ 42 and several layers, as in the slow generators; for few columns, which ask for the least width."""
-    prior, noise = importlib.import_module(f"openpfn.priors.{name}"), Noise(torch.Generator().manual_seed(0))
-    graphs = [draw_graphs(prior.DEPTHS, prior.WIDTHS, 0.3, 5, torch.full((8,), 5), noise) for _ in range(1500)]
+    """Mean hidden width ≥ 42 and several layers, as in the slow generators; for few columns, which
+    ask for the least width."""
+    prior, noise = (
+        importlib.import_module(f"openpfn.priors.{name}"),
+        Noise(torch.Generator().manual_seed(0)),
+    )
+    graphs = [
+        draw_graphs(prior.DEPTHS, prior.WIDTHS, 0.3, 5, torch.full((8,), 5), noise)
+        for _ in range(1500)
+    ]
     assert torch.cat([g.width.float() for g in graphs]).mean() > 42
     assert torch.cat([g.depth.float() for g in graphs]).mean() > least_depth
 
@@ -214,7 +240,11 @@ def test_graphs_are_wide_and_deep(name: str, least_depth: float) -> None:
 @every_synthetic_prior
 def test_the_filter_makes_tasks_learnable(name: str) -> None:
     def gain(learnable: bool) -> float:
-        batch = draw(name, PriorConfig(max_features=8, min_features=8, max_seq_len=120, learnable=learnable), n_tasks=150)
+        batch = draw(
+            name,
+            PriorConfig(max_features=8, min_features=8, max_seq_len=120, learnable=learnable),
+            n_tasks=150,
+        )
         labels = batch.y.long().unsqueeze(1)
         return float(gain_over_majority(batch.x.transpose(1, 2).contiguous(), labels, 10).mean())
 
@@ -223,14 +253,22 @@ def test_the_filter_makes_tasks_learnable(name: str) -> None:
 
 @every_synthetic_prior
 def test_half_of_the_tasks_are_binary_and_few_have_many_classes(name: str) -> None:
-    batch = draw(name, PriorConfig(max_features=6, min_seq_len=60, max_seq_len=60, learnable=False, min_context_share=0.5), n_tasks=500)
+    batch = draw(
+        name,
+        PriorConfig(
+            max_features=6, min_seq_len=60, max_seq_len=60, learnable=False, min_context_share=0.5
+        ),
+        n_tasks=500,
+    )
     assert 0.35 < float((batch.n_classes == 2).float().mean()) < 0.65
     assert 0.02 < float((batch.n_classes >= 7).float().mean()) < 0.2
 
 
 def test_a_mixture_takes_its_parts_by_name_and_weight() -> None:
     only_trees = replace(SMALL, parts=("scm_tree",), part_weights=(1.0,))
-    weightless = replace(SMALL, parts=("scm_mlp", "openpfn.priors.scm_tree:TreePrior"), part_weights=(0.0, 2.0))
+    weightless = replace(
+        SMALL, parts=("scm_mlp", "openpfn.priors.scm_tree:TreePrior"), part_weights=(0.0, 2.0)
+    )
     a, b = draw("mixture", only_trees), draw("mixture", weightless)
     assert a.n_train == b.n_train
     assert a.y.shape == b.y.shape
@@ -243,15 +281,29 @@ def test_a_mixture_of_unknown_parts_is_refused() -> None:
 
 
 def test_the_parts_of_a_mixture_share_rows_and_context() -> None:
-    shapes = {(batch.n_rows, batch.n_train) for batch in (draw("mixture", SMALL, 6, seed) for seed in range(8))}
-    assert len(shapes) > 4                                      # vary from call to call; joining them would fail if they varied within one
+    shapes = {
+        (batch.n_rows, batch.n_train)
+        for batch in (draw("mixture", SMALL, 6, seed) for seed in range(8))
+    }
+    assert (
+        len(shapes) > 4
+    )  # vary from call to call; joining them would fail if they varied within one
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("min_features", 0), ("max_classes", 1), ("min_seq_len", 3), ("max_context_share", 1.0), ("feature_band", 0.5),
-     ("missing_share", 1.5), ("min_gain", -0.1), ("part_weights", (1.0,)), ("part_weights", (-1.0, 1.0))],
-)  # fmt: skip
+    [
+        ("min_features", 0),
+        ("max_classes", 1),
+        ("min_seq_len", 3),
+        ("max_context_share", 1.0),
+        ("feature_band", 0.5),
+        ("missing_share", 1.5),
+        ("min_gain", -0.1),
+        ("part_weights", (1.0,)),
+        ("part_weights", (-1.0, 1.0)),
+    ],
+)
 def test_an_impossible_field_is_named(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         replace(PriorConfig(), **{field: value})

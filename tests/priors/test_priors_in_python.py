@@ -1,4 +1,5 @@
-"""Priors written in Python: what the functions see, what a batch has in common with single sequences, and the laws of what is drawn."""
+"""Priors written in Python: what the functions see, what a batch has in common with single
+sequences, and the laws of what is drawn."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from torch.distributions import (
     Normal,
     Poisson,
     StudentT,
-)  # fmt: skip
+)
 
 from openpfn import generators
 from openpfn.bayes import Likelihood, Mixture, Prior
@@ -34,7 +35,7 @@ from openpfn.generators import (
     MixtureGenerator,
     UnsupervisedBayesian,
     sample_batch,
-)  # fmt: skip
+)
 from openpfn.priors.base import made
 from openpfn.priors_io.distributions import check_function
 from openpfn.priors_io.stream import TaskStream
@@ -55,7 +56,9 @@ def is_under_vmap(value: Tensor) -> bool:
     return functorch._functorch.is_batchedtensor(value)
 
 
-LINE = DeterministicGenerator(Independent(Normal(torch.zeros(2), torch.tensor([1.0, 0.5])), 1), line, input_dim=5)
+LINE = DeterministicGenerator(
+    Independent(Normal(torch.zeros(2), torch.tensor([1.0, 0.5])), 1), line, input_dim=5
+)
 
 
 def noisy_line(theta: Tensor, x: Tensor) -> dict[str, Any]:
@@ -102,23 +105,35 @@ def test_noise_has_its_standard_deviation_and_none_is_none() -> None:
 
 def test_inputs_come_from_their_distribution() -> None:
     covariance = torch.tensor([[1.0, 0.9], [0.9, 1.0]])
-    rows = DeterministicGenerator(Normal(0.0, 1.0), lambda x, w: x[:, 0], 2, x_distribution=MultivariateNormal(torch.ones(2), covariance))
+    rows = DeterministicGenerator(
+        Normal(0.0, 1.0),
+        lambda x, w: x[:, 0],
+        2,
+        x_distribution=MultivariateNormal(torch.ones(2), covariance),
+    )
     x, _ = sample_batch(rows, 100, 200, seeded())
     torch.testing.assert_close(x.flatten(0, 1).mean(0), torch.ones(2), atol=0.04, rtol=0)
     torch.testing.assert_close(x.flatten(0, 1).T.cov(), covariance, atol=0.05, rtol=0)
-    wrong = DeterministicGenerator(Normal(0.0, 1.0), lambda x, w: x[:, 0], 3, x_distribution=MultivariateNormal(torch.ones(2), covariance))
+    wrong = DeterministicGenerator(
+        Normal(0.0, 1.0),
+        lambda x, w: x[:, 0],
+        3,
+        x_distribution=MultivariateNormal(torch.ones(2), covariance),
+    )
     with pytest.raises(ValueError, match=r"shape \(2,\)"):
         wrong.generate(4)
 
 
-def test_a_function_that_branches_on_values_runs_in_a_loop_with_one_warning_and_the_same_numbers() -> None:
+def test_a_function_that_branches_runs_in_a_loop_with_one_warning_and_the_same_numbers() -> None:
     def kinked(x: Tensor, w: Tensor) -> Tensor:
         return w * x[:, 0] if w > 0 else x[:, 0].abs()
 
     generator = DeterministicGenerator(Normal(0.0, 1.0), kinked, 1, seq_len=6)
     with pytest.warns(UserWarning, match="kinked runs in a loop"):
         batch = generator.sample(8, seeded())
-    expected = torch.stack([kinked(x, w) for x, w in zip(batch.x, batch.latents["params"], strict=True)])
+    expected = torch.stack(
+        [kinked(x, w) for x, w in zip(batch.x, batch.latents["params"], strict=True)]
+    )
     assert torch.equal(batch.y, expected)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -139,7 +154,9 @@ def test_a_random_function_differs_between_tasks_and_follows_the_generator() -> 
     def dropped(x: Tensor, w: Tensor) -> Tensor:
         return w * x[:, 0] + torch.randn(len(x))
 
-    generator = DeterministicGenerator(DiscreteTask(torch.ones(1)), dropped, 1, x_distribution=Normal(0.0, 1e-9), seq_len=6)
+    generator = DeterministicGenerator(
+        DiscreteTask(torch.ones(1)), dropped, 1, x_distribution=Normal(0.0, 1e-9), seq_len=6
+    )
     a, b = generator.sample(5, seeded()), generator.sample(5, seeded())
     assert torch.equal(a.y, b.y)
     assert len(a.y.unique()) == 30
@@ -171,7 +188,8 @@ def test_an_error_of_the_function_arrives_as_it_is() -> None:
 
 def test_the_documented_prior_and_likelihood() -> None:
     generator = BayesianGenerator(
-        prior=Prior(Normal(0.0, 1.0)), likelihood=Likelihood(distribution_class=Normal, parameterizer=noisy_line, input_dim=10)
+        prior=Prior(Normal(0.0, 1.0)),
+        likelihood=Likelihood(distribution_class=Normal, parameterizer=noisy_line, input_dim=10),
     )
     x, y = generator.generate(seq_len=64)
     assert (x.shape, y.shape) == ((64, 10), (64,))
@@ -187,12 +205,14 @@ def test_the_documented_unsupervised_prior() -> None:
         seq_len = x.shape[0]
         return {"loc": theta.expand(seq_len), "scale": 0.5}
 
-    generator = UnsupervisedBayesian(prior=Prior(Normal(0.0, 1.0)), likelihood=Likelihood(Normal, parameterizer, input_dim=1))
+    generator = UnsupervisedBayesian(
+        prior=Prior(Normal(0.0, 1.0)), likelihood=Likelihood(Normal, parameterizer, input_dim=1)
+    )
     assert generator.generate(seq_len=64).shape == (64,)
     x, y = sample_batch(generator, 500, 40, seeded())
     assert x is None
-    assert abs(float(y.mean(1).var()) - (1 + 0.25 / 40)) < 0.2                      # between sequences
-    assert abs(float(y.var(1).mean()) - 0.25) < 0.01                                # within
+    assert abs(float(y.mean(1).var()) - (1 + 0.25 / 40)) < 0.2  # between sequences
+    assert abs(float(y.var(1).mean()) - 0.25) < 0.01  # within
 
 
 @pytest.mark.parametrize(
@@ -200,26 +220,50 @@ def test_the_documented_unsupervised_prior() -> None:
     [
         (Bernoulli, lambda theta, x: {"probs": theta}, lambda theta: theta),
         (Poisson, lambda theta, x: {"rate": theta.expand(len(x))}, lambda theta: theta),
-        (Categorical, lambda theta, x: {"probs": torch.stack([1 - theta, theta])}, lambda theta: theta),
-        (StudentT, lambda theta, x: {"df": 9.0, "loc": theta * torch.ones(len(x)), "scale": 1}, lambda theta: theta),
-        (Beta, lambda theta, x: {"concentration1": theta, "concentration0": 1 - theta}, lambda theta: theta),
+        (
+            Categorical,
+            lambda theta, x: {"probs": torch.stack([1 - theta, theta])},
+            lambda theta: theta,
+        ),
+        (
+            StudentT,
+            lambda theta, x: {"df": 9.0, "loc": theta * torch.ones(len(x)), "scale": 1},
+            lambda theta: theta,
+        ),
+        (
+            Beta,
+            lambda theta, x: {"concentration1": theta, "concentration0": 1 - theta},
+            lambda theta: theta,
+        ),
     ],
 )
 def test_any_distribution_may_be_a_likelihood(kind: Any, parameters: Any, mean: Any) -> None:
     prior = DiscreteTask(torch.tensor([0.1, 0.8]))
-    batch = UnsupervisedBayesian(Prior(prior), Likelihood(kind, parameters, 1), seq_len=100).sample(60, seeded())
+    batch = UnsupervisedBayesian(Prior(prior), Likelihood(kind, parameters, 1), seq_len=100).sample(
+        60, seeded()
+    )
     for theta in (0.1, 0.8):
         chosen = batch.y[batch.latents["params"] == theta]
-        assert abs(float(chosen.mean()) - mean(theta)) < 5 * float(chosen.std()) / chosen.numel() ** 0.5
-        assert len(chosen.mean(1).unique()) > 1                                      # rows are drawn for each task
+        assert (
+            abs(float(chosen.mean()) - mean(theta))
+            < 5 * float(chosen.std()) / chosen.numel() ** 0.5
+        )
+        assert len(chosen.mean(1).unique()) > 1  # rows are drawn for each task
 
 
 def test_rows_may_be_drawn_jointly() -> None:
     def wiener(theta: Tensor, x: Tensor) -> dict[str, Tensor]:
         at = torch.arange(1.0, len(x) + 1)
-        return {"loc": torch.zeros(len(x)), "covariance_matrix": torch.minimum(at[:, None], at[None])}
+        return {
+            "loc": torch.zeros(len(x)),
+            "covariance_matrix": torch.minimum(at[:, None], at[None]),
+        }
 
-    y = UnsupervisedBayesian(Normal(0.0, 1.0), Likelihood(MultivariateNormal, wiener, 1), seq_len=5).sample(8000, seeded()).y
+    y = (
+        UnsupervisedBayesian(Normal(0.0, 1.0), Likelihood(MultivariateNormal, wiener, 1), seq_len=5)
+        .sample(8000, seeded())
+        .y
+    )
     torch.testing.assert_close(y.var(0), torch.arange(1.0, 6.0), rtol=0.08, atol=0)
     torch.testing.assert_close(y.diff(dim=1).var(0), torch.ones(4), rtol=0.08, atol=0)
 
@@ -234,7 +278,7 @@ def test_a_likelihood_of_the_wrong_shape_is_told() -> None:
 
 
 def test_what_is_no_distribution_is_no_prior() -> None:
-    nothing: Any = lambda: 0.0    # noqa: E731
+    nothing: Any = lambda: 0.0  # noqa: E731
     with pytest.raises(TypeError, match="Distribution"):
         DeterministicGenerator(nothing, line, 1)
 
@@ -246,14 +290,19 @@ def test_a_pool_gives_its_tasks_alone_each_as_often_as_its_weight() -> None:
     drawn = DiscreteTask(POOL, weights=torch.tensor([1.0, 0.0, 3.0])).sample((4000,))
     assert not (drawn == POOL[1]).all(1).any()
     assert abs(float((drawn == POOL[2]).all(1).float().mean()) - 0.75) < 0.04
-    torch.testing.assert_close(DiscreteTask(POOL).log_prob(torch.cat([POOL[:1], POOL[:1] + 1])).exp(), torch.tensor([1 / 3, 0.0]))
+    torch.testing.assert_close(
+        DiscreteTask(POOL).log_prob(torch.cat([POOL[:1], POOL[:1] + 1])).exp(),
+        torch.tensor([1 / 3, 0.0]),
+    )
 
 
 def test_generators_tell_their_pools() -> None:
     pooled = DeterministicGenerator(DiscreteTask(POOL), line, 2)
     assert torch.equal(pooled.task_pools()["params"], POOL)
     assert not LINE.task_pools()
-    either = DeterministicGenerator(Mixture([DiscreteTask(POOL), Independent(Normal(torch.zeros(2), 1.0), 1)]), line, 2)
+    either = DeterministicGenerator(
+        Mixture([DiscreteTask(POOL), Independent(Normal(torch.zeros(2), 1.0), 1)]), line, 2
+    )
     assert torch.equal(either.task_pools()["params.0"], POOL)
     assert torch.equal(MixtureGenerator([pooled, either]).task_pools()["0.params"], POOL)
 
@@ -271,8 +320,9 @@ def test_a_mixture_of_distributions_has_the_density_that_it_draws_from() -> None
 
 def test_a_mixture_of_generators_keeps_each_sequence_whole() -> None:
     low, high = (
-        DeterministicGenerator(DiscreteTask(torch.tensor([level])), lambda x, c: c + 0 * x[:, 0], 1) for level in (0.0, 9.0)
-    )    # fmt: skip
+        DeterministicGenerator(DiscreteTask(torch.tensor([level])), lambda x, c: c + 0 * x[:, 0], 1)
+        for level in (0.0, 9.0)
+    )
     batch = MixtureGenerator([low, high], weights=[1.0, 4.0], seq_len=3).sample(400, seeded())
     assert torch.equal(batch.y, 9.0 * batch.latents["part"][:, None].expand(400, 3))
     assert torch.equal(batch.latents["params"], batch.y[:, 0])
@@ -285,7 +335,9 @@ X_DATA, Y_DATA = torch.randn(50, 3), torch.arange(50.0)
 
 
 def test_random_rows_of_a_dataset_are_different_and_whole() -> None:
-    batch = DatasetGenerator(x_data=X_DATA, y_data=Y_DATA, sequential=False, seq_len=50).sample(6, seeded())
+    batch = DatasetGenerator(x_data=X_DATA, y_data=Y_DATA, sequential=False, seq_len=50).sample(
+        6, seeded()
+    )
     assert torch.equal(batch.y.sort(1).values, Y_DATA.expand(6, 50))
     assert torch.equal(batch.x, X_DATA[batch.y.long()])
     assert not torch.equal(batch.y[0], batch.y[1])
@@ -306,8 +358,13 @@ def test_a_dataset_needs_rows_that_fit() -> None:
 
 
 def test_workers_draw_from_a_prior_with_a_lambda_as_this_process_does() -> None:
-    prior = DeterministicGenerator(Normal(torch.zeros(3), 1.0), lambda x, w: x @ w, 3, noise_std=0.1, seq_len=7)
-    with TaskStream(prior, 4, seed=5, n_workers=1) as far, TaskStream(prior, 4, seed=5, n_workers=0) as near:
+    prior = DeterministicGenerator(
+        Normal(torch.zeros(3), 1.0), lambda x, w: x @ w, 3, noise_std=0.1, seq_len=7
+    )
+    with (
+        TaskStream(prior, 4, seed=5, n_workers=1) as far,
+        TaskStream(prior, 4, seed=5, n_workers=0) as near,
+    ):
         for _ in range(2):
             a, b = next(far), next(near)
             assert torch.equal(a.y, b.y)
@@ -327,8 +384,9 @@ def test_the_short_names_are_the_long_ones() -> None:
 
 def test_a_prior_in_a_file_of_ones_own_is_found_by_name(tmp_path, monkeypatch) -> None:
     (tmp_path / "my_prior_file.py").write_text(
-        "import torch\nfrom openpfn import DeterministicGenerator\n"
-        "prior = DeterministicGenerator(torch.distributions.Normal(torch.zeros(3), 1.0), torch.mv, input_dim=3, seq_len=9, n_train=4)\n"
+        "import torch\nfrom openpfn import DeterministicGenerator\nprior ="
+        " DeterministicGenerator(torch.distributions.Normal(torch.zeros(3), 1.0), torch.mv,"
+        " input_dim=3, seq_len=9, n_train=4)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     found = made("my_prior_file:prior", None)
@@ -343,13 +401,26 @@ def test_a_prior_in_a_file_of_ones_own_is_found_by_name(tmp_path, monkeypatch) -
 
 def test_the_command_line_trains_on_a_prior_of_ones_own(tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "my_classes_file.py").write_text(
-        "import torch\nfrom openpfn import DeterministicGenerator\n"
-        "def sign(x, w):\n    return (x @ w > 0).float()\n"
-        "prior = DeterministicGenerator(torch.distributions.Normal(torch.zeros(3), 1.0), sign, input_dim=3, n_train=20)\n"
-        "sequences = DeterministicGenerator(torch.distributions.Normal(torch.zeros(3), 1.0), sign, input_dim=3)\n"
+        "import torch\nfrom openpfn import DeterministicGenerator\ndef sign(x, w):\n    return (x @"
+        " w > 0).float()\nprior = DeterministicGenerator(torch.distributions.Normal(torch.zeros(3),"
+        " 1.0), sign, input_dim=3, n_train=20)\nsequences ="
+        " DeterministicGenerator(torch.distributions.Normal(torch.zeros(3), 1.0), sign,"
+        " input_dim=3)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    common = ["train", "--preset", "micro", "--out", str(tmp_path / "run"), "--num-steps", "2", "--batch-size", "4", "--seq-len", "30"]
+    common = [
+        "train",
+        "--preset",
+        "micro",
+        "--out",
+        str(tmp_path / "run"),
+        "--num-steps",
+        "2",
+        "--batch-size",
+        "4",
+        "--seq-len",
+        "30",
+    ]
     assert main([*common, "--prior", "my_classes_file:prior", "--n-workers", "0"]) == 0
     assert "trained 2 steps on 8 tasks" in capsys.readouterr().out
     assert main([*common, "--prior", "my_classes_file:sequences"]) != 0

@@ -1,4 +1,5 @@
-"""Programs that call `sample(name, distribution)`: every kind of draw, for all tasks at once, out of one generator."""
+"""Programs that call `sample(name, distribution)`: every kind of draw, for all tasks at once, out
+of one generator."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from torch.distributions import (
     Normal,
     StudentT,
     Uniform,
-)  # fmt: skip
+)
 
 from openpfn.generators import DiscreteTask, Mixture, ProgramGenerator, sample
 
@@ -43,7 +44,9 @@ KINDS: dict[str, Distribution] = {
     "categorical": Categorical(torch.tensor([0.2, 0.8])),
     "joint normal": MultivariateNormal(torch.zeros(2), torch.tensor([[1.0, 0.5], [0.5, 1.0]])),
     "independent": Independent(Normal(torch.arange(3.0), 1.0), 1),
-    "mixture": MixtureSameFamily(Categorical(torch.tensor([0.5, 0.5])), Normal(torch.tensor([-3.0, 3.0]), 1.0)),
+    "mixture": MixtureSameFamily(
+        Categorical(torch.tensor([0.5, 0.5])), Normal(torch.tensor([-3.0, 3.0]), 1.0)
+    ),
     "mixture of kinds": Mixture([Normal(-3.0, 1.0), Laplace(3.0, 1.0)]),
     "pool": DiscreteTask(torch.tensor([[0.0, 1.0], [3.0, 2.0]])),
 }
@@ -62,8 +65,10 @@ def test_a_site_draws_independently_for_all_tasks_at_once(kind: str) -> None:
         return value.sum() + torch.zeros(n_rows)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")                      # none of them needs the loop
-        values = ProgramGenerator(program, seq_len=2).sample(4000, seeded()).latents["value"].float()
+        warnings.simplefilter("error")  # none of them needs the loop
+        values = (
+            ProgramGenerator(program, seq_len=2).sample(4000, seeded()).latents["value"].float()
+        )
     expected = distribution.sample(torch.Size((4000,))).float()
     assert values.shape == expected.shape
     error = (values.var(0) / 4000 + expected.var(0) / 4000).sqrt()
@@ -108,7 +113,9 @@ def test_a_program_may_make_its_inputs() -> None:
 
     batch = ProgramGenerator(clusters, seq_len=30).sample(5, seeded())
     assert batch.x.shape == (5, 30, 3)
-    near = torch.stack([centers[y.long()] for centers, y in zip(batch.latents["centers"], batch.y, strict=True)])
+    near = torch.stack(
+        [centers[y.long()] for centers, y in zip(batch.latents["centers"], batch.y, strict=True)]
+    )
     assert float((batch.x - near).abs().max()) < 0.1
 
 
@@ -127,14 +134,20 @@ def test_a_chain_steps_from_row_to_row() -> None:
 
 def test_a_program_that_branches_runs_in_a_loop_with_one_warning() -> None:
     def either(x: Tensor) -> Tensor:
-        return sample("slope", Normal(3.0, 0.1)) * x[:, 0] if sample("kind", Bernoulli(0.5)) > 0 else 0 * sample("slope", Normal(0.0, 1.0))
+        return (
+            sample("slope", Normal(3.0, 0.1)) * x[:, 0]
+            if sample("kind", Bernoulli(0.5)) > 0
+            else 0 * sample("slope", Normal(0.0, 1.0))
+        )
 
     def fixed(x: Tensor) -> Tensor:
         return either(x).expand(len(x))
 
     with pytest.warns(UserWarning, match="fixed runs in a loop"):
         batch = ProgramGenerator(fixed, input_dim=1, seq_len=5).sample(40, seeded())
-    assert torch.equal(batch.y, batch.latents["kind"][:, None] * batch.latents["slope"][:, None] * batch.x[..., 0])
+    assert torch.equal(
+        batch.y, batch.latents["kind"][:, None] * batch.latents["slope"][:, None] * batch.x[..., 0]
+    )
 
 
 def test_a_distribution_that_cannot_be_told_apart_is_looped_not_guessed() -> None:
@@ -152,7 +165,12 @@ def test_the_batch_and_the_loop_agree_on_what_follows_from_the_draws() -> None:
         return torch.softmax(x @ w, 0).cumsum(0)
 
     batch = ProgramGenerator(program, input_dim=3, seq_len=8).sample(6, seeded())
-    expected = torch.stack([torch.softmax(x @ w, 0).cumsum(0) for x, w in zip(batch.x, batch.latents["w"], strict=True)])
+    expected = torch.stack(
+        [
+            torch.softmax(x @ w, 0).cumsum(0)
+            for x, w in zip(batch.x, batch.latents["w"], strict=True)
+        ]
+    )
     torch.testing.assert_close(batch.y, expected)
 
 
@@ -189,10 +207,17 @@ def twice(n_rows: int) -> Tensor:
         (lambda n: 3.0, {}, TypeError, "returned a float"),
         (lambda x: (x, x[:, 0]), {"input_dim": 1}, TypeError, "returned a tuple"),
         (lambda n: torch.zeros(n + 1), {}, ValueError, r"gave \(5,\) for one task of 4 rows"),
-        (lambda n: torch.zeros(n), {"x_distribution": Normal(0.0, 1.0)}, ValueError, "x_distribution needs input_dim"),
+        (
+            lambda n: torch.zeros(n),
+            {"x_distribution": Normal(0.0, 1.0)},
+            ValueError,
+            "x_distribution needs input_dim",
+        ),
         (lambda x: x[:, 0], {"input_dim": 0}, ValueError, "input_dim is 0"),
     ],
 )
-def test_what_a_program_may_not_do_is_told(program: Any, arguments: dict[str, Any], error: type[Exception], match: str) -> None:
+def test_what_a_program_may_not_do_is_told(
+    program: Any, arguments: dict[str, Any], error: type[Exception], match: str
+) -> None:
     with pytest.raises(error, match=match):
         ProgramGenerator(program, **arguments).generate(4)

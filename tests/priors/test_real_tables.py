@@ -1,4 +1,5 @@
-"""Tasks from a real table: whose rows they are, what was fitted to which of them, and the files they go into."""
+"""Tasks from a real table: whose rows they are, what was fitted to which of them, and the files
+they go into."""
 
 from __future__ import annotations
 
@@ -38,18 +39,27 @@ def people(n: int = 200, seed: int = 0) -> pd.DataFrame:
     """A table with numbers, categories, gaps, dates, truths, and columns that nobody can use."""
     random = np.random.default_rng(seed)
     age = random.integers(18, 80, n).astype(float)
-    city = random.choice(["Oslo", "Rome", "Lima", "Bern", "Kyiv", "Doha", "Cork"], n, p=[0.4, 0.3, 0.2, 0.04, 0.03, 0.02, 0.01])
-    return pd.DataFrame({
-        "age": np.where(random.random(n) < 0.1, np.nan, age),
-        "city": pd.Series(city).mask(random.random(n) < 0.1),
-        "member": random.random(n) < 0.5,
-        "since": pd.Timestamp("2001-01-01") + pd.to_timedelta(random.integers(0, 3000, n), "D"),
-        "country": "same",
-        "remark": [" ".join(random.choice(["a long", "story", "of", "words", "and", f"no {i}"], 6)) for i in range(n)],
-        "nothing": None,
-        "height": random.normal(170, 10, n),
-        "y": np.where(age + random.normal(0, 5, n) > 40, "old", "young"),
-    })  # fmt: skip
+    city = random.choice(
+        ["Oslo", "Rome", "Lima", "Bern", "Kyiv", "Doha", "Cork"],
+        n,
+        p=[0.4, 0.3, 0.2, 0.04, 0.03, 0.02, 0.01],
+    )
+    return pd.DataFrame(
+        {
+            "age": np.where(random.random(n) < 0.1, np.nan, age),
+            "city": pd.Series(city).mask(random.random(n) < 0.1),
+            "member": random.random(n) < 0.5,
+            "since": pd.Timestamp("2001-01-01") + pd.to_timedelta(random.integers(0, 3000, n), "D"),
+            "country": "same",
+            "remark": [
+                " ".join(random.choice(["a long", "story", "of", "words", "and", f"no {i}"], 6))
+                for i in range(n)
+            ],
+            "nothing": None,
+            "height": random.normal(170, 10, n),
+            "y": np.where(age + random.normal(0, 5, n) > 40, "old", "young"),
+        }
+    )
 
 
 @pytest.fixture
@@ -73,24 +83,31 @@ def _text_is_announced():
 
 
 def test_no_row_comes_twice_in_a_task(table):
-    for total, n_train in ((30, 20), (60, 2), (140, 100)):      # 140: all rows of the part
+    for total, n_train in ((30, 20), (60, 2), (140, 100)):  # 140: all rows of the part
         rows = draw(made(table, total_rows=total, train_rows=n_train), 12).latents["rows"]
         assert all(len(task.unique()) == total for task in rows)
 
 
 def test_train_and_test_tasks_share_no_row_and_leave_none_out(table):
-    seen = [set(draw(made(table, part=part), 200).latents["rows"].flatten().tolist()) for part in ("train", "test")]
+    seen = [
+        set(draw(made(table, part=part), 200).latents["rows"].flatten().tolist())
+        for part in ("train", "test")
+    ]
     assert not seen[0] & seen[1]
     assert seen[0] | seen[1] == set(range(200))
     assert len(seen[1]) == 60
-    other = set(draw(made(table, part="test", split_seed=1), 200).latents["rows"].flatten().tolist())
+    other = set(
+        draw(made(table, part="test", split_seed=1), 200).latents["rows"].flatten().tolist()
+    )
     assert other != seen[1]
 
 
 def test_both_parts_hold_the_share_of_each_class(table):
     table["y"] = np.where(np.arange(200) < 20, "rare", "common")
     prior = made(table)
-    counts = {part: prior.labels[rows].bincount().tolist() for part, rows in prior.rows_of_part.items()}
+    counts = {
+        part: prior.labels[rows].bincount().tolist() for part, rows in prior.rows_of_part.items()
+    }
     assert counts == {"train": [126, 14], "test": [54, 6]}
 
 
@@ -108,7 +125,9 @@ class Listener(torch.nn.Module):
 
 
 def test_a_network_is_evaluated_on_rows_that_training_never_sees(table):
-    settings = TrainingConfig(num_steps=3, batch_size=20, n_workers=0, save_checkpoint=False, eval_every=1, eval_batches=2)
+    settings = TrainingConfig(
+        num_steps=3, batch_size=20, n_workers=0, save_checkpoint=False, eval_every=1, eval_batches=2
+    )
     model = train(made(table), Listener(), settings)
     trained, evaluated = model.rows[True], model.rows[False]
     assert len(trained) == 140
@@ -118,9 +137,11 @@ def test_a_network_is_evaluated_on_rows_that_training_never_sees(table):
 
 def test_every_choice_of_rows_is_equally_likely():
     drawn = draw_without_replacement(60_000, 2, 4, torch.Generator().manual_seed(0))
-    counts = (drawn[:, 0] * 4 + drawn[:, 1]).bincount(minlength=16)[[1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14]]
+    counts = (drawn[:, 0] * 4 + drawn[:, 1]).bincount(minlength=16)[
+        [1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14]
+    ]
     assert counts.sum() == 60_000
-    assert ((counts - 5000) ** 2 / 5000).sum() < 31             # χ² of 11 degrees of freedom: p = 0.001
+    assert ((counts - 5000) ** 2 / 5000).sum() < 31  # χ² of 11 degrees of freedom: p = 0.001
 
 
 def test_a_task_is_what_an_encoder_fitted_to_its_context_makes_of_its_rows(table):
@@ -134,21 +155,30 @@ def test_a_task_is_what_an_encoder_fitted_to_its_context_makes_of_its_rows(table
         expected = TableEncoder().fit(frame.iloc[: batch.n_train], kinds).transform(frame)
         np.testing.assert_allclose(x[:, index].numpy(), expected, rtol=1e-6)
     towns = draw(made(table), 400).x[..., prior.column_names.index("city")]
-    assert towns[:, 20:].isnan().float().mean() > towns[:, :20].isnan().float().mean()    # some towns only among query rows
+    assert (
+        towns[:, 20:].isnan().float().mean() > towns[:, :20].isnan().float().mean()
+    )  # some towns only among query rows
 
 
 def test_a_query_row_changes_nothing_but_itself(table):
     batch = draw(made(table))
-    row = int(batch.latents["rows"][0, -1])                      # a query row of the first task
+    row = int(batch.latents["rows"][0, -1])  # a query row of the first task
     changed = table.copy()
-    changed.loc[row, ["age", "city", "height"]] = [1e4, "Cork" if table.loc[row, "city"] != "Cork" else "Oslo", -1e4]
+    changed.loc[row, ["age", "city", "height"]] = [
+        1e4,
+        "Cork" if table.loc[row, "city"] != "Cork" else "Oslo",
+        -1e4,
+    ]
     other = draw(made(changed))
     is_row = batch.latents["rows"] == row
     as_query = is_row[:, batch.n_train :].any(1)
     assert as_query[0]
     untouched = as_query.unsqueeze(1) & ~is_row
     assert torch.equal(batch.x[untouched].nan_to_num(-7), other.x[untouched].nan_to_num(-7))
-    assert not torch.equal(batch.x[as_query.unsqueeze(1) & is_row].nan_to_num(-7), other.x[as_query.unsqueeze(1) & is_row].nan_to_num(-7))
+    assert not torch.equal(
+        batch.x[as_query.unsqueeze(1) & is_row].nan_to_num(-7),
+        other.x[as_query.unsqueeze(1) & is_row].nan_to_num(-7),
+    )
 
 
 def test_codes_are_places_among_what_the_context_holds():
@@ -158,8 +188,12 @@ def test_codes_are_places_among_what_the_context_holds():
 
 
 def test_the_seed_decides_everything(table):
-    assert torch.equal(draw(made(table), seed=5).latents["rows"], draw(made(table), seed=5).latents["rows"])
-    assert not torch.equal(draw(made(table), seed=5).latents["rows"], draw(made(table), seed=6).latents["rows"])
+    assert torch.equal(
+        draw(made(table), seed=5).latents["rows"], draw(made(table), seed=5).latents["rows"]
+    )
+    assert not torch.equal(
+        draw(made(table), seed=5).latents["rows"], draw(made(table), seed=6).latents["rows"]
+    )
 
 
 def test_columns_are_the_first_ones_or_drawn_anew_for_each_task(table):
@@ -190,7 +224,7 @@ def test_labels_keep_the_table_s_order_unless_they_are_shuffled():
     maps = set()
     for y, rows in zip(batch.y.long().tolist(), batch.latents["rows"], strict=True):
         pairs = set(zip(y, table["y"][rows.tolist()], strict=True))
-        assert len(pairs) == 4                                   # still one number for each class
+        assert len(pairs) == 4  # still one number for each class
         maps.add(tuple(sorted(pairs)))
     assert len(maps) > 10
 
@@ -201,8 +235,8 @@ def test_rare_classes_reach_every_task_and_every_context():
     assert batch.n_classes.tolist() == [2] * 200
     assert (batch.y_context.amax(1) == 1).all()
     assert all(len(task.unique()) == 30 for task in batch.latents["rows"])
-    assert ((batch.y == 1).sum(1) == 1).float().mean() > 0.8     # no more of them than needed
-    assert len(batch.latents["rows"][batch.y == 1].unique()) == 4    # any of the four in this part
+    assert ((batch.y == 1).sum(1) == 1).float().mean() > 0.8  # no more of them than needed
+    assert len(batch.latents["rows"][batch.y == 1].unique()) == 4  # any of the four in this part
 
 
 def test_a_task_may_hold_fewer_classes_than_the_table_and_numbers_them_without_gaps():
@@ -216,13 +250,22 @@ def test_a_task_may_hold_fewer_classes_than_the_table_and_numbers_them_without_g
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": None}, "say which column of the DataFrame is the target. Its columns are age, city"),
+        (
+            {"target": None},
+            "say which column of the DataFrame is the target. Its columns are age, city",
+        ),
         ({"target": "z"}, "the DataFrame has no column 'z'"),
         ({"target": "height"}, "200 distinct values in 200 rows: these are numbers or names"),
         ({"target": "country"}, "has 1 class, wanted at least 2"),
-        ({"total_rows": 150}, "the train part of a table in memory has 140 rows, but a task takes total_rows=150"),
+        (
+            {"total_rows": 150},
+            "the train part of a table in memory has 140 rows, but a task takes total_rows=150",
+        ),
         ({"part": "test", "total_rows": 61}, "the test part of a table in memory has 60 rows"),
-        ({"num_features": 20}, "num_features is 20, but a table in memory has 7 columns that can be used: age, city"),
+        (
+            {"num_features": 20},
+            "num_features is 20, but a table in memory has 7 columns that can be used: age, city",
+        ),
         ({"test_share": 0.001}, "too few to keep a test_share of 0.001 apart"),
     ],
 )
@@ -232,18 +275,23 @@ def test_a_table_that_cannot_give_such_tasks_is_told(table, changes, message):
 
 
 def test_a_part_of_one_class_and_a_regression_table_are_told(table):
-    with pytest.raises(ValueError, match="all rows in the test part of a table in memory are of one class"):
+    with pytest.raises(
+        ValueError, match="all rows in the test part of a table in memory are of one class"
+    ):
         made(table.assign(y=["only"] + ["other"] * 199), part="test")
     with pytest.raises(ValueError, match="prices has numbers to predict"):
         made(Table("prices", table[["age"]], table["height"], {}, "regression"))
-    with pytest.raises(ValueError, match="column 'age' of a table in memory has values beyond float32"):
-        made(table.assign(age=table['age'].fillna(np.inf)))
+    with pytest.raises(
+        ValueError, match="column 'age' of a table in memory has values beyond float32"
+    ):
+        made(table.assign(age=table["age"].fillna(np.inf)))
     with pytest.raises(ValueError, match="no column of numbers or categories"):
         made(table[["country", "nothing", "y"]])
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("test_share", 1.0), ("train_rows", 1), ("train_rows", 100), ("num_features", 0)]
+    ("field", "value"),
+    [("test_share", 1.0), ("train_rows", 1), ("train_rows", 100), ("num_features", 0)],
 )
 def test_an_impossible_field_is_named(field, value):
     with pytest.raises(ValueError, match=field):
@@ -256,7 +304,17 @@ def test_a_mixture_of_synthetic_and_real_tables_is_refused():
 
 
 def test_dumps_hold_the_tasks_of_both_parts(table, tmp_path):
-    paths = create_h5_prior_from_dataset(table, tmp_path / "new" / "train.h5", tmp_path / "test.h5", 200, 30, 20, 4, target="y", seed=3)
+    paths = create_h5_prior_from_dataset(
+        table,
+        tmp_path / "new" / "train.h5",
+        tmp_path / "test.h5",
+        200,
+        30,
+        20,
+        4,
+        target="y",
+        seed=3,
+    )
     assert paths == (tmp_path / "new" / "train.h5", tmp_path / "test.h5")
     contents = [read_contents(path) for path in paths]
     assert [c.n_tasks for c in contents] == [140, 60]
@@ -277,7 +335,16 @@ def test_dumps_repeat_under_a_seed_and_missing_values_can_be_filled(tmp_path, ta
     def values(seed, **options):
         name = f"{seed}{sorted(options)}"
         create_h5_prior_from_dataset(
-            table, tmp_path / f"{name}a.h5", tmp_path / f"{name}b.h5", 10, 30, 20, None, target="y", seed=seed, **options
+            table,
+            tmp_path / f"{name}a.h5",
+            tmp_path / f"{name}b.h5",
+            10,
+            30,
+            20,
+            None,
+            target="y",
+            seed=seed,
+            **options,
         )
         with h5py.File(tmp_path / f"{name}a.h5") as file:
             return file["X"][:]
@@ -291,11 +358,27 @@ def test_dumps_repeat_under_a_seed_and_missing_values_can_be_filled(tmp_path, ta
 def test_dumps_are_not_overwritten_and_appear_whole_or_not_at_all(table, tmp_path, monkeypatch):
     (tmp_path / "test.h5").write_bytes(b"mine")
     with pytest.raises(FileExistsError, match=r"test\.h5 exists already"):
-        create_h5_prior_from_dataset(table, tmp_path / "train.h5", tmp_path / "test.h5", 10, 30, 20, 2, target="y")
+        create_h5_prior_from_dataset(
+            table, tmp_path / "train.h5", tmp_path / "test.h5", 10, 30, 20, 2, target="y"
+        )
     original = RealTable.sample
-    monkeypatch.setattr(RealTable, "sample", lambda self, *a: 1 / 0 if self.config.part == "test" else original(self, *a))
+    monkeypatch.setattr(
+        RealTable,
+        "sample",
+        lambda self, *a: 1 / 0 if self.config.part == "test" else original(self, *a),
+    )
     with pytest.raises(ZeroDivisionError):
-        create_h5_prior_from_dataset(table, tmp_path / "train.h5", tmp_path / "test.h5", 10, 30, 20, 2, target="y", overwrite=True)
+        create_h5_prior_from_dataset(
+            table,
+            tmp_path / "train.h5",
+            tmp_path / "test.h5",
+            10,
+            30,
+            20,
+            2,
+            target="y",
+            overwrite=True,
+        )
     assert [p.name for p in tmp_path.iterdir()] == ["test.h5"]
     assert (tmp_path / "test.h5").read_bytes() == b"mine"
 
@@ -306,27 +389,45 @@ def test_dumps_are_not_overwritten_and_appear_whole_or_not_at_all(table, tmp_pat
         ({"num_tasks": 1}, "num_tasks is 1, of which 0 would go into the test file"),
         ({"test_filename": "train.h5"}, "are both"),
         ({"dataset_id": "irys"}, "irys"),
-        ({"dataset_id": "wine", "target": "colour"}, "bundled table wine is 'target', not 'colour'"),
+        (
+            {"dataset_id": "wine", "target": "colour"},
+            "bundled table wine is 'target', not 'colour'",
+        ),
     ],
 )
 def test_wrong_arguments_are_told(changes, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = {"dataset_id": "iris", "train_filename": "train.h5", "test_filename": "test.h5"} | changes
+    arguments = {
+        "dataset_id": "iris",
+        "train_filename": "train.h5",
+        "test_filename": "test.h5",
+    } | changes
     with pytest.raises(ValueError, match=message):
         create_h5_prior_from_dataset(**arguments)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_walk_through_from_a_table_to_a_figure(tmp_path, monkeypatch):
-    """Two files of tasks, a network trained on one and evaluated on the other, its history on disk, a figure of it."""
+    """Two files of tasks, a network trained on one and evaluated on the other, its history on disk,
+    a figure of it."""
     monkeypatch.chdir(tmp_path)
     names = "h5_files/TRAIN_cancer.h5", "h5_files/TEST_cancer.h5"
-    create_h5_prior_from_dataset("breast_cancer", *names, num_tasks=100, total_rows=40, train_rows=30, num_features=6)
+    create_h5_prior_from_dataset(
+        "breast_cancer", *names, num_tasks=100, total_rows=40, train_rows=30, num_features=6
+    )
     prior = PriorDumpDataLoader(names[0], num_steps=40, batch_size=10)
     eval_loader = PriorDumpDataLoader(names[1], num_steps=3, batch_size=10)
-    network = TabularConfig(d_model=16, n_heads=2, n_layers=2, d_mlp=32, max_classes=2, attention_type="linear")
+    network = TabularConfig(
+        d_model=16, n_heads=2, n_layers=2, d_mlp=32, max_classes=2, attention_type="linear"
+    )
     settings = TrainingConfig(
-        num_steps=60, batch_size=10, learning_rate=3e-3, log_every=20, eval_every=20, checkpoint_dir="run", precision="float32"
+        num_steps=60,
+        batch_size=10,
+        learning_rate=3e-3,
+        log_every=20,
+        eval_every=20,
+        checkpoint_dir="run",
+        precision="float32",
     )
     model = train(prior, network, settings, eval_data_generator=eval_loader)
     assert model.history["eval_auc"].iloc[-1] > 0.9

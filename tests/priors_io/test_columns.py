@@ -59,7 +59,7 @@ def test_codes_are_cut_from_the_value_and_some_are_out_of_order() -> None:
     sorted_codes = codes.gather(1, order)
     changes = (sorted_codes.diff(dim=1) != 0).sum(1)
     cardinality = torch.tensor([len(row.unique()) for row in codes])
-    assert torch.equal(changes + 1, cardinality)               # every code is one interval of the value
+    assert torch.equal(changes + 1, cardinality)  # every code is one interval of the value
     rising = (sorted_codes.diff(dim=1) >= 0).all(1)
     many = cardinality > 3
     assert 0.2 < float(rising[many].float().mean()) < 0.6
@@ -68,7 +68,8 @@ def test_codes_are_cut_from_the_value_and_some_are_out_of_order() -> None:
 
 
 def test_every_blemish_shows() -> None:
-    """With all blemishes there are constant, duplicated, rounded, heavy-tailed, irrelevant and far-off columns; clean tables have none."""
+    """With all blemishes there are constant, duplicated, rounded, heavy-tailed, irrelevant and
+    far-off columns; clean tables have none."""
     for share, present in ((1.0, True), (0.0, False)):
         nodes, columns, _ = dress(replace(CLEAN, blemish_share=share), seed=1)
         mean, deviation = columns.mean(2), columns.std(2)
@@ -90,4 +91,6 @@ def test_every_blemish_shows() -> None:
 
 
 def test_shares_are_fields_of_the_configuration() -> None:
-    assert {"categorical_share", "missing_share", "blemish_share"} <= {field.name for field in fields(PriorConfig)}
+    assert {"categorical_share", "missing_share", "blemish_share"} <= {
+        field.name for field in fields(PriorConfig)
+    }

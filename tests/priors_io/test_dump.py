@@ -1,4 +1,5 @@
-"""Laws of prior dumps: what is written is read back, in anybody's format, whatever kills the writer."""
+"""Laws of prior dumps: what is written is read back, in anybody's format, whatever kills the
+writer."""
 
 from __future__ import annotations
 
@@ -22,10 +23,14 @@ from openpfn.batch import TaskBatch
 from openpfn.priors_io.commit_file import journal_of
 from openpfn.priors_io.dump import DumpHeader, DumpWriter, PriorDumpDataLoader, read_contents
 
-HEADER = DumpHeader(max_seq_len=20, max_features=6, batch_size=4, max_classes=3, prior="random", seed=7)
+HEADER = DumpHeader(
+    max_seq_len=20, max_features=6, batch_size=4, max_classes=3, prior="random", seed=7
+)
 
 
-def draw(index: int, n_rows: int | None = None, n_train: int | None = None, missing: bool = True) -> TaskBatch:
+def draw(
+    index: int, n_rows: int | None = None, n_train: int | None = None, missing: bool = True
+) -> TaskBatch:
     """A batch of four tasks of 2 to 6 columns that depends on `index` alone."""
     generator = torch.Generator().manual_seed(index)
     rows = n_rows or int(torch.randint(10, 21, (1,), generator=generator))
@@ -34,7 +39,7 @@ def draw(index: int, n_rows: int | None = None, n_train: int | None = None, miss
         x[torch.rand(4, rows, 6, generator=generator) < 0.05] = torch.nan
     n_classes = torch.randint(2, 4, (4,), generator=generator)
     y = (torch.rand(4, rows, generator=generator) * n_classes[:, None]).floor()
-    y[:, :3] = torch.minimum(torch.arange(3.0), n_classes[:, None] - 1)    # every class occurs
+    y[:, :3] = torch.minimum(torch.arange(3.0), n_classes[:, None] - 1)  # every class occurs
     return TaskBatch(
         x=x,
         y=y,
@@ -59,7 +64,9 @@ def contents_of(path: Path) -> dict[str, Any]:
 
 
 def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k], equal_nan=np.asarray(a[k]).dtype.kind == "f") for k in a)
+    return a.keys() == b.keys() and all(
+        np.array_equal(a[k], b[k], equal_nan=np.asarray(a[k]).dtype.kind == "f") for k in a
+    )
 
 
 def assert_same_task(got: TaskBatch, wanted: TaskBatch, task: int, of: int) -> None:
@@ -69,11 +76,13 @@ def assert_same_task(got: TaskBatch, wanted: TaskBatch, task: int, of: int) -> N
     assert wanted.n_features is not None
     d = int(wanted.n_features[of])
     assert int(got.n_features[task]) == d
-    torch.testing.assert_close(got.x[task, :, :d], wanted.x[of, :, :d], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(
+        got.x[task, :, :d], wanted.x[of, :, :d], rtol=0, atol=0, equal_nan=True
+    )
     assert (got.x[task, :, d:] == 0).all()
     assert torch.equal(got.y[task], wanted.y[of])
     assert got.n_train == wanted.n_train
-    assert int(got.n_classes[task]) == int(wanted.n_classes[of])    # type: ignore[index]
+    assert int(got.n_classes[task]) == int(wanted.n_classes[of])  # type: ignore[index]
 
 
 # ---- the round trip
@@ -83,7 +92,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     written = [draw(i) for i in range(6)]
     loader = PriorDumpDataLoader(write(tmp_path / "d.h5", written), 6, 4, shuffle=False)
     for wanted, got in zip(written, loader, strict=True):
-        assert got.n_columns == int(wanted.n_features.max())    # type: ignore[union-attr]
+        assert got.n_columns == int(wanted.n_features.max())  # type: ignore[union-attr]
         assert got.categorical is not None
         assert wanted.categorical is not None
         assert torch.equal(got.categorical, wanted.categorical[:, : got.n_columns])
@@ -91,7 +100,9 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
             assert_same_task(got, wanted, task, task)
 
 
-def test_every_task_comes_once_per_epoch_whatever_the_order_and_the_batch_size(tmp_path: Path) -> None:
+def test_every_task_comes_once_per_epoch_whatever_the_order_and_the_batch_size(
+    tmp_path: Path,
+) -> None:
     batches = [draw(i, n_rows=12, n_train=6) for i in range(5)]
     path = write(tmp_path / "d.h5", batches)
     wanted = sorted(float(y.sum() + x.nan_to_num().sum()) for b in _trimmed(batches) for x, y in b)
@@ -102,7 +113,10 @@ def test_every_task_comes_once_per_epoch_whatever_the_order_and_the_batch_size(t
             got = []
             for _, batch in zip(range(loader.batches_per_epoch), loader, strict=False):
                 assert batch.x is not None
-                got += [float(batch.y[i].sum() + batch.x[i].nan_to_num().sum()) for i in range(batch.n_tasks)]
+                got += [
+                    float(batch.y[i].sum() + batch.x[i].nan_to_num().sum())
+                    for i in range(batch.n_tasks)
+                ]
             np.testing.assert_allclose(sorted(got), wanted, rtol=1e-5)
 
 
@@ -110,17 +124,24 @@ def _trimmed(batches: list[TaskBatch]) -> Iterator[list[tuple[torch.Tensor, torc
     for batch in batches:
         assert batch.x is not None
         assert batch.n_features is not None
-        yield [(batch.x[i, :, : int(batch.n_features[i])], batch.y[i]) for i in range(batch.n_tasks)]
+        yield [
+            (batch.x[i, :, : int(batch.n_features[i])], batch.y[i]) for i in range(batch.n_tasks)
+        ]
 
 
 def test_batches_hold_one_split_and_one_number_of_rows(tmp_path: Path) -> None:
-    path = write(tmp_path / "d.h5", [draw(i, n_rows=12 if i % 2 else 15, n_train=(5, 7)[i // 3 % 2]) for i in range(12)])
+    path = write(
+        tmp_path / "d.h5",
+        [draw(i, n_rows=12 if i % 2 else 15, n_train=(5, 7)[i // 3 % 2]) for i in range(12)],
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loader = PriorDumpDataLoader(path, 20, 8)
     contents = loader.contents
     for batch in loader:
-        assert (batch.n_rows, batch.n_train) in set(zip(contents.n_rows.tolist(), contents.n_train.tolist(), strict=True))
+        assert (batch.n_rows, batch.n_train) in set(
+            zip(contents.n_rows.tolist(), contents.n_train.tolist(), strict=True)
+        )
         assert batch.y.isfinite().all()
 
 
@@ -168,7 +189,7 @@ def test_a_loader_started_later_continues_the_same_sequence(tmp_path: Path, star
     assert loader.position == 20
     assert len(rest) == 20 - start
     assert all(torch.equal(a, b) for a, b in zip(whole[start:], rest, strict=True))
-    assert len(list(loader)) == 20    # the next pass is whole
+    assert len(list(loader)) == 20  # the next pass is whole
 
 
 # ---- other toolkits
@@ -183,13 +204,17 @@ def test_the_keys_of_other_toolkits_are_there(tmp_path: Path) -> None:
     for name in ("num_features", "num_datapoints", "single_eval_pos", "train_test_split_index"):
         assert found[name].shape == (12,)
         assert found[name].dtype == np.int32
-    np.testing.assert_array_equal(found["single_eval_pos"], np.repeat([b.n_train for b in batches], 4))
+    np.testing.assert_array_equal(
+        found["single_eval_pos"], np.repeat([b.n_train for b in batches], 4)
+    )
     np.testing.assert_array_equal(found["train_test_split_index"], found["single_eval_pos"])
-    np.testing.assert_array_equal(found["num_datapoints"], np.repeat([b.n_rows for b in batches], 4))
+    np.testing.assert_array_equal(
+        found["num_datapoints"], np.repeat([b.n_rows for b in batches], 4)
+    )
     assert found["max_num_classes"][0] == 3
     assert found["original_batch_size"][0] == 4
     assert found["problem_type"] == b"classification"
-    for task in range(12):    # zeros pad rows and columns
+    for task in range(12):  # zeros pad rows and columns
         assert (found["X"][task, :, found["num_features"][task] :] == 0).all()
         assert (found["X"][task, found["num_datapoints"][task] :] == 0).all()
         assert (found["y"][task, found["num_datapoints"][task] :] == 0).all()
@@ -207,10 +232,17 @@ def test_dumps_of_other_toolkits_are_read(tmp_path: Path, split_key: str, with_r
         y[task, : rows[task]] = np.arange(rows[task]) % (2 + task % 2)
     with h5py.File(tmp_path / "theirs.h5", "w") as hdf5:
         hdf5.create_dataset("X", data=x, chunks=(5, 9, 4), compression="lzf")
-        hdf5["y"], hdf5["num_features"], hdf5[split_key] = y, np.full(10, 3, np.int32), np.repeat([4, 5], 5).astype(np.int32)
+        hdf5["y"], hdf5["num_features"], hdf5[split_key] = (
+            y,
+            np.full(10, 3, np.int32),
+            np.repeat([4, 5], 5).astype(np.int32),
+        )
         hdf5["max_num_classes"] = np.array((3,))
         if with_rows:
-            hdf5["num_datapoints"], hdf5["original_batch_size"] = rows.astype(np.int32), np.array((5,))
+            hdf5["num_datapoints"], hdf5["original_batch_size"] = (
+                rows.astype(np.int32),
+                np.array((5,)),
+            )
             hdf5.create_dataset("problem_type", data="classification", dtype=h5py.string_dtype())
     loader = PriorDumpDataLoader(tmp_path / "theirs.h5", 2, 5, shuffle=False)
     for begin, batch in zip((0, 5), loader, strict=True):
@@ -226,7 +258,9 @@ def test_dumps_of_other_toolkits_are_read(tmp_path: Path, split_key: str, with_r
 
 def test_regression_dumps_have_no_classes(tmp_path: Path) -> None:
     batch = TaskBatch(x=torch.randn(4, 10, 2), y=torch.randn(4, 10), n_train=5)
-    path = write(tmp_path / "d.h5", [batch], DumpHeader(max_seq_len=10, max_features=2, batch_size=4))
+    path = write(
+        tmp_path / "d.h5", [batch], DumpHeader(max_seq_len=10, max_features=2, batch_size=4)
+    )
     found = contents_of(path)
     assert found["problem_type"] == b"regression"
     assert "max_num_classes" not in found
@@ -237,17 +271,21 @@ def test_regression_dumps_have_no_classes(tmp_path: Path) -> None:
 
 def test_the_dictionaries_hold_what_the_batches_hold(tmp_path: Path) -> None:
     path = write(tmp_path / "d.h5", [draw(i) for i in range(3)])
-    for batch, content in zip(PriorDumpDataLoader(path, 3, 4), PriorDumpDataLoader(path, 3, 4).as_dict(), strict=True):
+    for batch, content in zip(
+        PriorDumpDataLoader(path, 3, 4), PriorDumpDataLoader(path, 3, 4).as_dict(), strict=True
+    ):
         torch.testing.assert_close(content["x"], batch.x, equal_nan=True)
-        assert torch.equal(content["y"], batch.y)    # type: ignore[arg-type]
-        assert torch.equal(content["target_y"], batch.y)    # type: ignore[arg-type]
+        assert torch.equal(content["y"], batch.y)  # type: ignore[arg-type]
+        assert torch.equal(content["target_y"], batch.y)  # type: ignore[arg-type]
         assert content["train_test_split_index"] == content["single_eval_pos"] == batch.n_train
 
 
 def test_filled_dumps_hold_the_mean_of_the_known_context_rows(tmp_path: Path) -> None:
     x = torch.tensor([[[1.0, torch.nan], [3.0, torch.nan], [torch.nan, 5.0], [100.0, torch.nan]]])
     header = DumpHeader(max_seq_len=4, max_features=2, batch_size=1, max_classes=2, missing="mean")
-    path = write(tmp_path / "d.h5", [TaskBatch(x=x, y=torch.tensor([[0.0, 1, 0, 1]]), n_train=3)], header)
+    path = write(
+        tmp_path / "d.h5", [TaskBatch(x=x, y=torch.tensor([[0.0, 1, 0, 1]]), n_train=3)], header
+    )
     np.testing.assert_array_equal(contents_of(path)["X"][0], [[1, 5], [3, 5], [2, 5], [100, 5]])
 
 
@@ -279,7 +317,12 @@ def test_a_resumed_dump_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_a_dump_is_not_continued_with_other_arguments(tmp_path: Path) -> None:
     path = write(tmp_path / "d.h5", [draw(0)])
     with pytest.raises(ValueError, match=r"begun with seed 7 \(now 8\)"):
-        DumpWriter.resume(path, DumpHeader(max_seq_len=20, max_features=6, batch_size=4, max_classes=3, prior="random", seed=8))
+        DumpWriter.resume(
+            path,
+            DumpHeader(
+                max_seq_len=20, max_features=6, batch_size=4, max_classes=3, prior="random", seed=8
+            ),
+        )
 
 
 def test_an_exception_leaves_the_batches_before_it(tmp_path: Path) -> None:
@@ -321,7 +364,8 @@ def write_until_killed(path: Path, report: int) -> None:
 
 
 def kill_a_writer(path: Path, seconds: float) -> list[int]:
-    """Start a writer of `path`, kill −9 it some seconds after it began; the numbers of batches it reported."""
+    """Start a writer of `path`, kill −9 it some seconds after it began; the numbers of batches it
+    reported."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -339,14 +383,15 @@ def kill_a_writer(path: Path, seconds: float) -> list[int]:
 
 
 def kill_writers(path: Path, n_kills: int, seed: int) -> int:
-    """Kill writers of `path` at random moments, checking the file each time; the batches it holds at the end."""
+    """Kill writers of `path` at random moments, checking the file each time; the batches it holds
+    at the end."""
     random_state, n_before = random.Random(seed), 0
     for _ in range(n_kills):
         reported = max([n_before, *kill_a_writer(path, random_state.uniform(0, 0.3))])
         with DumpWriter.resume(path, HEADER) as dump:
             n_after = dump.n_batches
             assert dump.n_tasks == 4 * n_after
-        assert n_after in {reported, reported + 1}    # one may be in the file but not yet reported
+        assert n_after in {reported, reported + 1}  # one may be in the file but not yet reported
         n_before = n_after
     return n_before
 
@@ -402,7 +447,7 @@ def append_and_die(path: Path, n: int) -> None:
     with DumpWriter.resume(path, HEADER) as dump:
         countdown, file = [n], dump._file
         data, journal = file._file, file._journal
-        file._file, file._journal = DyingFile(data, countdown), DyingFile(journal, countdown)    # type: ignore[assignment]
+        file._file, file._journal = DyingFile(data, countdown), DyingFile(journal, countdown)  # type: ignore[assignment]
         dump.append(draw(dump.n_batches))
         file._file, file._journal = data, journal
 
@@ -410,7 +455,9 @@ def append_and_die(path: Path, n: int) -> None:
 def test_a_process_that_dies_within_any_write_leaves_whole_batches(tmp_path: Path) -> None:
     """For every write of one commit: new data, journal, changes in place."""
     before = write(tmp_path / "before.h5", [draw(i) for i in range(3)])
-    wanted = {n: contents_of(write(tmp_path / f"{n}.h5", [draw(i) for i in range(n)])) for n in (3, 4)}
+    wanted = {
+        n: contents_of(write(tmp_path / f"{n}.h5", [draw(i) for i in range(n)])) for n in (3, 4)
+    }
     path, outcomes, code = tmp_path / "d.h5", [], 9
     while code == 9:
         shutil.copy(before, path)
@@ -418,9 +465,9 @@ def test_a_process_that_dies_within_any_write_leaves_whole_batches(tmp_path: Pat
         outcomes.append(read_contents(path).n_tasks // 4)
         assert same(contents_of(path), wanted[outcomes[-1]])
     assert code == 0
-    assert outcomes == sorted(outcomes)    # once the journal is whole, the batch is in the file
-    assert outcomes.count(3) > 3    # died before that: writing new data and the journal
-    assert outcomes.count(4) > 3    # died after it: changing the file in place
+    assert outcomes == sorted(outcomes)  # once the journal is whole, the batch is in the file
+    assert outcomes.count(3) > 3  # died before that: writing new data and the journal
+    assert outcomes.count(4) > 3  # died after it: changing the file in place
 
 
 def fill_the_disk(path: Path, said: Path) -> None:
@@ -435,7 +482,10 @@ def test_a_full_disk_is_told_and_leaves_whole_batches(tmp_path: Path) -> None:
     assert in_another_process(lambda: fill_the_disk(tmp_path / "d.h5", tmp_path / "said")) == 0
     n_tasks = read_contents(tmp_path / "d.h5").n_tasks
     assert n_tasks > 0
-    assert f"could not write to {tmp_path / 'd.h5'} (File too large). The {n_tasks} tasks in it are safe" in (tmp_path / "said").read_text()
+    assert (
+        f"could not write to {tmp_path / 'd.h5'} (File too large). The {n_tasks} tasks in it are"
+        " safe" in (tmp_path / "said").read_text()
+    )
     whole = write(tmp_path / "whole.h5", [draw(i) for i in range(n_tasks // 4)])
     assert same(contents_of(tmp_path / "d.h5"), contents_of(whole))
 
@@ -455,13 +505,18 @@ def test_wrong_files_are_told(tmp_path: Path) -> None:
         PriorDumpDataLoader(tmp_path / "text.h5", 1, 4)
     with h5py.File(tmp_path / "other.h5", "w") as hdf5:
         hdf5["X"] = np.zeros((3, 2, 1))
-    with pytest.raises(ValueError, match="has no y, num_features, single_eval_pos or train_test_split_index, only X"):
+    with pytest.raises(
+        ValueError,
+        match="has no y, num_features, single_eval_pos or train_test_split_index, only X",
+    ):
         PriorDumpDataLoader(tmp_path / "other.h5", 1, 4)
 
 
 def test_batches_that_do_not_fit_are_told(tmp_path: Path) -> None:
     with DumpWriter.create(tmp_path / "d.h5", HEADER) as dump:
-        with pytest.raises(ValueError, match="21 rows and 6 columns, but the dump was laid out for at most 20 × 6"):
+        with pytest.raises(
+            ValueError, match="21 rows and 6 columns, but the dump was laid out for at most 20 × 6"
+        ):
             dump.append(draw(0, n_rows=21))
         with pytest.raises(ValueError, match="batches of 4"):
             dump.append(draw(0).tasks(slice(0, 3)))

@@ -35,7 +35,9 @@ def test_sparse_rows_have_the_share_of_zeros_of_their_level(noise: Noise) -> Non
 
 def test_choice_follows_its_weights(noise: Noise) -> None:
     drawn = noise.choice([1, 0, 3], 20_000)
-    assert torch.allclose(torch.bincount(drawn, minlength=3) / 20_000, torch.tensor([0.25, 0.0, 0.75]), atol=0.02)
+    assert torch.allclose(
+        torch.bincount(drawn, minlength=3) / 20_000, torch.tensor([0.25, 0.0, 0.75]), atol=0.02
+    )
 
 
 def test_below_stays_below_every_limit(noise: Noise) -> None:
@@ -71,10 +73,12 @@ def test_causes_are_standardised_and_clusters_move_them(noise: Noise) -> None:
     in_first = (causes.clusters == 0).unsqueeze(1)
     shift = ((causes.values * in_first).sum(2) / in_first.sum(2)).abs().mean(1)
     assert shift[clustered].mean() > 0.3
-    assert shift[~clustered].mean() < 0.01                  # one cluster is everything, and everything has mean 0
+    assert shift[~clustered].mean() < 0.01  # one cluster is everything, and everything has mean 0
 
 
-def test_every_kind_of_activation_is_finite_and_all_but_the_identity_change_something(noise: Noise) -> None:
+def test_every_kind_of_activation_is_finite_and_all_but_the_identity_change_something(
+    noise: Noise,
+) -> None:
     activations = Activations(noise)
     activations._names = list(KINDS)
     for number, name in enumerate(KINDS):
@@ -93,7 +97,14 @@ def test_random_functions_are_smooth_and_vary(noise: Noise) -> None:
 
 
 def graphs_of(noise: Noise, n_columns: int) -> Graphs:
-    return draw_graphs((2, 8), (20, 60), 0.5, n_columns, torch.randint(1, n_columns + 1, (40,), generator=noise.generator), noise)
+    return draw_graphs(
+        (2, 8),
+        (20, 60),
+        0.5,
+        n_columns,
+        torch.randint(1, n_columns + 1, (40,), generator=noise.generator),
+        noise,
+    )
 
 
 @pytest.mark.parametrize("n_columns", [1, 12, 90])
@@ -115,7 +126,10 @@ def test_direct_tasks_read_their_causes_and_score_the_last_layer(noise: Noise) -
     for graph in graphs.direct.nonzero().squeeze(1).tolist():
         n_causes = int(graphs.n_causes[graph])
         assert (picks[graph, :, :n_causes] < graphs.most_causes).all()
-        assert ((picks[graph, :, 6:] - graphs.most_causes) // graphs.most_width + 1 == graphs.depth[graph]).all()
+        assert (
+            (picks[graph, :, 6:] - graphs.most_causes) // graphs.most_width + 1
+            == graphs.depth[graph]
+        ).all()
 
 
 def test_the_reader_copies_exactly_the_picked_nodes(noise: Noise) -> None:
@@ -123,7 +137,11 @@ def test_the_reader_copies_exactly_the_picked_nodes(noise: Noise) -> None:
     graphs = graphs_of(noise, 5)
     reader = Reader(graphs, 5, 3, noise)
     first = 0
-    for n_left, n_places in zip([40, *graphs.left], [graphs.most_causes] + [graphs.most_width] * len(graphs.left), strict=True):
+    for n_left, n_places in zip(
+        [40, *graphs.left],
+        [graphs.most_causes] + [graphs.most_width] * len(graphs.left),
+        strict=True,
+    ):
         reader.read((first + torch.arange(n_places)).float().view(1, -1, 1).expand(n_left, -1, 3))
         first += n_places
     expected = reader.picks.view(40, N_READINGS, -1, 1).expand(-1, -1, -1, 3).float()

@@ -11,19 +11,26 @@ from openpfn.priors_io.profile import profile_prior
 
 
 class Threshold:
-    """y says whether the first of two columns is positive; the second is a code, the third padding."""
+    """y says whether the first of two columns is positive; the second is a code, the third
+    padding."""
 
     def __init__(self, learnable: bool) -> None:
         self.learnable = learnable
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         x = torch.randn(n_tasks, 90, 3, generator=generator)
-        y = (x[:, :, 0] > 0).float() if self.learnable else torch.randint(0, 2, (n_tasks, 90), generator=generator).float()
+        y = (
+            (x[:, :, 0] > 0).float()
+            if self.learnable
+            else torch.randint(0, 2, (n_tasks, 90), generator=generator).float()
+        )
         x[:, :, 1] = torch.randint(0, 4, (n_tasks, 90), generator=generator).float()
         x[:, :, 2] = 0
         x[:, :9, 0] = float("nan")
         categorical = torch.tensor([False, True, False]).expand(n_tasks, 3)
-        return TaskBatch(x, y, 60, torch.full((n_tasks,), 2), torch.full((n_tasks,), 2), categorical)
+        return TaskBatch(
+            x, y, 60, torch.full((n_tasks,), 2), torch.full((n_tasks,), 2), categorical
+        )
 
 
 def test_a_threshold_is_learnt_and_noise_is_not() -> None:
@@ -39,7 +46,13 @@ def test_a_threshold_is_learnt_and_noise_is_not() -> None:
 def test_gain_is_accuracy_less_majority() -> None:
     profile = profile_prior(Threshold(True), 5)
     for model in ("forest", "logistic"):
-        assert abs(profile[f"{model}_gain"] - (profile[f"{model}_accuracy"] - profile["majority_accuracy"])) < 1e-9
+        assert (
+            abs(
+                profile[f"{model}_gain"]
+                - (profile[f"{model}_accuracy"] - profile["majority_accuracy"])
+            )
+            < 1e-9
+        )
 
 
 def test_appearance_counts_real_columns_only() -> None:

@@ -28,7 +28,9 @@ def tensors(batch: TaskBatch) -> list[torch.Tensor]:
 
 def same(a: list[TaskBatch], b: list[TaskBatch]) -> bool:
     pairs = zip(a, b, strict=True)
-    return all(torch.equal(x, y) for p, q in pairs for x, y in zip(tensors(p), tensors(q), strict=True))
+    return all(
+        torch.equal(x, y) for p, q in pairs for x, y in zip(tensors(p), tensors(q), strict=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +57,22 @@ def test_a_stream_moved_to_a_position_goes_on_there(first_ten):
 @given(st.integers(0, 2**63), st.integers(0, 2**50), st.integers(0, 2**63), st.integers(0, 2**50))
 def test_generators_of_different_batches_differ(seed, index, other_seed, other_index):
     keys = (seed, index), (other_seed, other_index)
-    a, b = (float(torch.rand((), generator=task_generator(*key), dtype=torch.float64)) for key in keys)
+    a, b = (
+        float(torch.rand((), generator=task_generator(*key), dtype=torch.float64)) for key in keys
+    )
     assert (a == b) == ((seed, index) == (other_seed, other_index))
 
 
 def test_batches_of_neighbours_are_uncorrelated():
-    draws = torch.stack([torch.randn(1000, generator=task_generator(seed, i)) for seed in range(4) for i in range(4)])
+    draws = torch.stack(
+        [
+            torch.randn(1000, generator=task_generator(seed, i))
+            for seed in range(4)
+            for i in range(4)
+        ]
+    )
     off_diagonal = torch.corrcoef(draws) - torch.eye(16)
-    assert off_diagonal.abs().max() < 0.15    # about 4.5 standard errors
+    assert off_diagonal.abs().max() < 0.15  # about 4.5 standard errors
 
 
 def test_a_dropped_stream_takes_its_workers_along():
@@ -81,13 +91,16 @@ def test_a_killed_worker_is_told_and_what_it_sent_before_is_kept(first_ten):
 
 
 def test_an_error_of_the_prior_arrives_with_its_traceback():
-    with TaskStream(ToyPrior(fails_at=1), 3, seed=7, n_workers=1) as stream, pytest.raises(WorkerError, match="the dice fell off"):
+    with (
+        TaskStream(ToyPrior(fails_at=1), 3, seed=7, n_workers=1) as stream,
+        pytest.raises(WorkerError, match="the dice fell off"),
+    ):
         list(islice(stream, 5))
 
 
 def test_a_prior_that_cannot_travel_is_told():
     prior = ToyPrior()
-    prior.lock = threading.Lock()    # pyright: ignore[reportAttributeAccessIssue]
+    prior.lock = threading.Lock()  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(ValueError, match="ToyPrior, cannot be sent to a worker"):
         next(TaskStream(prior, 3, seed=0, n_workers=1))
 
@@ -98,8 +111,7 @@ def test_impossible_arguments_are_refused(wrong):
         TaskStream(ToyPrior(), **{"batch_size": 3, "seed": 0} | wrong)
 
 
-SCRIPT = textwrap.dedent(
-    """
+SCRIPT = textwrap.dedent("""
     import signal, sys, time, torch
     from openpfn.batch import TaskBatch
     from openpfn.priors_io.stream import TaskStream
@@ -107,18 +119,23 @@ SCRIPT = textwrap.dedent(
     class Mine:    # defined here, without a guard for __main__
         def sample(self, n_tasks, generator):
             print("a prior may print")
-            return TaskBatch(x=torch.rand(n_tasks, 5, 2, generator=generator), y=torch.zeros(n_tasks, 5), n_train=2)
+            x = torch.rand(n_tasks, 5, 2, generator=generator)
+            return TaskBatch(x=x, y=torch.zeros(n_tasks, 5), n_train=2)
 
     stream = TaskStream(Mine(), 2, seed=0, n_workers=1)
     print("sum", float(next(stream).x.sum()) > 0, stream._workers[0].process.pid, flush=True)
     time.sleep(60)
-    """
-)
+    """)
 
 
 def test_a_plain_script_may_stream_from_its_own_prior_and_its_worker_dies_with_it(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
-    script = subprocess.Popen([sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    script = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert script.stdout is not None
     word, positive, pid = script.stdout.readline().split()
     assert (word, positive) == ("sum", "True")
@@ -141,7 +158,10 @@ def is_alive(pid: int) -> bool:
 
 
 def test_how_many_batches_wait_changes_none_of_them():
-    with TaskStream(ToyPrior(), 3, seed=5, n_workers=1, prefetch=1) as few, TaskStream(ToyPrior(), 3, seed=5, n_workers=0) as none:
+    with (
+        TaskStream(ToyPrior(), 3, seed=5, n_workers=1, prefetch=1) as few,
+        TaskStream(ToyPrior(), 3, seed=5, n_workers=0) as none,
+    ):
         for _ in range(4):
             assert torch.equal(next(few).y, next(none).y)
     with pytest.raises(ValueError, match="prefetch=0"):

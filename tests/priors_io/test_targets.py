@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from openpfn.priors_io import targets
 from openpfn.priors_io.noise import Noise
-from openpfn.priors_io.targets import class_counts, cut, draw_labels, partition, relabel, standardise
+from openpfn.priors_io.targets import (
+    class_counts,
+    cut,
+    draw_labels,
+    partition,
+    relabel,
+    standardise,
+)
 
 
 def make_noise(seed: int = 0) -> Noise:
@@ -35,7 +42,8 @@ def test_labels_are_classes(n_classes: int, seed: int, clusters: int) -> None:
 
 
 def test_labels_carry_no_order() -> None:
-    """Over many tasks every class has the same mean share of rows, and none sits higher than another on the score."""
+    """Over many tasks every class has the same mean share of rows, and none sits higher than
+    another on the score."""
     labels, scores = labels_of(4000, 60, 3)
     share = class_counts(labels, 3).float().mean(0) / 60
     assert torch.allclose(share, torch.full((3,), 1 / 3), atol=0.02)
@@ -44,7 +52,9 @@ def test_labels_carry_no_order() -> None:
 
 
 @pytest.mark.parametrize("rule", ["cut", "bins", "argmax", "prototype"])
-def test_every_rule_fills_most_classes_and_is_often_unbalanced(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_rule_fills_most_classes_and_is_often_unbalanced(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(targets, "RULES", {name: float(name == rule) for name in targets.RULES})
     labels, _ = labels_of(300, 200, 4)
     counts = class_counts(labels, 4)
@@ -62,7 +72,8 @@ def test_cut_is_monotone_in_the_value(n_regions: int, seed: int) -> None:
 
 
 def test_a_balanced_cut_has_equal_shares() -> None:
-    """Half of the cuts are at equal quantiles: then no region differs by more than a row from the others."""
+    """Half of the cuts are at equal quantiles: then no region differs by more than a row from the
+    others."""
     noise = make_noise()
     regions = cut(noise.normal(200, 100), torch.full((200,), 4), noise)
     spread = class_counts(regions, 4).max(1).values - class_counts(regions, 4).min(1).values
@@ -70,7 +81,8 @@ def test_a_balanced_cut_has_equal_shares() -> None:
 
 
 def test_near_regions_are_convex_around_their_prototypes() -> None:
-    """Nearest-row regions in one dimension are intervals: sorted by the value, the region changes at most M − 1 times."""
+    """Nearest-row regions in one dimension are intervals: sorted by the value, the region changes
+    at most M − 1 times."""
     noise = make_noise()
     scores = noise.normal(30, 1, 80).sort(2).values
     regions = partition(scores, torch.full((30,), 5), torch.ones(30, dtype=torch.bool), noise)
@@ -94,7 +106,7 @@ def test_label_noise_contradicts_the_rule() -> None:
     clean = draw_labels(torch.zeros(400, 1, 200), ids, k, k, make_noise(5), 0.0)
     noisy = draw_labels(torch.zeros(400, 1, 200), ids, k, k, make_noise(5), 1.0)
     share = (clean != noisy).float().mean()
-    assert 0.03 < float(share) < 0.12                          # flipped with 1 … 25 %, half of them to where they were
+    assert 0.03 < float(share) < 0.12  # flipped with 1 … 25 %, half of them to where they were
 
 
 @given(st.integers(0, 1000))

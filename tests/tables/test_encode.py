@@ -18,10 +18,15 @@ TABLE = pd.DataFrame(
     {
         "size": [1.5, np.nan, 3.0, 4.0] * 15,
         "colour": ["red", "blue", None, "green"] * 15,
-        "grade": pd.Categorical(["low", "high", "low", "mid"] * 15, ["low", "mid", "high"], ordered=True),
+        "grade": pd.Categorical(
+            ["low", "high", "low", "mid"] * 15, ["low", "mid", "high"], ordered=True
+        ),
         "ok": pd.array([True, None, False, True] * 15, dtype="boolean"),
         "day": ["2020-01-31", "2020-02-01", None, "2021-02-03"] * 15,
-        "note": [f"{word} {i}" for i, word in enumerate(RANDOM.choice(["broken screen", "lost key", "all fine"], 60))],
+        "note": [
+            f"{word} {i}"
+            for i, word in enumerate(RANDOM.choice(["broken screen", "lost key", "all fine"], 60))
+        ],
         "nothing": [None] * 60,
     }
 )
@@ -36,7 +41,13 @@ def test_numbers_stay_and_words_are_read():
 
 
 def test_plain_numbers_read_at_once_equal_those_read_one_by_one():
-    table = pd.DataFrame({"a": RANDOM.normal(size=9), "b": np.arange(9, dtype=np.int8), "c": np.float32([0.1, np.nan, 3] * 3)})
+    table = pd.DataFrame(
+        {
+            "a": RANDOM.normal(size=9),
+            "b": np.arange(9, dtype=np.int8),
+            "c": np.float32([0.1, np.nan, 3] * 3),
+        }
+    )
     encoder = TableEncoder().fit(table, {"b": "numeric", "c": "numeric"})
     encoded = encoder.transform(table)
     assert_array_equal(encoded, encoder.transform(table.astype(object)))
@@ -45,13 +56,18 @@ def test_plain_numbers_read_at_once_equal_those_read_one_by_one():
 
 
 def test_categories_become_codes_and_unseen_ones_are_missing():
-    assert_array_equal(encoded("colour", ["blue", "green", "red", "pink", None, " red "]).ravel(), [0, 1, 2, np.nan, np.nan, 2])
+    assert_array_equal(
+        encoded("colour", ["blue", "green", "red", "pink", None, " red "]).ravel(),
+        [0, 1, 2, np.nan, np.nan, 2],
+    )
     assert_array_equal(encoded("grade", ["low", "mid", "high"]).ravel(), [0, 1, 2])
 
 
 def test_categories_that_are_numbers_keep_their_order():
     table = pd.DataFrame({"floor": ["10", "9", "2", "x"]})
-    assert_array_equal(TableEncoder().fit(table, {"floor": "categorical"}).transform(table).ravel(), [2, 1, 0, 3])
+    assert_array_equal(
+        TableEncoder().fit(table, {"floor": "categorical"}).transform(table).ravel(), [2, 1, 0, 3]
+    )
 
 
 def test_truth_is_one():
@@ -68,7 +84,9 @@ def test_dates_become_days_and_the_parts_that_vary():
 
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
 def test_typed_dates_and_their_hours(zone):
-    table = pd.DataFrame({"when": pd.to_datetime(["2020-03-01 06:00", "2020-03-01 18:00", None]).tz_localize(zone)})
+    table = pd.DataFrame(
+        {"when": pd.to_datetime(["2020-03-01 06:00", "2020-03-01 18:00", None]).tz_localize(zone)}
+    )
     columns = TableEncoder().fit(table).transform(table)
     assert columns.shape == (3, 2)
     assert_allclose(columns[1] - columns[0], [0.5, 12])
@@ -85,7 +103,9 @@ def test_similar_texts_are_near_each_other():
 @given(seed=st.integers(0, 10**6))
 def test_row_order_of_the_context_does_not_matter(seed):
     shuffled = TABLE.iloc[np.random.default_rng(seed).permutation(len(TABLE))]
-    assert_array_equal(TableEncoder().fit(shuffled).transform(TABLE), TableEncoder().fit(TABLE).transform(TABLE))
+    assert_array_equal(
+        TableEncoder().fit(shuffled).transform(TABLE), TableEncoder().fit(TABLE).transform(TABLE)
+    )
 
 
 def test_a_row_alone_is_encoded_as_in_the_table():

@@ -24,7 +24,12 @@ from openpfn.tables.load import BUNDLED, load, names_in, read_table
 )
 def test_bundled_tables(name, shape, n_classes):
     table = load(name)
-    assert (table.name, table.X.shape, table.y.nunique(), len(table.y)) == (name, shape, n_classes, shape[0])
+    assert (table.name, table.X.shape, table.y.nunique(), len(table.y)) == (
+        name,
+        shape,
+        n_classes,
+        shape[0],
+    )
     assert name in BUNDLED
 
 
@@ -43,12 +48,16 @@ def test_a_text_file_is_split_into_columns_and_target(tmp_path, suffix, separato
     path = tmp_path / f"some{suffix}"
     path.write_text("a|b|y\n1|NA|yes\n2.5|none|\n|x|no\n".replace("|", separator), encoding="utf-8")
     table = load(path, target="y")
-    assert_frame_equal(table.X, pd.DataFrame({"a": [1, np.nan], "b": ["NA", "x"]}), check_dtype=False)
+    assert_frame_equal(
+        table.X, pd.DataFrame({"a": [1, np.nan], "b": ["NA", "x"]}), check_dtype=False
+    )
     assert table.y.tolist() == ["yes", "no"]
 
 
 def test_parquet_keeps_its_types(tmp_path):
-    frame = pd.DataFrame({"a": [1, 2], "when": pd.to_datetime(["2020-01-01", "2021-01-01"]), "y": [True, False]})
+    frame = pd.DataFrame(
+        {"a": [1, 2], "when": pd.to_datetime(["2020-01-01", "2021-01-01"]), "y": [True, False]}
+    )
     frame.to_parquet(tmp_path / "some.parquet")
     table = load(tmp_path / "some.parquet", "y")
     assert table.X["when"].dtype.kind == "M"
@@ -57,11 +66,19 @@ def test_parquet_keeps_its_types(tmp_path):
 
 @pytest.fixture
 def suite(tmp_path):
-    (tmp_path / "first.csv").write_text("size,kind,target\n1,7,3.5\n2,8,\n3,,1.5\n", encoding="utf-8")
+    (tmp_path / "first.csv").write_text(
+        "size,kind,target\n1,7,3.5\n2,8,\n3,,1.5\n", encoding="utf-8"
+    )
     (tmp_path / "second.csv").write_text("size,target\n1,3\n2,4\n", encoding="utf-8")
     types = {"size": "numeric", "kind": "categorical"}
     index = [
-        {"name": "first", "file": "first.csv", "target": "target", "task": "regression", "types": types},
+        {
+            "name": "first",
+            "file": "first.csv",
+            "target": "target",
+            "task": "regression",
+            "types": types,
+        },
         {"name": "second", "file": "second.csv", "target": "target"},
     ]
     (tmp_path / "index.json").write_text(json.dumps(index), encoding="utf-8")
@@ -71,7 +88,11 @@ def suite(tmp_path):
 @pytest.mark.parametrize("source", ["first", "first.csv"])
 def test_a_table_of_a_folder_knows_its_target_task_and_kinds(suite, source):
     table = load(suite / source)
-    assert (table.name, table.task, dict(table.kinds)) == ("first", "regression", {"size": "numeric", "kind": "categorical"})
+    assert (table.name, table.task, dict(table.kinds)) == (
+        "first",
+        "regression",
+        {"size": "numeric", "kind": "categorical"},
+    )
     assert table.y.tolist() == [3.5, 1.5]
     assert table.X["size"].tolist() == [1.0, 3.0]
     assert table.X["kind"][0] == "7"
@@ -79,8 +100,12 @@ def test_a_table_of_a_folder_knows_its_target_task_and_kinds(suite, source):
 
 def test_a_kind_that_there_is_not_is_told(suite):
     index = suite / "index.json"
-    index.write_text(index.read_text(encoding="utf-8").replace("numeric", "number"), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"says 'number' for column 'size'\. Choose one of numeric, categorical"):
+    index.write_text(
+        index.read_text(encoding="utf-8").replace("numeric", "number"), encoding="utf-8"
+    )
+    with pytest.raises(
+        ValueError, match=r"says 'number' for column 'size'\. Choose one of numeric, categorical"
+    ):
         load(suite / "first")
 
 
@@ -116,7 +141,12 @@ def test_wrong_targets_are_told_with_close_matches(suite):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "is empty"), (b"a,b\n", "holds no rows"), (b"a\n\xff\xfe\n", "not a table of UTF-8 text"), (b"a,b\n1\n1,2,3\n", "not a table")],
+    [
+        (b"", "is empty"),
+        (b"a,b\n", "holds no rows"),
+        (b"a\n\xff\xfe\n", "not a table of UTF-8 text"),
+        (b"a,b\n1\n1,2,3\n", "not a table"),
+    ],
 )
 def test_broken_files_are_told(tmp_path, content, message):
     path = tmp_path / "some.csv"

@@ -20,5 +20,8 @@ def test_it_is_scikit_learns_where_all_classes_occur():
 
 
 def test_classes_without_rows_are_left_out():
-    assert one_vs_rest_auc(["a", "b"], np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]), ["a", "b", "c"]) == 1
+    assert (
+        one_vs_rest_auc(["a", "b"], np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]), ["a", "b", "c"])
+        == 1
+    )
     assert np.isnan(one_vs_rest_auc(["a", "a"], np.ones((2, 1)), ["a"]))

@@ -27,10 +27,17 @@ overcast,21,yes
 sunny,25,no
 """
 DESCRIPTION = {
-    "id": "41", "name": "Weather", "version": "1", "format": "ARFF", "status": "active", "file_id": "52041",
-    "description": "Whether to play.", "default_target_attribute": "play",
-    "url": "https://www.openml.org/data/v1/download/52041/weather.arff", "md5_checksum": hashlib.md5(ARFF.encode()).hexdigest(),
-}    # fmt: skip
+    "id": "41",
+    "name": "Weather",
+    "version": "1",
+    "format": "ARFF",
+    "status": "active",
+    "file_id": "52041",
+    "description": "Whether to play.",
+    "default_target_attribute": "play",
+    "url": "https://www.openml.org/data/v1/download/52041/weather.arff",
+    "md5_checksum": hashlib.md5(ARFF.encode()).hexdigest(),
+}
 FEATURES = [
     {
         "index": "0",
@@ -67,7 +74,10 @@ RECORDED = {
             "task_id": "11",
             "task_type": "Supervised Classification",
             "input": [
-                {"name": "source_data", "data_set": {"data_set_id": "41", "target_feature": "play"}},
+                {
+                    "name": "source_data",
+                    "data_set": {"data_set_id": "41", "target_feature": "play"},
+                },
                 {"name": "estimation_procedure"},
             ],
         }
@@ -77,7 +87,9 @@ RECORDED = {
     "data/42": {"data_set_description": DESCRIPTION | {"id": "42", "name": "Climate"}},
     "data/features/42": {"data_features": {"feature": FEATURES}},
     "data/features/41": {"data_features": {"feature": FEATURES}},
-    "data/qualities/41": {"data_qualities": {"quality": [{"name": "NumberOfInstances", "value": "4.0"}]}},
+    "data/qualities/41": {
+        "data_qualities": {"quality": [{"name": "NumberOfInstances", "value": "4.0"}]}
+    },
 }
 
 
@@ -95,7 +107,9 @@ class Server:
             return Reply(gzip.compress(ARFF.encode()), "gzip")
         name = path.partition("/json/")[2]
         if name not in RECORDED:
-            raise urllib.error.HTTPError(url, 412, "Precondition Failed", {}, io.BytesIO(b'{"error": {"code": "481"}}'))    # type: ignore[arg-type]
+            raise urllib.error.HTTPError(
+                url, 412, "Precondition Failed", {}, io.BytesIO(b'{"error": {"code": "481"}}')
+            )  # type: ignore[arg-type]
         return Reply(json.dumps(RECORDED[name]).encode(), None)
 
 
@@ -122,7 +136,9 @@ def server(monkeypatch, tmp_path):
     openml.listing.cache_clear()
 
 
-@pytest.mark.parametrize("source", ["openml:7", "openml:suite/7", "openml:task/11", "openml:data/41"])
+@pytest.mark.parametrize(
+    "source", ["openml:7", "openml:suite/7", "openml:task/11", "openml:data/41"]
+)
 def test_suites_tasks_and_data_sets_lead_to_the_same_table(server, source):
     (found,) = entries(source)
     assert (found.name, found.family, found.task) == ("Weather-41", "weather", "classification")
@@ -149,7 +165,11 @@ def test_what_was_asked_once_is_not_asked_again(server):
 @pytest.mark.parametrize("source", [41, "openml:data/41", "openml:task/11"])
 def test_one_data_set_is_loaded_like_any_table(server, source):
     table = load(source)
-    assert (table.name, list(table.X), list(table.y)) == ("Weather-41", ["outlook", "temperature"], ["no", "yes", "yes", "no"])
+    assert (table.name, list(table.X), list(table.y)) == (
+        "Weather-41",
+        ["outlook", "temperature"],
+        ["no", "yes", "yes", "no"],
+    )
 
 
 def test_another_target_may_be_asked_for(server):

@@ -55,7 +55,9 @@ def test_the_line_of_a_column_tells_kind_distinct_and_missing():
 
 def test_given_kinds_are_taken():
     table = pd.DataFrame({"zip": [10115, 20095], "when": ["2020-01-01", "2020-02-01"]})
-    assert [column.kind for column in read_schema(table, {"zip": "categorical", "when": "date"})] == ["categorical", "date"]
+    assert [
+        column.kind for column in read_schema(table, {"zip": "categorical", "when": "date"})
+    ] == ["categorical", "date"]
     assert read_schema(table, {"when": "date"})[1].date_format == "%Y-%m-%d"
 
 

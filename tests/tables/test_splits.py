@@ -10,14 +10,22 @@ from hypothesis import strategies as st
 from openpfn.tables.splits import context_size, stratified_split
 
 
-@given(seed=st.integers(0, 10**6), n_classes=st.integers(1, 8), n_rows=st.integers(20, 200), share=st.floats(0.05, 0.9))
+@given(
+    seed=st.integers(0, 10**6),
+    n_classes=st.integers(1, 8),
+    n_rows=st.integers(20, 200),
+    share=st.floats(0.05, 0.9),
+)
 def test_classes_have_their_share(seed, n_classes, n_rows, share):
     y = np.random.default_rng(seed).integers(0, n_classes, n_rows)
     n_context = max(1, int(share * n_rows))
     context, query = stratified_split(y, n_context, seed=seed)
     assert len(context) == n_context
     assert sorted([*context, *query]) == list(range(n_rows))
-    counts, in_context = np.bincount(y, minlength=n_classes), np.bincount(y[context], minlength=n_classes)
+    counts, in_context = (
+        np.bincount(y, minlength=n_classes),
+        np.bincount(y[context], minlength=n_classes),
+    )
     if n_context >= 2 * n_classes:
         assert (in_context[counts > 0] > 0).all()
         assert (np.abs(in_context - counts * n_context / n_rows) < n_classes + 1).all()
@@ -31,7 +39,9 @@ def test_rare_classes_are_seen():
 def test_the_seed_decides_and_query_rows_can_be_fewer():
     y = np.arange(60) % 3
     assert np.array_equal(stratified_split(y, 20, seed=1)[0], stratified_split(y, 20, seed=1)[0])
-    assert not np.array_equal(stratified_split(y, 20, seed=1)[0], stratified_split(y, 20, seed=2)[0])
+    assert not np.array_equal(
+        stratified_split(y, 20, seed=1)[0], stratified_split(y, 20, seed=2)[0]
+    )
     context, query = stratified_split(y, 20, n_query=7)
     assert len(query) == 7
     assert not set(context) & set(query)

@@ -11,10 +11,15 @@ from openpfn.training.evaluation import areas_under_roc
 
 def test_the_area_under_the_curve_is_that_of_scikit_learn_with_ties_and_missing_classes() -> None:
     random = np.random.default_rng(0)
-    probabilities = random.dirichlet(np.ones(4), (6, 30)).round(1).astype(np.float32)    # rounded: many ties
-    y = random.integers(0, 3, (6, 30)).astype(np.float32)                               # class 3 never occurs
+    probabilities = (
+        random.dirichlet(np.ones(4), (6, 30)).round(1).astype(np.float32)
+    )  # rounded: many ties
+    y = random.integers(0, 3, (6, 30)).astype(np.float32)  # class 3 never occurs
     areas = areas_under_roc(torch.from_numpy(probabilities), torch.from_numpy(y))
-    expected = [one_vs_rest_auc(labels, scores, range(4)) for labels, scores in zip(y, probabilities, strict=True)]
+    expected = [
+        one_vs_rest_auc(labels, scores, range(4))
+        for labels, scores in zip(y, probabilities, strict=True)
+    ]
     np.testing.assert_allclose(areas.numpy(), expected, rtol=1e-5)
 
 

@@ -1,4 +1,5 @@
-"""What a run does step by step: it learns, accumulates, skips what is not finite, tells, and keeps its history."""
+"""What a run does step by step: it learns, accumulates, skips what is not finite, tells, and keeps
+its history."""
 
 from __future__ import annotations
 
@@ -22,7 +23,14 @@ CALM = ToyConfig(dropout=0.0)
 
 
 def config(**changes) -> TrainingConfig:
-    fields = {"num_steps": 20, "batch_size": 4, "learning_rate": 0.02, "n_workers": 0, "save_checkpoint": False, "use_warmup": False}
+    fields = {
+        "num_steps": 20,
+        "batch_size": 4,
+        "learning_rate": 0.02,
+        "n_workers": 0,
+        "save_checkpoint": False,
+        "use_warmup": False,
+    }
     return TrainingConfig(**fields | changes)
 
 
@@ -41,9 +49,18 @@ class Poisoned(ToyPrior):
         return batch
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 0.05), ("schedulefree", 0.1), ("muon", 0.02)])
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adamw", 0.05), ("schedulefree", 0.1), ("muon", 0.02)]
+)
 def test_training_learns_the_task(optimizer, rate):
-    settings = config(num_steps=80, batch_size=16, optimizer=optimizer, learning_rate=rate, log_every=5, eval_every=80)
+    settings = config(
+        num_steps=80,
+        batch_size=16,
+        optimizer=optimizer,
+        learning_rate=rate,
+        log_every=5,
+        eval_every=80,
+    )
     model = train(ToyPrior(), ToyNetwork(CALM), settings)
     assert model.history["loss"].iloc[0] > 0.4
     assert model.history["eval_loss"].iloc[-1] < 0.2
@@ -53,7 +70,15 @@ def test_training_learns_the_task(optimizer, rate):
 def test_the_table_network_learns_from_the_real_prior():
     prior = MixturePrior(PriorConfig(max_features=3, max_seq_len=40, max_classes=2))
     network = TabularConfig(d_model=8, n_heads=2, n_layers=2, d_mlp=16, max_classes=2)
-    settings = config(num_steps=30, batch_size=16, optimizer="muon", learning_rate=0.003, eval_every=10, eval_batches=4, average_decay=0.5)
+    settings = config(
+        num_steps=30,
+        batch_size=16,
+        optimizer="muon",
+        learning_rate=0.003,
+        eval_every=10,
+        eval_batches=4,
+        average_decay=0.5,
+    )
     model = train(prior, network, settings)
     losses = model.history["eval_loss"].dropna().tolist()
     assert losses[-1] < losses[0]
@@ -63,13 +88,18 @@ def test_the_table_network_learns_from_the_real_prior():
 
 def test_accumulated_batches_are_one_bigger_batch():
     small = batches_of(ToyPrior(), 6, 4)
-    pairs = [TaskBatch(x=torch.cat([a.x, b.x]), y=torch.cat([a.y, b.y]), n_train=4) for a, b in zip(small[::2], small[1::2], strict=True)]
+    pairs = [
+        TaskBatch(x=torch.cat([a.x, b.x]), y=torch.cat([a.y, b.y]), n_train=4)
+        for a, b in zip(small[::2], small[1::2], strict=True)
+    ]
     accumulated = train(small, ToyNetwork(CALM), config(num_steps=3, accumulation=2))
     together = train(pairs, ToyNetwork(CALM), config(num_steps=3))
     for a, b in zip(accumulated.parameters(), together.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
     assert accumulated.history["tasks"].iloc[-1] == together.history["tasks"].iloc[-1] == 24
-    assert accumulated.history["loss"].iloc[-1] == pytest.approx(together.history["loss"].iloc[-1], rel=1e-5)
+    assert accumulated.history["loss"].iloc[-1] == pytest.approx(
+        together.history["loss"].iloc[-1], rel=1e-5
+    )
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted():
@@ -81,15 +111,27 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted():
 
 def test_a_skipped_step_leaves_weights_and_average_alone():
     weights = []
-    remember = [lambda e: weights.append(e.model.decoder.weight.detach().clone()) if e.kind == "step" else None]
+    remember = [
+        lambda e: (
+            weights.append(e.model.decoder.weight.detach().clone()) if e.kind == "step" else None
+        )
+    ]
     train(Poisoned(3), ToyNetwork(CALM), config(num_steps=5, optimizer="muon"), callbacks=remember)
     assert torch.equal(weights[3], weights[2])
     assert not torch.equal(weights[4], weights[3])
 
 
 def test_losses_that_stay_non_finite_end_the_run_and_leave_its_checkpoint(tmp_path):
-    settings = config(num_steps=50, max_nan_losses=4, save_checkpoint=True, save_every=5, checkpoint_dir=str(tmp_path))
-    with pytest.raises(FloatingPointError, match="last 4 losses or gradients were not finite, up to step 15"):
+    settings = config(
+        num_steps=50,
+        max_nan_losses=4,
+        save_checkpoint=True,
+        save_every=5,
+        checkpoint_dir=str(tmp_path),
+    )
+    with pytest.raises(
+        FloatingPointError, match="last 4 losses or gradients were not finite, up to step 15"
+    ):
         train(Poisoned(7, *range(11, 50)), ToyNetwork(CALM), settings)
     state = checkpoint.load_training_state(tmp_path).counters
     assert (state["step"], state["nan_losses"]) == (10, 1)
@@ -106,9 +148,16 @@ def test_clipping_bounds_the_gradient():
         train(ToyPrior(), model, config(num_steps=1, **changes), callbacks=[look])
         return norms[0]
 
-    assert largest(grad_clip=1e-3) == largest(use_grad_clip=False) > 1e-3    # the history tells the norm before clipping
-    moved = [train(ToyPrior(), ToyNetwork(CALM), config(num_steps=2, grad_clip=clip)).decoder.weight for clip in (1e-9, 1.0)]
-    assert (moved[0] - ToyNetwork(CALM).decoder.weight).abs().max() < (moved[1] - ToyNetwork(CALM).decoder.weight).abs().max()
+    assert (
+        largest(grad_clip=1e-3) == largest(use_grad_clip=False) > 1e-3
+    )  # the history tells the norm before clipping
+    moved = [
+        train(ToyPrior(), ToyNetwork(CALM), config(num_steps=2, grad_clip=clip)).decoder.weight
+        for clip in (1e-9, 1.0)
+    ]
+    assert (moved[0] - ToyNetwork(CALM).decoder.weight).abs().max() < (
+        moved[1] - ToyNetwork(CALM).decoder.weight
+    ).abs().max()
 
 
 def test_bfloat16_trains_float32_weights_to_nearly_the_same():
@@ -120,7 +169,9 @@ def test_bfloat16_trains_float32_weights_to_nearly_the_same():
 
 
 def test_the_history_has_a_row_per_logged_or_evaluated_step_and_one_at_the_end():
-    model = train(ToyPrior(), ToyNetwork(), config(num_steps=23, log_every=5, eval_every=8, eval_batches=1))
+    model = train(
+        ToyPrior(), ToyNetwork(), config(num_steps=23, log_every=5, eval_every=8, eval_batches=1)
+    )
     assert list(model.history["step"]) == [5, 8, 10, 15, 16, 20, 23]
     assert list(model.history.columns) == list(COLUMNS)
     evaluated = model.history.dropna(subset=["eval_loss"])
@@ -133,7 +184,9 @@ def test_a_row_tells_the_mean_loss_since_the_row_before():
     losses = []
     watch = [lambda event: event.kind == "step" and losses.append(event.figures["loss"])]
     model = train(ToyPrior(), ToyNetwork(), config(num_steps=6, log_every=3), callbacks=watch)
-    assert model.history["loss"].tolist() == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3])
+    assert model.history["loss"].tolist() == pytest.approx(
+        [sum(losses[:3]) / 3, sum(losses[3:]) / 3]
+    )
 
 
 def test_evaluations_use_tasks_that_training_never_sees_and_stay_the_same():
@@ -150,7 +203,12 @@ def test_evaluations_use_tasks_that_training_never_sees_and_stay_the_same():
 
 def test_evaluation_on_tasks_of_ones_own():
     batches = batches_of(ToyPrior(), 4, 8)
-    model = train(ToyPrior(), ToyNetwork(CALM), config(eval_every=10, eval_batches=3), eval_data_generator=(b for b in batches))
+    model = train(
+        ToyPrior(),
+        ToyNetwork(CALM),
+        config(eval_every=10, eval_batches=3),
+        eval_data_generator=(b for b in batches),
+    )
     with torch.no_grad():
         expected = sum(float(model.loss(b)) for b in batches[:3]) / 3
     assert model.history["eval_loss"].iloc[-1] == pytest.approx(expected)
@@ -163,7 +221,12 @@ def test_the_precision_of_a_run_does_not_reach_the_tasks_of_its_evaluations():
             yield batch
 
     seen: list[bool] = []
-    train(ToyPrior(), ToyNetwork(), config(num_steps=2, eval_every=2, precision="bfloat16"), eval_data_generator=tasks())
+    train(
+        ToyPrior(),
+        ToyNetwork(),
+        config(num_steps=2, eval_every=2, precision="bfloat16"),
+        eval_data_generator=tasks(),
+    )
     assert seen == [False, False]
 
 
@@ -186,11 +249,22 @@ def test_batches_of_another_kind_are_told():
 def test_a_file_is_no_folder_for_a_run(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(FileExistsError, match="taken is a file, but a run needs a folder"):
-        train(ToyPrior(), ToyNetwork(CALM), config(checkpoint_dir=str(tmp_path / "taken"), save_checkpoint=True))
+        train(
+            ToyPrior(),
+            ToyNetwork(CALM),
+            config(checkpoint_dir=str(tmp_path / "taken"), save_checkpoint=True),
+        )
 
 
 def test_the_best_weights_are_kept(tmp_path):
-    settings = config(num_steps=40, learning_rate=3.0, eval_every=5, eval_batches=2, save_checkpoint=True, checkpoint_dir=str(tmp_path))
+    settings = config(
+        num_steps=40,
+        learning_rate=3.0,
+        eval_every=5,
+        eval_batches=2,
+        save_checkpoint=True,
+        checkpoint_dir=str(tmp_path),
+    )
     model = train(ToyPrior(), ToyNetwork(CALM), settings)
     best = checkpoint.load(tmp_path / "best.safetensors", model=ToyNetwork(CALM))
     assert best.provenance["eval_loss"] == model.history["eval_loss"].min()
@@ -209,10 +283,25 @@ def test_callbacks_are_told_what_happens(tmp_path):
             self.files.append((event.step, event.path))
 
     watcher, kinds = Watcher(), []
-    settings = config(num_steps=6, save_every=4, log_every=3, eval_every=6, save_checkpoint=True, checkpoint_dir=str(tmp_path))
-    train(ToyPrior(), ToyNetwork(), settings, callbacks=[watcher, lambda event: kinds.append(event.kind)])
+    settings = config(
+        num_steps=6,
+        save_every=4,
+        log_every=3,
+        eval_every=6,
+        save_checkpoint=True,
+        checkpoint_dir=str(tmp_path),
+    )
+    train(
+        ToyPrior(),
+        ToyNetwork(),
+        settings,
+        callbacks=[watcher, lambda event: kinds.append(event.kind)],
+    )
     assert watcher.steps == [1, 2, 3, 4, 5, 6]
-    assert watcher.files == [(4, tmp_path / "latest.safetensors"), (6, tmp_path / "latest.safetensors")]
+    assert watcher.files == [
+        (4, tmp_path / "latest.safetensors"),
+        (6, tmp_path / "latest.safetensors"),
+    ]
     assert kinds.count("log") == 2
     assert kinds.count("eval") == 1
 
@@ -242,10 +331,20 @@ def test_another_csv_is_no_history(tmp_path):
 def test_a_log_gets_plain_lines(capsys):
     line = ProgressLine(0, 10)
     line.step(5)
-    line.row({"loss": 0.5, "tasks_per_second": 120.0, "eval_loss": 0.25, "eval_accuracy": 0.875, "nan_losses": 2})
+    line.row(
+        {
+            "loss": 0.5,
+            "tasks_per_second": 120.0,
+            "eval_loss": 0.25,
+            "eval_accuracy": 0.875,
+            "nan_losses": 2,
+        }
+    )
     line.close()
     printed = capsys.readouterr().err
-    assert printed.startswith("step 5/10  loss 0.5000  120 tasks/s  eval loss 0.2500  accuracy 0.875  2 losses not finite")
+    assert printed.startswith(
+        "step 5/10  loss 0.5000  120 tasks/s  eval loss 0.2500  accuracy 0.875  2 losses not finite"
+    )
     assert clock(3725) == "1:02:05"
 
 
@@ -257,7 +356,10 @@ def test_a_device_that_is_not_there_is_told():
 
 
 @pytest.mark.compile
-@pytest.mark.slow    # half a minute of compiling on an idle machine
+@pytest.mark.slow  # half a minute of compiling on an idle machine
 def test_a_compiled_network_learns_the_same():
-    losses = [train(ToyPrior(), ToyNetwork(CALM), config(compile=on)).history["loss"].iloc[-1] for on in (False, True)]
+    losses = [
+        train(ToyPrior(), ToyNetwork(CALM), config(compile=on)).history["loss"].iloc[-1]
+        for on in (False, True)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

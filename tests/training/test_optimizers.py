@@ -20,20 +20,35 @@ from openpfn.training.optimizers import Optimizers, WeightAverage, rate_factor
 
 @given(st.floats(0.0, 0.999), st.lists(st.floats(-5, 5), min_size=1, max_size=12))
 def test_the_average_is_its_closed_form(decay, values):
-    weight = nn.Parameter(torch.full((1,), 99.0))    # what the weight was before the first step has no share in the average
+    weight = nn.Parameter(
+        torch.full((1,), 99.0)
+    )  # what the weight was before the first step has no share in the average
     average = WeightAverage([weight], decay)
     for value in values:
         weight.data.fill_(value)
         average.update([weight])
     t = len(values)
-    expected = sum((1 - decay) * decay ** (t - i) * v for i, v in enumerate(values, 1)) / (1 - decay**t)
+    expected = sum((1 - decay) * decay ** (t - i) * v for i, v in enumerate(values, 1)) / (
+        1 - decay**t
+    )
     assert float(average.values[0]) == pytest.approx(expected, abs=2e-4)
 
 
 def test_the_trained_network_holds_the_average_of_its_weights():
     seen = []
-    config = TrainingConfig(num_steps=7, batch_size=4, average_decay=0.7, learning_rate=0.1, save_checkpoint=False, n_workers=0)
-    watch = [lambda event: event.kind == "step" and seen.append(event.model.decoder.weight.detach().clone())]
+    config = TrainingConfig(
+        num_steps=7,
+        batch_size=4,
+        average_decay=0.7,
+        learning_rate=0.1,
+        save_checkpoint=False,
+        n_workers=0,
+    )
+    watch = [
+        lambda event: (
+            event.kind == "step" and seen.append(event.model.decoder.weight.detach().clone())
+        )
+    ]
     model = train(ToyPrior(), ToyNetwork(), config, callbacks=watch)
     expected = sum(0.3 * 0.7 ** (7 - i) * w for i, w in enumerate(seen, 1)) / (1 - 0.7**7)
     torch.testing.assert_close(model.decoder.weight.detach(), expected)
@@ -57,7 +72,10 @@ def test_schedule_free_exports_the_average_of_its_fast_weights():
 
 def test_muon_agrees_with_torchs():
     torch.manual_seed(0)
-    ours, theirs = ([nn.Parameter(w.clone()) for w in ws] for ws in [[torch.randn(12, 6), torch.randn(5, 9), torch.randn(12, 6)]] * 2)
+    ours, theirs = (
+        [nn.Parameter(w.clone()) for w in ws]
+        for ws in [[torch.randn(12, 6), torch.randn(5, 9), torch.randn(12, 6)]] * 2
+    )
     first = [p.detach().clone() for p in ours]
     for mine, yours in zip(ours, theirs, strict=True):
         yours.data.copy_(mine.data)
@@ -71,7 +89,7 @@ def test_muon_agrees_with_torchs():
         b.step()
     for mine, yours, start in zip(ours, theirs, first, strict=True):
         moved = (yours - start).norm()
-        assert (mine - yours).norm() < 0.02 * moved    # bfloat16 rounds in another order
+        assert (mine - yours).norm() < 0.02 * moved  # bfloat16 rounds in another order
         assert moved > 0.01
 
 
@@ -86,9 +104,14 @@ def test_muon_takes_the_matrices_of_the_layers_and_adamw_the_rest():
     model = PFN(preset("tiny"))
     hidden = {id(p) for p in hidden_matrices(model)}
     names = {name for name, p in model.named_parameters() if id(p) in hidden}
-    assert names == {name for name, p in model.named_parameters() if name.startswith("layers.") and p.ndim == 2}
+    assert names == {
+        name for name, p in model.named_parameters() if name.startswith("layers.") and p.ndim == 2
+    }
     optimizers = Optimizers(model, TrainingConfig(optimizer="muon"))
-    counts = [sum(len(group["params"]) for group in optimizers.by_name[name].param_groups) for name in ("muon", "adamw")]
+    counts = [
+        sum(len(group["params"]) for group in optimizers.by_name[name].param_groups)
+        for name in ("muon", "adamw")
+    ]
     assert counts == [len(names), len(list(model.parameters())) - len(names)]
 
 
@@ -99,7 +122,9 @@ def test_muon_without_hidden_matrices_is_refused():
 
 def test_weight_decay_acts_on_matrices_only():
     network = ToyNetwork()
-    optimizers = Optimizers(network, TrainingConfig(optimizer="adamw", learning_rate=0.1, weight_decay=0.5))
+    optimizers = Optimizers(
+        network, TrainingConfig(optimizer="adamw", learning_rate=0.1, weight_decay=0.5)
+    )
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -110,14 +135,18 @@ def test_weight_decay_acts_on_matrices_only():
 
 
 def test_the_rate_warms_up_linearly_then_follows_half_a_cosine():
-    config = TrainingConfig(num_steps=1000, warmup_steps=50, schedule="cosine", final_learning_rate=0.1)
+    config = TrainingConfig(
+        num_steps=1000, warmup_steps=50, schedule="cosine", final_learning_rate=0.1
+    )
     assert rate_factor(0, config) == 1 / 50
     assert rate_factor(24, config) == 0.5
     assert rate_factor(49, config) == rate_factor(50, config) == 1
-    assert rate_factor(525, config) == pytest.approx(0.55)    # half of the way: the mean of 1 and 0.1
+    assert rate_factor(525, config) == pytest.approx(0.55)  # half of the way: the mean of 1 and 0.1
     assert rate_factor(999, config) == pytest.approx(0.1, abs=1e-4)
     for step in range(50, 1000, 50):
-        assert rate_factor(step, config) == pytest.approx(0.1 + 0.45 * (1 + math.cos(math.pi * (step - 50) / 950)))
+        assert rate_factor(step, config) == pytest.approx(
+            0.1 + 0.45 * (1 + math.cos(math.pi * (step - 50) / 950))
+        )
 
 
 def test_the_warm_up_takes_at_most_a_tenth_of_the_run_and_can_be_left_out():

@@ -16,7 +16,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toy_training import Seekable, ToyConfig, ToyNetwork, ToyPrior, batches_of, killed_after, same_weights
+from toy_training import (
+    Seekable,
+    ToyConfig,
+    ToyNetwork,
+    ToyPrior,
+    batches_of,
+    killed_after,
+    same_weights,
+)
 
 from openpfn import checkpoint
 from openpfn.configs import TrainingConfig
@@ -55,20 +63,30 @@ def check_killed_run(tmp_path: Path, kind: str, moments: list[float], delay: flo
     interrupted = config(tmp_path / "killed", kind)
     resume_from = None
     for seconds in moments:
-        training = partial(train, ToyPrior(delay), ToyNetwork(), interrupted, resume_from=resume_from)
+        training = partial(
+            train, ToyPrior(delay), ToyNetwork(), interrupted, resume_from=resume_from
+        )
         killed_after(seconds, tmp_path / "killed", training)
         resume_from = tmp_path / "killed"
     resumed = train(ToyPrior(), ToyNetwork(), interrupted, resume_from=resume_from)
     assert same_weights(resumed, whole)
     same_history(resumed.history, whole.history)
-    same_history(pd.read_csv(tmp_path / "killed" / "history.csv"), pd.read_csv(tmp_path / "whole" / "history.csv"))
-    best = [checkpoint.load(tmp_path / name / "best.safetensors", model=ToyNetwork()).model for name in ("killed", "whole")]
+    same_history(
+        pd.read_csv(tmp_path / "killed" / "history.csv"),
+        pd.read_csv(tmp_path / "whole" / "history.csv"),
+    )
+    best = [
+        checkpoint.load(tmp_path / name / "best.safetensors", model=ToyNetwork()).model
+        for name in ("killed", "whole")
+    ]
     assert same_weights(*best)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_killed_twice_ends_with_the_weights_of_a_run_left_alone(tmp_path, kind):
-    check_killed_run(tmp_path, kind, [random.uniform(0, 0.05), random.uniform(0, 0.05)], delay=0.004)
+    check_killed_run(
+        tmp_path, kind, [random.uniform(0, 0.05), random.uniform(0, 0.05)], delay=0.004
+    )
 
 
 @pytest.mark.slow
@@ -82,14 +100,40 @@ def test_a_run_killed_twenty_times_ends_with_the_weights_of_a_run_left_alone(tmp
 @pytest.mark.parametrize("kind", ["averaged", "schedulefree", "muon"])
 def test_the_command_killed_at_random_moments_loses_nothing(tmp_path, kind):
     """The whole thing: the table network, the real prior, worker processes, `openpfn train`."""
-    options = ["--preset", "micro", "--num-steps", "120", "--save-every", "5", "--log-every", "10", "--eval-every", "40"]
-    options += ["--eval-batches", "1", "--batch-size", "4", "--tasks.max-features", "4", "--tasks.max-seq-len", "40", "--n-workers", "2"]
+    options = [
+        "--preset",
+        "micro",
+        "--num-steps",
+        "120",
+        "--save-every",
+        "5",
+        "--log-every",
+        "10",
+        "--eval-every",
+        "40",
+    ]
+    options += [
+        "--eval-batches",
+        "1",
+        "--batch-size",
+        "4",
+        "--tasks.max-features",
+        "4",
+        "--tasks.max-seq-len",
+        "40",
+        "--n-workers",
+        "2",
+    ]
     options += [f"--{name.replace('_', '-')}={value}" for name, value in KINDS[kind].items()]
     command = [sys.executable, "-m", "openpfn", "train", *options]
     subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
     dice, killed, resume = random.Random(kind), tmp_path / "killed", []
     for _ in range(20):
-        process = subprocess.Popen([*command, "--out", str(killed), *resume], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*command, "--out", str(killed), *resume],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         while not (killed / "latest.safetensors").exists() and process.poll() is None:
             time.sleep(0.01)
         time.sleep(dice.uniform(0, 8) if resume else dice.uniform(0, 0.3))
@@ -98,26 +142,38 @@ def test_the_command_killed_at_random_moments_loses_nothing(tmp_path, kind):
         resume = ["--resume"]
     subprocess.run([*command, "--out", str(killed), *resume], check=True, capture_output=True)
     assert same_weights(checkpoint.load(killed).model, checkpoint.load(tmp_path / "whole").model)
-    same_history(pd.read_csv(killed / "history.csv"), pd.read_csv(tmp_path / "whole" / "history.csv"))
+    same_history(
+        pd.read_csv(killed / "history.csv"), pd.read_csv(tmp_path / "whole" / "history.csv")
+    )
 
 
 @pytest.mark.parametrize("kind", ["averaged", "schedulefree"])
 def test_saving_and_evaluating_change_nothing_in_a_run(tmp_path, kind):
-    often = train(ToyPrior(), ToyNetwork(), config(tmp_path, kind, save_every=1, eval_every=1, num_steps=30))
-    never = train(ToyPrior(), ToyNetwork(), config(tmp_path, kind, save_checkpoint=False, eval_every=None, num_steps=30))
+    often = train(
+        ToyPrior(), ToyNetwork(), config(tmp_path, kind, save_every=1, eval_every=1, num_steps=30)
+    )
+    never = train(
+        ToyPrior(),
+        ToyNetwork(),
+        config(tmp_path, kind, save_checkpoint=False, eval_every=None, num_steps=30),
+    )
     assert same_weights(often, never)
 
 
 def test_workers_change_nothing_in_a_run(tmp_path):
     inside = train(ToyPrior(), ToyNetwork(), config(tmp_path / "0", save_checkpoint=False))
-    with_workers = train(ToyPrior(), ToyNetwork(), config(tmp_path / "1", save_checkpoint=False, n_workers=1))
+    with_workers = train(
+        ToyPrior(), ToyNetwork(), config(tmp_path / "1", save_checkpoint=False, n_workers=1)
+    )
     assert same_weights(inside, with_workers)
 
 
 def test_training_leaves_torchs_random_state_and_settings_alone(tmp_path):
     network, threads = ToyNetwork(), torch.get_num_threads()
     before = torch.get_rng_state()
-    train(ToyPrior(), network, config(tmp_path, num_steps=2, n_threads=2, matmul_precision="medium"))
+    train(
+        ToyPrior(), network, config(tmp_path, num_steps=2, n_threads=2, matmul_precision="medium")
+    )
     assert torch.equal(before, torch.get_rng_state())
     assert (threads, "highest") == (torch.get_num_threads(), torch.get_float32_matmul_precision())
 
@@ -125,7 +181,12 @@ def test_training_leaves_torchs_random_state_and_settings_alone(tmp_path):
 def test_a_longer_run_goes_on_from_the_end_of_a_shorter_one(tmp_path):
     schedule = {"schedule": "constant", "use_warmup": False}
     train(ToyPrior(), ToyNetwork(), config(tmp_path / "a", "averaged", num_steps=40, **schedule))
-    longer = train(ToyPrior(), ToyNetwork(), config(tmp_path / "a", "averaged", **schedule), resume_from=tmp_path / "a")
+    longer = train(
+        ToyPrior(),
+        ToyNetwork(),
+        config(tmp_path / "a", "averaged", **schedule),
+        resume_from=tmp_path / "a",
+    )
     whole = train(ToyPrior(), ToyNetwork(), config(tmp_path / "b", "averaged", **schedule))
     assert same_weights(longer, whole)
     assert longer.history["step"].is_monotonic_increasing
@@ -140,13 +201,23 @@ def test_a_finished_run_resumed_is_the_same_network(tmp_path):
 
 def test_the_rate_given_at_a_resume_wins(tmp_path):
     train(ToyPrior(), ToyNetwork(), config(tmp_path, num_steps=20))
-    resumed = train(ToyPrior(), ToyNetwork(), config(tmp_path, num_steps=40, learning_rate=0.003), resume_from=tmp_path)
+    resumed = train(
+        ToyPrior(),
+        ToyNetwork(),
+        config(tmp_path, num_steps=40, learning_rate=0.003),
+        resume_from=tmp_path,
+    )
     assert resumed.history["learning_rate"].iloc[-1] == 0.003
 
 
 def test_a_run_goes_on_in_another_folder_and_keeps_its_history(tmp_path):
     train(ToyPrior(), ToyNetwork(), config(tmp_path / "a", num_steps=40))
-    moved = train(ToyPrior(), ToyNetwork(), config(tmp_path / "b"), resume_from=tmp_path / "a" / "latest.safetensors")
+    moved = train(
+        ToyPrior(),
+        ToyNetwork(),
+        config(tmp_path / "b"),
+        resume_from=tmp_path / "a" / "latest.safetensors",
+    )
     assert moved.history["step"].iloc[0] == 7
     assert len(pd.read_csv(tmp_path / "b" / "history.csv")) == len(moved.history)
 
@@ -154,10 +225,19 @@ def test_a_run_goes_on_in_another_folder_and_keeps_its_history(tmp_path):
 def test_batches_of_ones_own_are_resumed_at_their_position(tmp_path):
     batches = batches_of(ToyPrior(), 13, 4)
     whole = train(Seekable(batches), ToyNetwork(), config(tmp_path / "a", eval_every=None))
-    train(Seekable(batches), ToyNetwork(), config(tmp_path / "b", eval_every=None, num_steps=25, warmup_steps=2))
-    resumed = train(Seekable(batches), ToyNetwork(), config(tmp_path / "b", eval_every=None), resume_from=tmp_path / "b")
+    train(
+        Seekable(batches),
+        ToyNetwork(),
+        config(tmp_path / "b", eval_every=None, num_steps=25, warmup_steps=2),
+    )
+    resumed = train(
+        Seekable(batches),
+        ToyNetwork(),
+        config(tmp_path / "b", eval_every=None),
+        resume_from=tmp_path / "b",
+    )
     assert checkpoint.load_training_state(tmp_path / "b").counters["position"] == 60
-    assert len(whole.history) == len(resumed.history) - 1    # the shorter run's last step has a row
+    assert len(whole.history) == len(resumed.history) - 1  # the shorter run's last step has a row
 
 
 def test_a_list_of_batches_is_begun_again_but_cannot_be_resumed(tmp_path):
@@ -200,7 +280,9 @@ def test_a_second_run_does_not_replace_the_first_unasked(tmp_path):
     train(ToyPrior(), ToyNetwork(), config(tmp_path / "b", num_steps=10))
     with pytest.raises(FileExistsError, match="already holds a run"):
         train(ToyPrior(), ToyNetwork(), config(tmp_path), resume_from=tmp_path / "b")
-    anew = train(ToyPrior(), ToyNetwork(), config(tmp_path, num_steps=10, log_every=5, overwrite=True))
+    anew = train(
+        ToyPrior(), ToyNetwork(), config(tmp_path, num_steps=10, log_every=5, overwrite=True)
+    )
     assert list(anew.history["step"]) == [5, 10]
 
 
@@ -229,14 +311,23 @@ def test_weights_alone_cannot_be_resumed_but_can_begin_a_run(tmp_path):
     best = tmp_path / "a" / "best.safetensors"
     with pytest.raises(ValueError, match="no training state"):
         train(ToyPrior(), ToyNetwork(), config(tmp_path / "b"), resume_from=best)
-    hardly = config(tmp_path / "c", num_steps=1, learning_rate=1e-12, average_decay=0.0, init_from=str(best))
+    hardly = config(
+        tmp_path / "c", num_steps=1, learning_rate=1e-12, average_decay=0.0, init_from=str(best)
+    )
     begun = train(ToyPrior(), ToyNetwork(seed=9), hardly)
     expected = checkpoint.load(best, model=ToyNetwork()).model
-    for ours, wanted in zip(begun.state_dict().values(), expected.state_dict().values(), strict=True):
+    for ours, wanted in zip(
+        begun.state_dict().values(), expected.state_dict().values(), strict=True
+    ):
         np.testing.assert_allclose(ours, wanted, atol=1e-9)
 
 
 def test_init_from_is_not_looked_at_when_a_run_is_resumed(tmp_path):
     first = config(tmp_path, num_steps=10)
     train(ToyPrior(), ToyNetwork(), first)
-    train(ToyPrior(), ToyNetwork(), replace(first, num_steps=12, init_from=str(tmp_path / "gone")), resume_from=tmp_path)
+    train(
+        ToyPrior(),
+        ToyNetwork(),
+        replace(first, num_steps=12, init_from=str(tmp_path / "gone")),
+        resume_from=tmp_path,
+    )

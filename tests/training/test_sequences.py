@@ -1,4 +1,5 @@
-"""Sequence networks train on generators through the one `train`, as the document of pfn_transformers calls it."""
+"""Sequence networks train on generators through the one `train`, as the document of
+pfn_transformers calls it."""
 
 from __future__ import annotations
 
@@ -8,14 +9,33 @@ from torch.distributions import Normal
 from toy_training import same_weights
 
 from openpfn import checkpointing
-from openpfn.configs import ClassificationConfig, RegressionConfig, TrainingConfig, UnsupervisedConfig
-from openpfn.generators import Bayesian, Dataset, Deterministic, DiscreteTask, Likelihood, Prior, UnsupervisedBayesian
+from openpfn.configs import (
+    ClassificationConfig,
+    RegressionConfig,
+    TrainingConfig,
+    UnsupervisedConfig,
+)
+from openpfn.generators import (
+    Bayesian,
+    Dataset,
+    Deterministic,
+    DiscreteTask,
+    Likelihood,
+    Prior,
+    UnsupervisedBayesian,
+)
 from openpfn.training import train
 from openpfn.training.evaluation import figures
 from openpfn.training.sources import GeneratedTasks, task_source
 
 SMALL = {"d_model": 16, "n_layers": 1, "n_heads": 2}
-BUCKETS = {"prediction_type": "distribution", "bucket_type": "uniform", "d_vocab": 20, "y_min": -5.0, "y_max": 5.0}
+BUCKETS = {
+    "prediction_type": "distribution",
+    "bucket_type": "uniform",
+    "d_vocab": 20,
+    "y_min": -5.0,
+    "y_max": 5.0,
+}
 
 
 def line(x, w):
@@ -23,21 +43,53 @@ def line(x, w):
 
 
 def config(folder, **changes) -> TrainingConfig:
-    fields = {"num_steps": 3, "batch_size": 4, "seq_len": 6, "log_every": 1, "eval_every": 3, "eval_batches": 2, "num_workers": 0}
+    fields = {
+        "num_steps": 3,
+        "batch_size": 4,
+        "seq_len": 6,
+        "log_every": 1,
+        "eval_every": 3,
+        "eval_batches": 2,
+        "num_workers": 0,
+    }
     return TrainingConfig(**fields | {"checkpoint_dir": str(folder)} | changes)
 
 
 LINES = Deterministic(prior=Normal(0.0, 1.0), function=line, input_dim=3, noise_std=0.1)
-LIKELIHOOD = Likelihood(distribution_class=Normal, parameterizer=lambda w, x: {"loc": (w * x).sum(-1), "scale": 0.1}, input_dim=3)
-SHIFTED = Likelihood(distribution_class=Normal, parameterizer=lambda mu, x: {"loc": mu.expand(x.shape[0]), "scale": 0.5}, input_dim=1)
+LIKELIHOOD = Likelihood(
+    distribution_class=Normal,
+    parameterizer=lambda w, x: {"loc": (w * x).sum(-1), "scale": 0.1},
+    input_dim=3,
+)
+SHIFTED = Likelihood(
+    distribution_class=Normal,
+    parameterizer=lambda mu, x: {"loc": mu.expand(x.shape[0]), "scale": 0.5},
+    input_dim=1,
+)
 WITHOUT_X = UnsupervisedBayesian(Prior(Normal(0.0, 1.0)), SHIFTED)
 ROWS = Dataset(torch.randn(50, 3), torch.randint(0, 3, (50,)))
 CASES = {
     "point": (LINES, RegressionConfig(**SMALL, input_dim=3, prediction_type="point"), {"eval_mse"}),
-    "distribution": (Bayesian(Prior(Normal(0.0, 1.0)), LIKELIHOOD), RegressionConfig(**SMALL, **BUCKETS, input_dim=3), {"eval_mse"}),
-    "set": (LINES, RegressionConfig(**SMALL, **BUCKETS, input_dim=3, mask_type="set"), {"eval_mse"}),
-    "classes": (ROWS, ClassificationConfig(**SMALL, input_dim=3, num_classes=3), {"eval_accuracy", "eval_auc"}),
-    "no inputs": (WITHOUT_X, UnsupervisedConfig(**SMALL, **BUCKETS, input_type="continuous"), {"eval_mse"}),
+    "distribution": (
+        Bayesian(Prior(Normal(0.0, 1.0)), LIKELIHOOD),
+        RegressionConfig(**SMALL, **BUCKETS, input_dim=3),
+        {"eval_mse"},
+    ),
+    "set": (
+        LINES,
+        RegressionConfig(**SMALL, **BUCKETS, input_dim=3, mask_type="set"),
+        {"eval_mse"},
+    ),
+    "classes": (
+        ROWS,
+        ClassificationConfig(**SMALL, input_dim=3, num_classes=3),
+        {"eval_accuracy", "eval_auc"},
+    ),
+    "no inputs": (
+        WITHOUT_X,
+        UnsupervisedConfig(**SMALL, **BUCKETS, input_type="continuous"),
+        {"eval_mse"},
+    ),
 }
 
 
@@ -65,13 +117,26 @@ def test_the_rows_of_a_sequence_are_those_of_the_training_configuration(tmp_path
             return batch
 
     prior = Watched(Normal(0.0, 1.0), line, 3)
-    train(prior, network, config(tmp_path, seq_len=9, save_checkpoint=False), eval_data_generator=prior)
+    train(
+        prior,
+        network,
+        config(tmp_path, seq_len=9, save_checkpoint=False),
+        eval_data_generator=prior,
+    )
     assert lengths == [(4, 9)] * 5
 
 
 def test_a_network_of_points_learns_lines(tmp_path):
     network = RegressionConfig(**SMALL, input_dim=1, prediction_type="point")
-    settings = config(tmp_path, num_steps=150, batch_size=32, learning_rate=3e-3, eval_every=50, log_every=50, save_checkpoint=False)
+    settings = config(
+        tmp_path,
+        num_steps=150,
+        batch_size=32,
+        learning_rate=3e-3,
+        eval_every=50,
+        log_every=50,
+        save_checkpoint=False,
+    )
     losses = train(Deterministic(Normal(0.0, 1.0), line, 1), network, settings).history["eval_mse"]
     assert losses.iloc[-1] < 0.75 * losses.iloc[0]
 
@@ -85,7 +150,11 @@ def test_the_evaluation_of_a_set_splits_the_rows_alike_every_time(tmp_path):
 def test_pools_of_tasks_are_saved_with_the_checkpoints_of_a_run(tmp_path):
     pool = torch.randn(5, 3)
     network = RegressionConfig(**SMALL, input_dim=3, prediction_type="point")
-    train(Deterministic(DiscreteTask(pool), line, 3), network, config(tmp_path, checkpoint_schedule="linear", linear_checkpoint_interval=2))
+    train(
+        Deterministic(DiscreteTask(pool), line, 3),
+        network,
+        config(tmp_path, checkpoint_schedule="linear", linear_checkpoint_interval=2),
+    )
     for name in ("latest", "best", "step-2", "step-3"):
         pools = checkpointing.load_checkpoint(tmp_path / f"{name}.safetensors", "cpu")[2].task_pools
         assert [p.tolist() for p in pools.values()] == [pool.tolist()]
@@ -101,11 +170,17 @@ class Coin:
 def test_an_object_that_generates_sequences_is_a_source(tmp_path):
     coins = task_source(Coin(), 7)
     assert isinstance(coins, GeneratedTasks)
-    first, again, other = (coins.sample(3, torch.Generator().manual_seed(seed)).y for seed in (0, 0, 1))
+    first, again, other = (
+        coins.sample(3, torch.Generator().manual_seed(seed)).y for seed in (0, 0, 1)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    network = UnsupervisedConfig(**SMALL, input_type="discrete", prediction_type="distribution", d_vocab=2)
-    model = train(Coin(), network, config(tmp_path, save_checkpoint=False), eval_data_generator=Coin())
+    network = UnsupervisedConfig(
+        **SMALL, input_type="discrete", prediction_type="distribution", d_vocab=2
+    )
+    model = train(
+        Coin(), network, config(tmp_path, save_checkpoint=False), eval_data_generator=Coin()
+    )
     assert 0 <= model.history["eval_accuracy"].iloc[-1] <= 1
 
 
@@ -116,4 +191,7 @@ def test_the_squared_error_of_distributions_is_measured_only_if_wanted():
     with torch.no_grad():
         wanted = float((model.prefixes(batch).mean - batch.y).square().mean())
         assert figures(model, batch)["mse"] == pytest.approx(wanted)
-        assert figures(model, batch, distributional_mse=False)["mse"] != figures(model, batch, distributional_mse=False)["mse"]
+        assert (
+            figures(model, batch, distributional_mse=False)["mse"]
+            != figures(model, batch, distributional_mse=False)["mse"]
+        )

@@ -13,12 +13,32 @@ from openpfn.configs import TrainingConfig
 
 def test_the_document_of_pfn_transformers_gives_the_defaults():
     documented = {
-        "batch_size": 32, "seq_len": 64, "num_steps": 10_000, "learning_rate": 1e-4, "weight_decay": 1e-5,
-        "use_warmup": True, "warmup_steps": 500, "use_grad_clip": True, "grad_clip": 1.0, "log_every": 100,
-        "save_checkpoint": True, "save_every": 1000, "checkpoint_dir": "checkpoints", "eval_every": None, "eval_batches": 10,
-        "device": "auto", "use_wandb": False, "wandb_project": None, "wandb_entity": None, "wandb_run_name": None,
-        "wandb_log_model": True, "wandb_tags": None, "wandb_notes": None, "linear_checkpoint_interval": 100, "n_log_checkpoints": 1000,
-    }    # fmt: skip
+        "batch_size": 32,
+        "seq_len": 64,
+        "num_steps": 10_000,
+        "learning_rate": 1e-4,
+        "weight_decay": 1e-5,
+        "use_warmup": True,
+        "warmup_steps": 500,
+        "use_grad_clip": True,
+        "grad_clip": 1.0,
+        "log_every": 100,
+        "save_checkpoint": True,
+        "save_every": 1000,
+        "checkpoint_dir": "checkpoints",
+        "eval_every": None,
+        "eval_batches": 10,
+        "device": "auto",
+        "use_wandb": False,
+        "wandb_project": None,
+        "wandb_entity": None,
+        "wandb_run_name": None,
+        "wandb_log_model": True,
+        "wandb_tags": None,
+        "wandb_notes": None,
+        "linear_checkpoint_interval": 100,
+        "n_log_checkpoints": 1000,
+    }
     ours = asdict(TrainingConfig())
     assert {name: ours[name] for name in documented} == documented
 
@@ -56,20 +76,34 @@ def test_a_wrong_value_is_told_with_its_name(wrong, message):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("checkpoint_schedule", "weekly", "checkpoint_schedule is 'weekly', must be 'linear', 'logarithmic' or None"),
+        (
+            "checkpoint_schedule",
+            "weekly",
+            "checkpoint_schedule is 'weekly', must be 'linear', 'logarithmic' or None",
+        ),
         ("wandb_tags", "one", "wandb_tags is 'one', one text"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_told_where_types_are_not_checked(name, value, message):
     config = TrainingConfig()
-    object.__setattr__(config, name, value)    # as the constructor does outside of the tests, which check its types
+    object.__setattr__(
+        config, name, value
+    )  # as the constructor does outside of the tests, which check its types
     with pytest.raises(ValueError, match=message):
         config.__post_init__()
 
 
 def test_the_command_line_has_the_same_options():
-    words = "--use-wandb --wandb-tags a b --checkpoint-schedule logarithmic --num-workers 0 --registry r"
+    words = (
+        "--use-wandb --wandb-tags a b --checkpoint-schedule logarithmic --num-workers 0"
+        " --registry r"
+    )
     options = parse(words.split())
     config = options.training
-    assert (config.use_wandb, config.wandb_tags, config.checkpoint_schedule, config.n_workers) == (True, ("a", "b"), "logarithmic", 0)
+    assert (config.use_wandb, config.wandb_tags, config.checkpoint_schedule, config.n_workers) == (
+        True,
+        ("a", "b"),
+        "logarithmic",
+        0,
+    )
     assert config.registry == "r"

@@ -14,62 +14,101 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 State = Any
-"""What a mechanism keeps of the context rows: a NamedTuple of tensors, each with the leading axis G, or of such states."""
+"""What a mechanism keeps of the context rows: a NamedTuple of tensors, each with the leading axis
+G, or of such states."""
 LONGEST_EXPLICIT = 512
-"""Context rows up to which softmax(QKᵀ)V is written out in bfloat16 on a CPU: there the fused kernel trains 5× slower."""
+"""Context rows up to which softmax(QKᵀ)V is written out in bfloat16 on a CPU: there the fused
+kernel trains 5× slower."""
 ELEMENTS_AT_ONCE = 2**22
-"""Keys and values gathered at once for blocks of rows; in training, tables are small and all blocks go together."""
+"""Keys and values gathered at once for blocks of rows; in training, tables are small and all blocks
+go together."""
 
 
 class RowAttention(nn.Module, ABC):
-    """Attention between the rows of one column. G = tasks × columns, n context rows, Q query rows, width E.
+    """Attention between the rows of one column. G = tasks × columns, n context rows, Q query rows,
+    width E.
 
-    Only context rows enter the state, so a query row's answer cannot depend on which other rows are asked.
-    A mechanism owns its projections. A subclass in its own file of this folder is found by the file's name.
+    Only context rows enter the state, so a query row's answer cannot depend on which other rows are
+    asked. A mechanism owns its projections. A subclass in its own file of this folder is found by
+    the file's name.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     """Other names for the mechanism."""
     mixes_rows_alone: bool = True
-    """Whether `mix` answers each context row from the state alone, so that rows may be mixed in any portions."""
+    """Whether `mix` answers each context row from the state alone, so that rows may be mixed in any
+    portions."""
     order_matters: bool = False
     """Whether the order of the context rows changes answers."""
     has_softmax_over_rows: ClassVar[bool] = False
     """Whether a softmax runs over context rows, so that `qassmax` can sharpen it."""
 
     def __init__(
-        self, d_model: int, n_heads: int, *, separate_query_weights: bool = False, layer: int = 0, qassmax: bool = False
+        self,
+        d_model: int,
+        n_heads: int,
+        *,
+        separate_query_weights: bool = False,
+        layer: int = 0,
+        qassmax: bool = False,
     ) -> None:
         super().__init__()
         if d_model % n_heads:
-            raise ValueError(f"d_model is {d_model}, not a multiple of n_heads = {n_heads}. Change one of them.")
+            raise ValueError(
+                f"d_model is {d_model}, not a multiple of n_heads = {n_heads}. Change one of them."
+            )
         self.d_model, self.n_heads, self.d_head = d_model, n_heads, d_model // n_heads
         if qassmax and not self.has_softmax_over_rows:
             raise ValueError(
-                f"qassmax sharpens a softmax over context rows, and {type(self).__name__} has none. "
-                "Leave qassmax off, or choose a mechanism that has one, such as softmax or hybrid."
+                f"qassmax sharpens a softmax over context rows, and {type(self).__name__} has none."
+                " Leave qassmax off, or choose a mechanism that has one, such as softmax or"
+                " hybrid."
             )
-        self.separate_query_weights, self.layer, self.qassmax = separate_query_weights, layer, qassmax
+        self.separate_query_weights, self.layer, self.qassmax = (
+            separate_query_weights,
+            layer,
+            qassmax,
+        )
 
     @classmethod
-    def build(cls, d_model: int, n_heads: int, options: Mapping[str, int | float | str], **shared: Any) -> RowAttention:
-        """The mechanism with its `options` by name. Raises ValueError for one that it does not have, listing those it has."""
+    def build(
+        cls, d_model: int, n_heads: int, options: Mapping[str, int | float | str], **shared: Any
+    ) -> RowAttention:
+        """The mechanism with its `options` by name. Raises ValueError for one that it does not
+        have, listing those it has."""
         known = cls.options()
         for name, value in options.items():
             if name not in known:
-                choices = ", ".join(f"{option} (default {default!r})" for option, default in known.items()) or "none"
+                choices = (
+                    ", ".join(
+                        f"{option} (default {default!r})" for option, default in known.items()
+                    )
+                    or "none"
+                )
                 raise ValueError(f"{cls.__name__} has no option {name!r}. Its options: {choices}.")
             kind = type(known[name])
             if type(value) is not kind and not (kind is float and type(value) is int):
-                raise ValueError(f"option {name} of {cls.__name__} is {value!r}, a {type(value).__name__}; expected {kind.__name__}.")
+                raise ValueError(
+                    f"option {name} of {cls.__name__} is {value!r}, a {type(value).__name__};"
+                    f" expected {kind.__name__}."
+                )
         keywords: dict[str, Any] = {**shared, **options}
         return cls(d_model, n_heads, **keywords)
 
     @classmethod
     def options(cls) -> dict[str, int | float | str]:
-        """The mechanism's own options with their defaults: the keywords that its constructor adds to these."""
-        keywords = [p for p in inspect.signature(cls).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
-        return {p.name: p.default for p in keywords if p.name not in inspect.signature(RowAttention).parameters}
+        """The mechanism's own options with their defaults: the keywords that its constructor adds
+        to these."""
+        keywords = [
+            p
+            for p in inspect.signature(cls).parameters.values()
+            if p.kind is inspect.Parameter.KEYWORD_ONLY
+        ]
+        return {
+            p.name: p.default
+            for p in keywords
+            if p.name not in inspect.signature(RowAttention).parameters
+        }
 
     @abstractmethod
     def summarize(self, context: Float[Tensor, "G n E"]) -> State:
@@ -77,7 +116,9 @@ class RowAttention(nn.Module, ABC):
 
     def merge(self, a: State, b: State) -> State:
         """The state of two sets of context rows together, where sums allow it."""
-        raise TypeError(f"{type(self).__name__} states cannot be merged: summarize all context rows at once.")
+        raise TypeError(
+            f"{type(self).__name__} states cannot be merged: summarize all context rows at once."
+        )
 
     @property
     def can_merge(self) -> bool:
@@ -96,11 +137,16 @@ class RowAttention(nn.Module, ABC):
     def mix(self, context: Float[Tensor, "G n E"], state: State) -> Float[Tensor, "G n E"]:
         """What the context rows take from each other."""
 
-    def forward(self, rows: Float[Tensor, "G N E"], n_context: int) -> tuple[Float[Tensor, "G N E"], State]:
+    def forward(
+        self, rows: Float[Tensor, "G N E"], n_context: int
+    ) -> tuple[Float[Tensor, "G N E"], State]:
         """Context and query rows in one pass: the first `n_context` rows mix, the others read."""
         context, queries = rows[:, :n_context], rows[:, n_context:]
         state = self.finalize(self.summarize(context))
-        return torch.cat([self.mix(context, state), self.read(queries, state)], dim=1), state    # (G, N, E)
+        return (
+            torch.cat([self.mix(context, state), self.read(queries, state)], dim=1),
+            state,
+        )  # (G, N, E)
 
     def split_heads(self, rows: Float[Tensor, "G n E"]) -> Float[Tensor, "G H n K"]:
         return rows.unflatten(-1, (self.n_heads, self.d_head)).transpose(1, 2)
@@ -110,9 +156,11 @@ class RowAttention(nn.Module, ABC):
 
 
 class ProjectedAttention(RowAttention):
-    """A mechanism with the usual projections: queries, keys and values in, heads out. Subclasses say how heads attend.
+    """A mechanism with the usual projections: queries, keys and values in, heads out. Subclasses
+    say how heads attend.
 
-    With `separate_query_weights` query rows ask and answer through maps of their own; keys and values are the context's alone.
+    With `separate_query_weights` query rows ask and answer through maps of their own; keys and
+    values are the context's alone.
     """
 
     def __init__(self, d_model: int, n_heads: int, **shared: Any) -> None:
@@ -132,10 +180,12 @@ class ProjectedAttention(RowAttention):
     def attend(self, query: Float[Tensor, "G Q E"], state: State) -> Float[Tensor, "G Q E"]:
         """What projected queries take from the state, heads merged."""
 
-    def forward(self, rows: Float[Tensor, "G N E"], n_context: int) -> tuple[Float[Tensor, "G N E"], State]:
+    def forward(
+        self, rows: Float[Tensor, "G N E"], n_context: int
+    ) -> tuple[Float[Tensor, "G N E"], State]:
         if self.separate_query_weights or not self.mixes_rows_alone:
             return super().forward(rows, n_context)
-        state = self.finalize(self.summarize(rows[:, :n_context]))      # all rows ask alike: in one go
+        state = self.finalize(self.summarize(rows[:, :n_context]))  # all rows ask alike: in one go
         return self.mix(rows, state), state
 
     def read(self, rows: Float[Tensor, "G Q E"], state: State) -> Float[Tensor, "G Q E"]:
@@ -146,7 +196,9 @@ class ProjectedAttention(RowAttention):
     def mix(self, context: Float[Tensor, "G n E"], state: State) -> Float[Tensor, "G n E"]:
         return self.to_out(self.attend(self.to_query(context), state))
 
-    def keys_and_values(self, context: Float[Tensor, "G n E"]) -> tuple[Float[Tensor, "G H n K"], Float[Tensor, "G H n K"]]:
+    def keys_and_values(
+        self, context: Float[Tensor, "G n E"]
+    ) -> tuple[Float[Tensor, "G H n K"], Float[Tensor, "G H n K"]]:
         key, value = self.to_key_value(context).chunk(2, dim=-1)
         return self.split_heads(key), self.split_heads(value)
 
@@ -157,14 +209,16 @@ class ProjectedAttention(RowAttention):
 
 
 class KeysAndValues(NamedTuple):
-    """The state of mechanisms whose query rows read every context row: it grows with the context."""
+    """The state of mechanisms whose query rows read every context row: it grows with the
+    context."""
 
     key: Float[Tensor, "G H n K"]
     value: Float[Tensor, "G H n K"]
 
 
 class ReadingEveryRow(ProjectedAttention):
-    """Query rows read every context row by softmax. Subclasses may let the context rows mix in a cheaper way."""
+    """Query rows read every context row by softmax. Subclasses may let the context rows mix in a
+    cheaper way."""
 
     has_softmax_over_rows: ClassVar[bool] = True
 
@@ -175,15 +229,16 @@ class ReadingEveryRow(ProjectedAttention):
         return KeysAndValues(torch.cat([a.key, b.key], dim=2), torch.cat([a.value, b.value], dim=2))
 
     def attend(self, query: Float[Tensor, "G Q E"], state: KeysAndValues) -> Float[Tensor, "G Q E"]:
-        q = self.asking(query, state.key.shape[2])                      # (G, H, Q, K)
+        q = self.asking(query, state.key.shape[2])  # (G, H, Q, K)
         return self.merge_heads(softmax_average(q, state.key, state.value))
 
 
 class QueryScale(nn.Module):
-    """QASSMax: q · MLP(log n) · (1 + tanh MLP(q)), n the rows that a softmax runs over (TabICLv2, Qu et al. 2026).
+    """QASSMax: q · MLP(log n) · (1 + tanh MLP(q)), n the rows that a softmax runs over (TabICLv2,
+    Qu et al. 2026).
 
-    A softmax over many more rows than in training spreads thin; queries that grow with log n keep it as sharp.
-    At the start it is one: nothing is scaled.
+    A softmax over many more rows than in training spreads thin; queries that grow with log n keep
+    it as sharp. At the start it is one: nothing is scaled.
     """
 
     def __init__(self, n_heads: int, d_head: int) -> None:
@@ -205,7 +260,10 @@ def _constant_at_first(d_in: int, d_hidden: int, d_out: int, value: float) -> nn
 
 
 def softmax_average(
-    q: Float[Tensor, "*G Q K"], key: Float[Tensor, "*G n K"], value: Float[Tensor, "*G n V"], allowed: Bool[Tensor, "..."] | None = None
+    q: Float[Tensor, "*G Q K"],
+    key: Float[Tensor, "*G n K"],
+    value: Float[Tensor, "*G n V"],
+    allowed: Bool[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "*G Q V"]:
     """softmax(QKᵀ/√K)V over the `allowed` rows, by whatever is fastest."""
     if q.dtype is torch.bfloat16 and q.device.type == "cpu" and key.shape[-2] <= LONGEST_EXPLICIT:
@@ -214,9 +272,13 @@ def softmax_average(
 
 
 def short_attention(
-    q: Float[Tensor, "*G Q K"], key: Float[Tensor, "*G n K"], value: Float[Tensor, "*G n V"], allowed: Bool[Tensor, "..."] | None = None
+    q: Float[Tensor, "*G Q K"],
+    key: Float[Tensor, "*G n K"],
+    value: Float[Tensor, "*G n V"],
+    allowed: Bool[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "*G Q V"]:
-    """softmax(QKᵀ/√K)V written out, in the precision of its arguments: autocast would widen the softmax to float32."""
+    """softmax(QKᵀ/√K)V written out, in the precision of its arguments: autocast would widen the
+    softmax to float32."""
     with torch.autocast(q.device.type, enabled=False):
         scores = (q * q.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         if allowed is not None:
@@ -231,7 +293,8 @@ def attend_in_blocks(
     reading: Int[Tensor, "m r"],
     allowed: Bool[Tensor, "m #s r"] | None,
 ) -> Float[Tensor, "G H p K"]:
-    """What rows `asking[i]` take by softmax from rows `reading[i]` where `allowed`, for each of m blocks; p = m·s answers in that order.
+    """What rows `asking[i]` take by softmax from rows `reading[i]` where `allowed`, for each of m
+    blocks; p = m·s answers in that order.
 
     Scores of one block at a time are all that exists: never n×n.
     """
@@ -242,10 +305,12 @@ def attend_in_blocks(
         part = slice(start, start + blocks_at_once)
         ask, read = asking[part], reading[part]
         taken = softmax_average(
-            _gather(q, ask), _gather(state.key, read), _gather(state.value, read),       # (G, H·m, s|r, K)
-            None if allowed is None else allowed[part].repeat(n_heads, 1, 1),            # (H·m, s|1, r)
+            _gather(q, ask),
+            _gather(state.key, read),
+            _gather(state.value, read),  # (G, H·m, s|r, K)
+            None if allowed is None else allowed[part].repeat(n_heads, 1, 1),  # (H·m, s|1, r)
         )
-        answers.append(taken.unflatten(1, (n_heads, len(ask))).flatten(2, 3))            # (G, H, m·s, K)
+        answers.append(taken.unflatten(1, (n_heads, len(ask))).flatten(2, 3))  # (G, H, m·s, K)
     return torch.cat(answers, dim=2)
 
 
@@ -254,12 +319,14 @@ def _gather(heads: Float[Tensor, "G H n K"], rows: Int[Tensor, "m s"]) -> Float[
 
 
 def random_order(n: int, layer: int, device: torch.device) -> Int[Tensor, " n"]:
-    """The n rows in an order of the layer's own, the same in each call: the order of a table's rows means nothing."""
+    """The n rows in an order of the layer's own, the same in each call: the order of a table's rows
+    means nothing."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(layer)).to(device)
 
 
 class PoolSums(NamedTuple):
-    """A softmax over rows as sums that can be merged: Σ exp(s − peak) and Σ exp(s − peak) v of each learned point."""
+    """A softmax over rows as sums that can be merged: Σ exp(s − peak) and Σ exp(s − peak) v of each
+    learned point."""
 
     peak: Float[Tensor, "G H P"]
     mass: Float[Tensor, "G H P"]
@@ -267,12 +334,16 @@ class PoolSums(NamedTuple):
 
 
 def pool_sums(
-    points: Float[Tensor, "#G H P K"], key: Float[Tensor, "G H n K"], value: Float[Tensor, "G H n V"]
+    points: Float[Tensor, "#G H P K"],
+    key: Float[Tensor, "G H n K"],
+    value: Float[Tensor, "G H n V"],
 ) -> PoolSums:
     """What `points` sum up of the rows, at least in float32."""
     with torch.autocast(key.device.type, enabled=False):
         wide = torch.promote_types(key.dtype, torch.float32)
-        scores = (points.to(key.dtype) * key.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (G, H, P, n)
+        scores = (points.to(key.dtype) * key.shape[-1] ** -0.5) @ key.transpose(
+            -1, -2
+        )  # (G, H, P, n)
         scores = scores.to(wide)
         peak = scores.detach().amax(dim=-1)
         weights = (scores - peak.unsqueeze(-1)).exp()
@@ -283,7 +354,11 @@ def merge_pools(a: PoolSums, b: PoolSums) -> PoolSums:
     """The sums over the rows of both."""
     peak = torch.maximum(a.peak, b.peak)
     by_a, by_b = (a.peak - peak).exp(), (b.peak - peak).exp()
-    return PoolSums(peak, a.mass * by_a + b.mass * by_b, a.total * by_a.unsqueeze(-1) + b.total * by_b.unsqueeze(-1))
+    return PoolSums(
+        peak,
+        a.mass * by_a + b.mass * by_b,
+        a.total * by_a.unsqueeze(-1) + b.total * by_b.unsqueeze(-1),
+    )
 
 
 def pooled_mean(sums: PoolSums) -> Float[Tensor, "G H P V"]:

@@ -1,4 +1,5 @@
-"""Hybrid attention: context rows mix by one mechanism, a cheap one, and query rows read the context by another."""
+"""Hybrid attention: context rows mix by one mechanism, a cheap one, and query rows read the context
+by another."""
 
 from __future__ import annotations
 
@@ -21,19 +22,31 @@ class HybridState(NamedTuple):
 
 
 class HybridAttention(RowAttention):
-    """Context rows mix by the mechanism called `mixing` (linear), query rows read by the one called `reading` (softmax).
+    """Context rows mix by the mechanism called `mixing` (linear), query rows read by the one called
+    `reading` (softmax).
 
-    A prediction is as good as its read: mixing costs less without losing much. With `separate_query_weights` both
-    mechanisms have projections of their own, else they share one set.
+    A prediction is as good as its read: mixing costs less without losing much. With
+    `separate_query_weights` both mechanisms have projections of their own, else they share one set.
     """
 
     has_softmax_over_rows: ClassVar[bool] = True
 
-    def __init__(self, d_model: int, n_heads: int, *, mixing: str = "linear", reading: str = "softmax", **shared: Any) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        *,
+        mixing: str = "linear",
+        reading: str = "softmax",
+        **shared: Any,
+    ) -> None:
         super().__init__(d_model, n_heads, **shared)
         self.mixing = self.part("mixing", mixing, False)
         self.reading = self.part("reading", reading, self.qassmax)
-        self.mixes_rows_alone, self.order_matters = self.mixing.mixes_rows_alone, self.mixing.order_matters
+        self.mixes_rows_alone, self.order_matters = (
+            self.mixing.mixes_rows_alone,
+            self.mixing.order_matters,
+        )
         if not self.separate_query_weights:
             for name in PROJECTIONS:
                 setattr(self.reading, name, getattr(self.mixing, name))
@@ -41,7 +54,10 @@ class HybridAttention(RowAttention):
     def part(self, role: str, name: str, qassmax: bool) -> ProjectedAttention:
         found = registry.find("attention", name, RowAttention)
         if not issubclass(found, ProjectedAttention):
-            raise ValueError(f"{role} is {name!r}, which lacks the usual projections. Choose another, such as linear or softmax.")
+            raise ValueError(
+                f"{role} is {name!r}, which lacks the usual projections. Choose another, such as"
+                " linear or softmax."
+            )
         return found(self.d_model, self.n_heads, layer=self.layer, qassmax=qassmax)
 
     @property
@@ -52,7 +68,9 @@ class HybridAttention(RowAttention):
         return HybridState(self.mixing.summarize(context), self.reading.summarize(context))
 
     def merge(self, a: HybridState, b: HybridState) -> HybridState:
-        return HybridState(self.mixing.merge(a.mixing, b.mixing), self.reading.merge(a.reading, b.reading))
+        return HybridState(
+            self.mixing.merge(a.mixing, b.mixing), self.reading.merge(a.reading, b.reading)
+        )
 
     def finalize(self, state: HybridState) -> HybridState:
         return HybridState(self.mixing.finalize(state.mixing), self.reading.finalize(state.reading))

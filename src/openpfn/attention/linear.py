@@ -22,11 +22,13 @@ class LinearState(NamedTuple):
 
 
 class LinearAttention(ProjectedAttention):
-    """Attention with positive features φ of queries and keys in place of the softmax (Katharopoulos et al. 2020, eq. 6).
+    """Attention with positive features φ of queries and keys in place of the softmax (Katharopoulos
+    et al. 2020, eq. 6).
 
-    `read` costs the same after ten context rows as after a million. `features` names φ: `elu` is elu(u) + 1, `relu` is
-    max(u, 0) + 0.001, and `learned` is softmax(Wu) beside softmax(−Wu) with a matrix W per head, which can be as
-    pointed as a softmax (Hedgehog, Zhang et al. 2024) and doubles the state.
+    `read` costs the same after ten context rows as after a million. `features` names φ: `elu` is
+    elu(u) + 1, `relu` is max(u, 0) + 0.001, and `learned` is softmax(Wu) beside softmax(−Wu) with a
+    matrix W per head, which can be as pointed as a softmax (Hedgehog, Zhang et al. 2024) and
+    doubles the state.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -38,19 +40,21 @@ class LinearAttention(ProjectedAttention):
             raise ValueError(f"features is {features!r}, must be one of {', '.join(FEATURES)}.")
         self.features = features
         if features == "learned":
-            self.feature_map = nn.Parameter(torch.eye(self.d_head).repeat(n_heads, 1, 1))    # (H, K, K)
+            self.feature_map = nn.Parameter(
+                torch.eye(self.d_head).repeat(n_heads, 1, 1)
+            )  # (H, K, K)
 
     def summarize(self, context: Float[Tensor, "G n E"]) -> LinearState:
         key, value = self.keys_and_values(context)
-        k = self.positive(key)                                              # (G, H, n, F)
+        k = self.positive(key)  # (G, H, n, F)
         return LinearState(k.transpose(-1, -2) @ value, k.sum(dim=2))
 
     def merge(self, a: LinearState, b: LinearState) -> LinearState:
         return LinearState(a.memory + b.memory, a.key_sum + b.key_sum)
 
     def attend(self, query: Float[Tensor, "G Q E"], state: LinearState) -> Float[Tensor, "G Q E"]:
-        q = self.positive(self.split_heads(query))                          # (G, H, Q, F)
-        mass = q @ state.key_sum.to(q.dtype).unsqueeze(-1)                  # (G, H, Q, 1)
+        q = self.positive(self.split_heads(query))  # (G, H, Q, F)
+        mass = q @ state.key_sum.to(q.dtype).unsqueeze(-1)  # (G, H, Q, 1)
         return self.merge_heads((q @ state.memory) / (mass + self.eps))
 
     def positive(self, heads: Float[Tensor, "G H n K"]) -> Float[Tensor, "G H n F"]:

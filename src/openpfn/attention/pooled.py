@@ -8,7 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from openpfn.attention.base import PoolSums, ProjectedAttention, merge_pools, pool_sums, pooled_mean, softmax_average
+from openpfn.attention.base import (
+    PoolSums,
+    ProjectedAttention,
+    merge_pools,
+    pool_sums,
+    pooled_mean,
+    softmax_average,
+)
 
 
 class PooledState(NamedTuple):
@@ -19,10 +26,11 @@ class PooledState(NamedTuple):
 
 
 class PooledAttention(ProjectedAttention):
-    """Each of `n_points` learned points averages keys and values of the context rows that it finds by softmax; rows read
-    these averages by softmax.
+    """Each of `n_points` learned points averages keys and values of the context rows that it finds
+    by softmax; rows read these averages by softmax.
 
-    The averages hold data: they are soft clusters of the context's rows. The state has a constant size.
+    The averages hold data: they are soft clusters of the context's rows. The state has a constant
+    size.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("pooling",)
@@ -36,10 +44,10 @@ class PooledAttention(ProjectedAttention):
 
     @property
     def can_merge(self) -> bool:
-        return not self.qassmax         # the points' queries then depend on the number of all rows
+        return not self.qassmax  # the points' queries then depend on the number of all rows
 
     def summarize(self, context: Float[Tensor, "G n E"]) -> PoolSums:
-        key, value = self.keys_and_values(context)                                   # (G, H, n, K)
+        key, value = self.keys_and_values(context)  # (G, H, n, K)
         points = self.query_scale(self.points, key.shape[2]) if self.qassmax else self.points
         return pool_sums(points.unsqueeze(0), key, torch.cat([key, value], dim=-1))
 
@@ -49,9 +57,9 @@ class PooledAttention(ProjectedAttention):
         return merge_pools(a, b)
 
     def finalize(self, state: PoolSums) -> PooledState:
-        key, value = pooled_mean(state).chunk(2, dim=-1)                             # (G, H, P, K)
+        key, value = pooled_mean(state).chunk(2, dim=-1)  # (G, H, P, K)
         return PooledState(key, value)
 
     def attend(self, query: Float[Tensor, "G Q E"], state: PooledState) -> Float[Tensor, "G Q E"]:
-        q = self.split_heads(query)                                                  # (G, H, Q, K)
+        q = self.split_heads(query)  # (G, H, Q, K)
         return self.merge_heads(softmax_average(q, state.key.to(q.dtype), state.value.to(q.dtype)))

@@ -8,6 +8,7 @@ from openpfn.attention.base import ReadingEveryRow
 
 
 class SoftmaxAttention(ReadingEveryRow):
-    """Multi-head softmax attention, by the fused kernel. Its state holds keys and values of all context rows."""
+    """Multi-head softmax attention, by the fused kernel. Its state holds keys and values of all
+    context rows."""
 
     aliases: ClassVar[tuple[str, ...]] = ("original",)

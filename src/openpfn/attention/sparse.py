@@ -1,4 +1,5 @@
-"""Sparse attention: context rows mix within random blocks and a few others, query rows read every context row."""
+"""Sparse attention: context rows mix within random blocks and a few others, query rows read every
+context row."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ from openpfn.attention.base import KeysAndValues, ReadingEveryRow, attend_in_blo
 
 
 class SparseAttention(ReadingEveryRow):
-    """Context rows are dealt into random blocks of at most `block_rows`; each block reads itself and `n_random_blocks` others
-    by softmax (after Zaheer et al. 2020, BigBird). Every layer deals anew, from a fixed seed. Query rows read all rows.
+    """Context rows are dealt into random blocks of at most `block_rows`; each block reads itself
+    and `n_random_blocks` others by softmax (after Zaheer et al. 2020, BigBird). Every layer deals
+    anew, from a fixed seed. Query rows read all rows.
 
     Mixing costs n · (1 + n_random_blocks) · block_rows in place of n².
     """
@@ -21,26 +23,40 @@ class SparseAttention(ReadingEveryRow):
     mixes_rows_alone: bool = False
     order_matters: bool = True
 
-    def __init__(self, d_model: int, n_heads: int, *, block_rows: int = 64, n_random_blocks: int = 2, **shared: Any) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        *,
+        block_rows: int = 64,
+        n_random_blocks: int = 2,
+        **shared: Any,
+    ) -> None:
         super().__init__(d_model, n_heads, **shared)
         if block_rows < 1 or n_random_blocks < 0:
-            raise ValueError(f"block_rows is {block_rows} (at least 1), n_random_blocks is {n_random_blocks} (at least 0): change them.")
+            raise ValueError(
+                f"block_rows is {block_rows} (at least 1), n_random_blocks is {n_random_blocks} (at"
+                " least 0): change them."
+            )
         self.block_rows, self.n_random_blocks = block_rows, n_random_blocks
 
     def mix(self, context: Float[Tensor, "G n E"], state: KeysAndValues) -> Float[Tensor, "G n E"]:
         n = context.shape[1]
         asking, reading, allowed = self.blocks(n, context.device)
-        q = self.asking(self.to_query(context), min(n, reading.shape[1]))                # (G, H, n, K)
-        answers = attend_in_blocks(q, state, asking, reading, allowed)                   # (G, H, m·s, K)
+        q = self.asking(self.to_query(context), min(n, reading.shape[1]))  # (G, H, n, K)
+        answers = attend_in_blocks(q, state, asking, reading, allowed)  # (G, H, m·s, K)
         # answer p is for row asking[p]; the padding at the end is for none
         place = asking.flatten()[:n].argsort()
         return self.to_out(self.merge_heads(answers.index_select(2, place)))
 
-    def blocks(self, n: int, device: torch.device) -> tuple[Int[Tensor, "m s"], Int[Tensor, "m r"], Bool[Tensor, "m 1 r"] | None]:
+    def blocks(
+        self, n: int, device: torch.device
+    ) -> tuple[Int[Tensor, "m s"], Int[Tensor, "m r"], Bool[Tensor, "m 1 r"] | None]:
         """Rows of each block, rows that it reads, and which of those are not padding (None: all).
 
-        Block i also reads the blocks i + o for a few random offsets o: blocks are random sets of rows, so offsets
-        are as random as drawing them for each, and every row is read equally often.
+        Block i also reads the blocks i + o for a few random offsets o: blocks are random sets of
+        rows, so offsets are as random as drawing them for each, and every row is read equally
+        often.
         """
         n_blocks = -(-n // self.block_rows)
         size = -(-n // n_blocks)
@@ -49,9 +65,14 @@ class SparseAttention(ReadingEveryRow):
         asking = torch.cat([order, order.new_zeros(padding)]).view(n_blocks, size)
         offsets = torch.zeros(1, dtype=torch.long)
         if n_blocks > 1:
-            others = random_order(n_blocks - 1, self.layer, torch.device("cpu"))[: self.n_random_blocks] + 1
+            others = (
+                random_order(n_blocks - 1, self.layer, torch.device("cpu"))[: self.n_random_blocks]
+                + 1
+            )
             offsets = torch.cat([offsets, others])
-        neighbours = (torch.arange(n_blocks)[:, None] + offsets).remainder(n_blocks).to(device)    # (m, 1 + others)
+        neighbours = (
+            (torch.arange(n_blocks)[:, None] + offsets).remainder(n_blocks).to(device)
+        )  # (m, 1 + others)
         if not padding:
             return asking, asking[neighbours].flatten(1), None
         real = (torch.arange(n_blocks * size, device=device) < n).view(n_blocks, size)

@@ -1,4 +1,5 @@
-"""Bayesian reference points: priors and likelihoods to train on, exact posteriors to compare a network with."""
+"""Bayesian reference points: priors and likelihoods to train on, exact posteriors to compare a
+network with."""
 
 from openpfn.bayes import exact
 from openpfn.priors_io.distributions import DiscreteTask, Likelihood, Mixture, Prior

@@ -1,4 +1,5 @@
-"""How far a network trained for some processor minutes is from the exact posterior predictive of its prior."""
+"""How far a network trained for some processor minutes is from the exact posterior predictive of
+its prior."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ TOLERATED = 1.05
 """Of the budget: what took more has not reached its bar."""
 TASKS_AT_ONCE = 256
 REACH = 12
-"""Standard deviations of the targets that buckets cover. Products such as w · x are far out at times, where tails as narrow as a bucket
-cost hundreds of nats."""
+"""Standard deviations of the targets that buckets cover. Products such as w · x are far out at
+times, where tails as narrow as a bucket cost hundreds of nats."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class GaussianProcessTasks(SequencePrior):
     def example(cls) -> GaussianProcessTasks:
         return cls(smooth())
 
-    def draw(self, n_tasks: int, n_rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
+    def draw(
+        self, n_tasks: int, n_rows: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
         x = 2 * torch.rand(n_tasks, n_rows, 1, generator=generator) - 1
         return x, self.gp.sample(x, generator).float(), {}
 
@@ -85,7 +88,9 @@ def lines(d: int) -> DeterministicGenerator:
 
 
 def flips() -> UnsupervisedBayesian:
-    return UnsupervisedBayesian(Prior(Beta(1.0, 1.0)), Likelihood(Bernoulli, lambda theta, x: {"probs": theta}, input_dim=1))
+    return UnsupervisedBayesian(
+        Prior(Beta(1.0, 1.0)), Likelihood(Bernoulli, lambda theta, x: {"probs": theta}, input_dim=1)
+    )
 
 
 def truth_of_lines() -> ConjugateLinear:
@@ -93,17 +98,45 @@ def truth_of_lines() -> ConjugateLinear:
 
 
 PROBLEMS: dict[str, Problem] = {
-    "linear_1": Problem("linear regression, D = 1, T = 16", 16, 5.0, 0.01, lambda: lines(1), truth_of_lines, 1.25**0.5),
-    "linear_4": Problem("linear regression, D = 4, T = 32", 32, 10.0, 0.03, lambda: lines(4), truth_of_lines, 4.25**0.5, input_dim=4),
-    "gp": Problem("Gaussian process, RBF, D = 1, T = 16", 16, 10.0, 0.03, lambda: GaussianProcessTasks(smooth()), smooth, 1.04**0.5),
+    "linear_1": Problem(
+        "linear regression, D = 1, T = 16",
+        16,
+        5.0,
+        0.01,
+        lambda: lines(1),
+        truth_of_lines,
+        1.25**0.5,
+    ),
+    "linear_4": Problem(
+        "linear regression, D = 4, T = 32",
+        32,
+        10.0,
+        0.03,
+        lambda: lines(4),
+        truth_of_lines,
+        4.25**0.5,
+        input_dim=4,
+    ),
+    "gp": Problem(
+        "Gaussian process, RBF, D = 1, T = 16",
+        16,
+        10.0,
+        0.03,
+        lambda: GaussianProcessTasks(smooth()),
+        smooth,
+        1.04**0.5,
+    ),
     "coin": Problem("coin flips, Beta(1, 1), T = 32", 32, 2.0, 0.005, flips, BetaBernoulli),
 }
 
 
 def measured_gap(name: str, config: BayesConfig) -> dict[str, Any]:
-    """Train a network on the problem `name` within the budget; a row with its gap to the exact predictive and what that is made of."""
+    """Train a network on the problem `name` within the budget; a row with its gap to the exact
+    predictive and what that is made of."""
     problem = PROBLEMS[name]
-    model, effort = trained_within(problem, problem.minutes if config.minutes is None else config.minutes, config)
+    model, effort = trained_within(
+        problem, problem.minutes if config.minutes is None else config.minutes, config
+    )
     gap, floor = gaps(problem, model, config)
     value = float(gap.mean())
     in_time = effort["processor_minutes"] <= TOLERATED * effort["budget"]
@@ -125,11 +158,20 @@ def measured_gap(name: str, config: BayesConfig) -> dict[str, Any]:
 
 def network(problem: Problem, config: BayesConfig) -> RegressionConfig | UnsupervisedConfig:
     """A small network for the problem."""
-    sizes: dict[str, Any] = {"d_model": config.d_model, "n_layers": config.n_layers, "n_ctx": 2 * problem.seq_len}
+    sizes: dict[str, Any] = {
+        "d_model": config.d_model,
+        "n_layers": config.n_layers,
+        "n_ctx": 2 * problem.seq_len,
+    }
     if problem.spread is None:
         return UnsupervisedConfig(**sizes, d_vocab=2)
     reach = problem.spread * (2 if config.head == "mixture" else REACH)
-    values: dict[str, Any] = {"bucket_type": config.head, "d_vocab": config.d_vocab, "y_min": -reach, "y_max": reach}
+    values: dict[str, Any] = {
+        "bucket_type": config.head,
+        "d_vocab": config.d_vocab,
+        "y_min": -reach,
+        "y_max": reach,
+    }
     return RegressionConfig(**sizes, **values, input_dim=problem.input_dim)
 
 
@@ -146,8 +188,11 @@ class Watched:
         return batch
 
 
-def trained_within(problem: Problem, minutes: float, config: BayesConfig) -> tuple[Any, dict[str, Any]]:
-    """The network after as many steps as fit into `minutes` of processor time, and what they took."""
+def trained_within(
+    problem: Problem, minutes: float, config: BayesConfig
+) -> tuple[Any, dict[str, Any]]:
+    """The network after as many steps as fit into `minutes` of processor time, and what they
+    took."""
     n_steps = max(1, int(SHARE_PLANNED * 60 * minutes / seconds_per_step(problem, config)))
     prior, began = Watched(problem.prior().of_length(problem.seq_len)), time.process_time()
     model = train(prior, network(problem, config), training(problem, config, n_steps))
@@ -165,11 +210,20 @@ def trained_within(problem: Problem, minutes: float, config: BayesConfig) -> tup
 def training(problem: Problem, config: BayesConfig, n_steps: int) -> TrainingConfig:
     """Warm-up and cosine over `n_steps`; everything in this process, nothing written."""
     return TrainingConfig(
-        num_steps=n_steps, batch_size=config.batch_size, seq_len=problem.seq_len, schedule="cosine", seed=config.seed,
-        optimizer=config.optimizer, learning_rate=config.learning_rate, muon_learning_rate=config.muon_learning_rate,
+        num_steps=n_steps,
+        batch_size=config.batch_size,
+        seq_len=problem.seq_len,
+        schedule="cosine",
+        seed=config.seed,
+        optimizer=config.optimizer,
+        learning_rate=config.learning_rate,
+        muon_learning_rate=config.muon_learning_rate,
         warmup_steps=config.warmup_steps,
-        log_every=max(1, n_steps // 20), n_workers=0, save_checkpoint=False, device="cpu",
-    )    # fmt: skip
+        log_every=max(1, n_steps // 20),
+        n_workers=0,
+        save_checkpoint=False,
+        device="cpu",
+    )
 
 
 def seconds_per_step(problem: Problem, config: BayesConfig) -> float:
@@ -181,23 +235,35 @@ def seconds_per_step(problem: Problem, config: BayesConfig) -> float:
             at.append(time.process_time())
 
     prior = problem.prior().of_length(problem.seq_len)
-    train(prior, network(problem, config), training(problem, config, CALIBRATION_STEPS), callbacks=[Clock()])
+    train(
+        prior,
+        network(problem, config),
+        training(problem, config, CALIBRATION_STEPS),
+        callbacks=[Clock()],
+    )
     skipped = CALIBRATION_STEPS // 3
     return (at[-1] - at[skipped]) / (len(at) - 1 - skipped)
 
 
 @torch.no_grad()
-def gaps(problem: Problem, model: Any, config: BayesConfig) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
-    """Exact log-probability of each target given the rows before it, less the network's; and less that of its buckets at their best."""
+def gaps(
+    problem: Problem, model: Any, config: BayesConfig
+) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
+    """Exact log-probability of each target given the rows before it, less the network's; and less
+    that of its buckets at their best."""
     prior, exact = problem.prior().of_length(problem.seq_len), problem.exact()
     gap, floor = [], []
     for start in range(0, config.eval_tasks, TASKS_AT_ONCE):
-        generator = task_generator(config.seed + 1, start)    # training draws under another seed
+        generator = task_generator(config.seed + 1, start)  # training draws under another seed
         batch = prior.sample(min(TASKS_AT_ONCE, config.eval_tasks - start), generator)
         truth = exact.prefixes(batch.x, batch.y)
         best = truth.log_prob(batch.y)
         gap.append(best - model.prefixes(batch).log_prob(batch.y))
-        floor.append(torch.zeros_like(best) if model.borders is None else best - in_buckets(truth, model).log_prob(batch.y))
+        floor.append(
+            torch.zeros_like(best)
+            if model.borders is None
+            else best - in_buckets(truth, model).log_prob(batch.y)
+        )
     return torch.cat(gap), torch.cat(floor)
 
 
@@ -206,7 +272,7 @@ def in_buckets(truth: Predictive, model: Any) -> BarDistribution:
     borders = model.borders.double()
     edges = borders.clone()
     if model.config.bucket_support == "unbounded":
-        edges[0], edges[-1] = -torch.inf, torch.inf    # the tails hold everything beyond
-    below = truth.cdf(edges.view(-1, *[1] * len(truth.shape)))                 # (K + 1, B, N)
-    mass = below.diff(dim=0).movedim(0, -1).clamp(min=1e-300)                   # (B, N, K)
+        edges[0], edges[-1] = -torch.inf, torch.inf  # the tails hold everything beyond
+    below = truth.cdf(edges.view(-1, *[1] * len(truth.shape)))  # (K + 1, B, N)
+    mass = below.diff(dim=0).movedim(0, -1).clamp(min=1e-300)  # (B, N, K)
     return BarDistribution(mass.log(), borders, model.config.bucket_support)

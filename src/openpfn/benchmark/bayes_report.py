@@ -11,7 +11,17 @@ from openpfn.benchmark.bayes import ASIDE
 from openpfn.benchmark.text_tables import markdown, terminal
 from openpfn.files import write_whole
 
-GAP_HEADINGS = ("prior", "gap, nats a point", "of it buckets", "bar", "reached", "processor minutes", "steps", "parameters", "drawing")
+GAP_HEADINGS = (
+    "prior",
+    "gap, nats a point",
+    "of it buckets",
+    "bar",
+    "reached",
+    "processor minutes",
+    "steps",
+    "parameters",
+    "drawing",
+)
 SPEED_HEADINGS = ("what", "measured", "bar", "reached", "more")
 
 
@@ -36,7 +46,10 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
         parts.append(markdown([headings, *lines]))
     curves = [row for row in results["rows"] if row["kind"] == "gap"]
     if curves:
-        parts.append("## By the number of rows before\n\nThe same gap, in thousandths of a nat, for rows that have so many before them.\n")
+        parts.append(
+            "## By the number of rows before\n\nThe same gap, in thousandths of a nat, for rows"
+            " that have so many before them.\n"
+        )
         parts.append(by_row_table(curves))
     write_whole(path, "\n".join(parts))
 
@@ -45,7 +58,11 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Sequence[str], list[
     """Headings and lines of the gaps, and of everything else; what was not measured is left out."""
     gaps = [gap_line(row) for row in rows if row["kind"] == "gap"]
     others = [speed_line(row) for row in rows if row["kind"] != "gap"]
-    return [(headings, lines) for headings, lines in ((GAP_HEADINGS, gaps), (SPEED_HEADINGS, others)) if lines]
+    return [
+        (headings, lines)
+        for headings, lines in ((GAP_HEADINGS, gaps), (SPEED_HEADINGS, others))
+        if lines
+    ]
 
 
 def gap_line(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -63,7 +80,13 @@ def gap_line(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def speed_line(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return (row["what"], amount(row, row["value"]), bar(row), "yes" if row["reached"] else "no", more(row))
+    return (
+        row["what"],
+        amount(row, row["value"]),
+        bar(row),
+        "yes" if row["reached"] else "no",
+        more(row),
+    )
 
 
 def amount(row: Mapping[str, Any], value: float) -> str:
@@ -75,7 +98,11 @@ def amount(row: Mapping[str, Any], value: float) -> str:
 
 def bar(row: Mapping[str, Any]) -> str:
     sign = {"times faster": "≥", "share": "<"}.get(row["unit"], "≤")
-    return f"{sign} {row['bar']:g}×" if row["unit"] == "times faster" else f"{sign} {amount(row, row['bar'])}"
+    return (
+        f"{sign} {row['bar']:g}×"
+        if row["unit"] == "times faster"
+        else f"{sign} {amount(row, row['bar'])}"
+    )
 
 
 def more(row: Mapping[str, Any]) -> str:
@@ -84,7 +111,10 @@ def more(row: Mapping[str, Any]) -> str:
         return "; ".join(f"{name} {value:.1f} ms" for name, value in row["milliseconds"].items())
     if "logits_apart" in row:
         times = "; ".join(f"{name} {value:.2f} s" for name, value in row["seconds"].items())
-        return f"{times}; {row['against_two_streams']:.1f}× against two streams; logits apart {row['logits_apart']:.0e}"
+        return (
+            f"{times}; {row['against_two_streams']:.1f}× against two streams; logits apart"
+            f" {row['logits_apart']:.0e}"
+        )
     return f"in a sequence {row['autoregressive']:.2f}" if "autoregressive" in row else ""
 
 
@@ -95,7 +125,9 @@ def by_row_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [["prior", *map(str, places)]]
     for row in rows:
         gaps = row["by_row"]
-        lines.append([row["what"], *(f"{1e3 * gaps[i]:.1f}" if i < len(gaps) else "" for i in places)])
+        lines.append(
+            [row["what"], *(f"{1e3 * gaps[i]:.1f}" if i < len(gaps) else "" for i in places)]
+        )
     return markdown(lines)
 
 
@@ -108,10 +140,14 @@ def one_line(row: Mapping[str, Any]) -> str:
 def describe(results: Mapping[str, Any]) -> str:
     """The machine and the run in one sentence."""
     machine = results["machine"]
-    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("openpfn", "torch") if machine["versions"].get(name))
+    versions = ", ".join(
+        f"{name} {machine['versions'][name]}"
+        for name in ("openpfn", "torch")
+        if machine["versions"].get(name)
+    )
     return (
-        f"{machine['processor']}, one thread, load before {machine['load_before']}; Python {machine['python']}, {versions}; "
-        f"{results['started'][:10]}"
+        f"{machine['processor']}, one thread, load before {machine['load_before']}; Python"
+        f" {machine['python']}, {versions}; {results['started'][:10]}"
     )
 
 
@@ -121,14 +157,23 @@ def command(config: Mapping[str, Any]) -> str:
 
     from openpfn.benchmark.bayes import BayesConfig
 
-    usual = {field.name: getattr(BayesConfig(head=config["head"]), field.name) for field in fields(BayesConfig)}
+    usual = {
+        field.name: getattr(BayesConfig(head=config["head"]), field.name)
+        for field in fields(BayesConfig)
+    }
     words = ["openpfn benchmark bayes"]
     for name, value in config.items():
-        if name in ASIDE or value in (usual[name], list(usual[name]) if isinstance(usual[name], tuple) else usual[name]):
+        if name in ASIDE or value in (
+            usual[name],
+            list(usual[name]) if isinstance(usual[name], tuple) else usual[name],
+        ):
             if name == "head" and value != "mixture":
                 words.append(f"--head {value}")
             continue
-        words.append(f"--{name.replace('_', '-')} {' '.join(map(str, value)) if isinstance(value, list) else value}")
+        words.append(
+            f"--{name.replace('_', '-')}"
+            f" {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        )
     return " ".join([*words, "--page docs/bayes.md"])
 
 
@@ -136,16 +181,19 @@ INTRODUCTION = """# Against exact posteriors
 
 {description}.
 
-Times are processor times of one thread, so other work on the machine falls on them little. The sides of a ratio take turns.
+Times are processor times of one thread, so other work on the machine falls on them little. The
+sides of a ratio take turns.
 
 ```console
 $ {command}
 ```
 """
-GAPS = """A network is trained for the minutes told, tasks drawn included, and compared with the truth on sequences that it has not
-seen: the exact log-probability of each row given those before it, less the network's, averaged over all rows. What the rounding of its
-buckets costs at best is told apart, and included; a mixture of normal distributions has no buckets.
+GAPS = """A network is trained for the minutes told, tasks drawn included, and compared with the
+truth on sequences that it has not seen: the exact log-probability of each row given those before
+it, less the network's, averaged over all rows. What the rounding of its buckets costs at best is
+told apart, and included; a mixture of normal distributions has no buckets.
 """
-SPEED = """Without a cache, pfn_transformers sends all 2 N tokens through the mask anew for each row; "two streams" is the shorter way of
-our own `forward`, also anew for each row. The total variation of a set is rounding.
+SPEED = """Without a cache, pfn_transformers sends all 2 N tokens through the mask anew for each
+row; "two streams" is the shorter way of our own `forward`, also anew for each row. The total
+variation of a set is rounding.
 """

@@ -34,11 +34,15 @@ def measured(name: str, config: BayesConfig) -> dict[str, Any]:
     """The row called `name`."""
     if name.startswith("generation_"):
         return {"name": name, **generation(int(name.removeprefix("generation_")), config)}
-    return {"name": name, **{"sampling": sampling, "share": share, "permutation": permutation}[name](config)}
+    return {
+        "name": name,
+        **{"sampling": sampling, "share": share, "permutation": permutation}[name](config),
+    }
 
 
 def sampling(config: BayesConfig) -> dict[str, Any]:
-    """`sample_batch` against loops over sequences: of the same draws, of `randn` without distributions, and of `generate`."""
+    """`sample_batch` against loops over sequences: of the same draws, of `randn` without
+    distributions, and of `generate`."""
     weights, values = Normal(torch.zeros(COLUMNS), 1.0), Normal(0.0, 1.0)
     prior = DeterministicGenerator(weights, torch.mv, input_dim=COLUMNS, noise_std=0.5)
 
@@ -59,11 +63,21 @@ def sampling(config: BayesConfig) -> dict[str, Any]:
         return x, x @ torch.randn(COLUMNS) + 0.5 * torch.randn(ROWS)
 
     loops = [stacked(same_draws), stacked(bare), stacked(lambda: prior.generate(ROWS))]
-    ours, loop, barest, generate = in_turns([lambda: sample_batch(prior, SEQUENCES, ROWS), *loops], config.repeats, least_seconds=0.05)
-    times = {"sample_batch": ours, "distributions in a loop": loop, "bare randn in a loop": barest, "generate in a loop": generate}
+    ours, loop, barest, generate = in_turns(
+        [lambda: sample_batch(prior, SEQUENCES, ROWS), *loops], config.repeats, least_seconds=0.05
+    )
+    times = {
+        "sample_batch": ours,
+        "distributions in a loop": loop,
+        "bare randn in a loop": barest,
+        "generate in a loop": generate,
+    }
     return {
         "kind": "speed",
-        "what": f"drawing {SEQUENCES} sequences of {ROWS} rows, {COLUMNS} columns, against the same draws in a loop over sequences",
+        "what": (
+            f"drawing {SEQUENCES} sequences of {ROWS} rows, {COLUMNS} columns, against the same"
+            " draws in a loop over sequences"
+        ),
         **ratio_row(loop, ours, bar=20),
         "milliseconds": medians({name: 1e3 * each for name, each in times.items()}),
     }
@@ -82,16 +96,27 @@ def share(config: BayesConfig) -> dict[str, Any]:
     (began, drawn_before), (ended, drawn) = spent[len(spent) // 5], spent[-1]
     value = (drawn - drawn_before) / (ended - began)
     return {
-        "kind": "speed", "what": f"share of a training's processor time that drawing takes: {problem.title}",
-        "value": value, "unit": "share", "bar": 0.05, "better": "lower", "reached": value < 0.05,
-    }    # fmt: skip
+        "kind": "speed",
+        "what": f"share of a training's processor time that drawing takes: {problem.title}",
+        "value": value,
+        "unit": "share",
+        "bar": 0.05,
+        "better": "lower",
+        "reached": value < 0.05,
+    }
 
 
 def generation(n_rows: int, config: BayesConfig) -> dict[str, Any]:
-    """`generate` against the whole sequence through the network anew for each row, as pfn_transformers does it, and as we could at best."""
+    """`generate` against the whole sequence through the network anew for each row, as
+    pfn_transformers does it, and as we could at best."""
     model = random_network("autoregressive-pfn", n_rows, config.seed)
     x_distribution, many = Normal(0.0, 1.0), config.rollouts
-    made = model.generate(x_distribution, n_rows, num_rollouts=many, generator=torch.Generator().manual_seed(config.seed))
+    made = model.generate(
+        x_distribution,
+        n_rows,
+        num_rollouts=many,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
 
     def anew(logits_of_last: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         y = made.y[:, :0]
@@ -111,12 +136,20 @@ def generation(n_rows: int, config: BayesConfig) -> dict[str, Any]:
     with torch.no_grad():
         apart = float((model(made.x, made.y) - made.logits).abs().max())
     cached, slow, fast = in_turns(
-        [lambda: model.generate(x_distribution, n_rows, num_rollouts=many), every_token, two_streams], config.repeats
+        [
+            lambda: model.generate(x_distribution, n_rows, num_rollouts=many),
+            every_token,
+            two_streams,
+        ],
+        config.repeats,
     )
     row = ratio_row(slow, cached, bar=20 if n_rows <= 64 else 40)
     return {
         "kind": "speed",
-        "what": f"generating {many} sequences of {n_rows} rows with cached keys and values, against all tokens anew for each row",
+        "what": (
+            f"generating {many} sequences of {n_rows} rows with cached keys and values, against all"
+            " tokens anew for each row"
+        ),
         **row,
         "reached": row["reached"] and apart <= 1e-5,
         "logits_apart": apart,
@@ -127,7 +160,8 @@ def generation(n_rows: int, config: BayesConfig) -> dict[str, Any]:
 
 @torch.no_grad()
 def permutation(config: BayesConfig) -> dict[str, Any]:
-    """The largest total variation between predictions from a context and from a permutation of it; in a set, and in a sequence."""
+    """The largest total variation between predictions from a context and from a permutation of it;
+    in a set, and in a sequence."""
     draw = torch.Generator().manual_seed(config.seed)
     x, y, x_query = (torch.randn(8, *size, generator=draw) for size in ((40, D), (40,), (10, D)))
     found = {}
@@ -140,18 +174,39 @@ def permutation(config: BayesConfig) -> dict[str, Any]:
             largest = max(largest, float((before - after).abs().sum(-1).max()) / 2)
         found[mask] = largest
     return {
-        "kind": "order", "what": f"permuting a context of 40 rows, set mode: largest total variation, {PERMUTATIONS} permutations",
-        "value": found["set"], "unit": "total variation", "bar": 1e-5, "better": "lower", "reached": found["set"] <= 1e-5,
+        "kind": "order",
+        "what": (
+            f"permuting a context of 40 rows, set mode: largest total variation, {PERMUTATIONS}"
+            " permutations"
+        ),
+        "value": found["set"],
+        "unit": "total variation",
+        "bar": 1e-5,
+        "better": "lower",
+        "reached": found["set"] <= 1e-5,
         "autoregressive": found["autoregressive-pfn"],
-    }    # fmt: skip
+    }
 
 
 def random_network(mask: Any, n_rows: int, seed: int) -> Any:
     """A network whose every part matters: a fresh one begins as if it had no layers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        values: dict[str, Any] = {"bucket_type": "uniform", "d_vocab": 128, "y_min": -7.0, "y_max": 7.0}
-        config = RegressionConfig(d_model=WIDTH, n_layers=LAYERS, n_heads=HEADS, d_mlp=2 * WIDTH, input_dim=D, n_ctx=2 * n_rows, **values)
+        values: dict[str, Any] = {
+            "bucket_type": "uniform",
+            "d_vocab": 128,
+            "y_min": -7.0,
+            "y_max": 7.0,
+        }
+        config = RegressionConfig(
+            d_model=WIDTH,
+            n_layers=LAYERS,
+            n_heads=HEADS,
+            d_mlp=2 * WIDTH,
+            input_dim=D,
+            n_ctx=2 * n_rows,
+            **values,
+        )
         model: Any = PFN(replace(config, mask_type=mask)).eval()
         for weight in model.parameters():
             if weight.dim() > 1:
@@ -159,8 +214,11 @@ def random_network(mask: Any, n_rows: int, seed: int) -> Any:
     return model
 
 
-def in_turns(operations: list[Callable[[], Any]], repeats: int, least_seconds: float = 0.0) -> list[Float[np.ndarray, " R"]]:
-    """Processor seconds of each operation, `repeats` times; they take turns, after a first round that warms up."""
+def in_turns(
+    operations: list[Callable[[], Any]], repeats: int, least_seconds: float = 0.0
+) -> list[Float[np.ndarray, " R"]]:
+    """Processor seconds of each operation, `repeats` times; they take turns, after a first round
+    that warms up."""
     seconds: list[list[float]] = [[] for _ in operations]
     for turn in range(repeats + 1):
         for operation, kept in zip(operations, seconds, strict=True):
@@ -177,11 +235,18 @@ def medians(values: dict[str, Any]) -> dict[str, float]:
     return {name: float(np.median(each)) for name, each in values.items()}
 
 
-def ratio_row(slow: Float[np.ndarray, " R"], fast: Float[np.ndarray, " R"], bar: float) -> dict[str, Any]:
+def ratio_row(
+    slow: Float[np.ndarray, " R"], fast: Float[np.ndarray, " R"], bar: float
+) -> dict[str, Any]:
     """How many times faster, repeat by repeat."""
     ratios = slow / fast
     value = float(np.median(ratios))
     return {
-        "value": value, "low": float(ratios.min()), "high": float(ratios.max()),
-        "unit": "times faster", "bar": bar, "better": "higher", "reached": value >= bar,
-    }    # fmt: skip
+        "value": value,
+        "low": float(ratios.min()),
+        "high": float(ratios.max()),
+        "unit": "times faster",
+        "bar": bar,
+        "better": "higher",
+        "reached": value >= bar,
+    }

@@ -1,4 +1,5 @@
-"""`compare`: mechanisms of attention trained on the same tasks, scored on held-out ones, timed, and reported on one page."""
+"""`compare`: mechanisms of attention trained on the same tasks, scored on held-out ones, timed, and
+reported on one page."""
 
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ SETTINGS = "settings.json"
 
 
 def compare(config: AttentionConfig) -> dict[str, str]:
-    """Do what of the comparison is not done yet, write results.csv, summary.csv and report.html into `config.out`.
+    """Do what of the comparison is not done yet, write results.csv, summary.csv and report.html
+    into `config.out`.
 
-    Gives the jobs that failed, with the reason; the page is written without them. Raises ValueError for unknown
-    mechanisms, and for a folder that holds a comparison with other settings.
+    Gives the jobs that failed, with the reason; the page is written without them. Raises ValueError
+    for unknown mechanisms, and for a folder that holds a comparison with other settings.
     """
     from openpfn.benchmark.compare_report import write_report
     from openpfn.benchmark.compare_results import read_results, write_results
@@ -32,9 +34,17 @@ def compare(config: AttentionConfig) -> dict[str, str]:
     check_mechanisms(config)
     claim_folder(config)
     write_training_tasks(config, config.out / TASKS)
-    trainings = [Job("train", name, seed) for seed in range(config.seeds) for name in config.mechanisms]
-    failed = run_jobs([job for job in [*trainings, Job(LOGISTIC)] if not is_done(config, job)], config, config.jobs)
-    failed |= run_jobs([job for job in [Job("timing")] if not is_done(config, job)], config, 1)    # alone: it measures time
+    trainings = [
+        Job("train", name, seed) for seed in range(config.seeds) for name in config.mechanisms
+    ]
+    failed = run_jobs(
+        [job for job in [*trainings, Job(LOGISTIC)] if not is_done(config, job)],
+        config,
+        config.jobs,
+    )
+    failed |= run_jobs(
+        [job for job in [Job("timing")] if not is_done(config, job)], config, 1
+    )  # alone: it measures time
     results = read_results(config)
     write_results(results)
     write_report(results, config.out / "report.html", failed)
@@ -42,7 +52,8 @@ def compare(config: AttentionConfig) -> dict[str, str]:
 
 
 def check_mechanisms(config: AttentionConfig) -> None:
-    """Build the prior and every network once. Raises ValueError for unknown names, and for two names of one mechanism."""
+    """Build the prior and every network once. Raises ValueError for unknown names, and for two
+    names of one mechanism."""
     from openpfn import registry
     from openpfn.attention.base import RowAttention
     from openpfn.benchmark.compare_tasks import TaskSource
@@ -59,7 +70,8 @@ def check_mechanisms(config: AttentionConfig) -> None:
 
 
 def claim_folder(config: AttentionConfig) -> None:
-    """Note the settings in the folder. Raises ValueError if they differ from those of the runs in it."""
+    """Note the settings in the folder. Raises ValueError if they differ from those of the runs in
+    it."""
     path = config.out / SETTINGS
     wanted = json.loads(json.dumps(config.settings()))
     if not path.is_file():
@@ -67,14 +79,22 @@ def claim_folder(config: AttentionConfig) -> None:
         write_whole(path, json.dumps(wanted, indent=1) + "\n")
         return
     recorded = json.loads(path.read_text(encoding="utf-8"))
-    different = sorted(name for name in wanted.keys() | recorded.keys() if wanted.get(name) != recorded.get(name))
+    different = sorted(
+        name for name in wanted.keys() | recorded.keys() if wanted.get(name) != recorded.get(name)
+    )
     if different:
-        changes = ", ".join(f"{name} {recorded.get(name)} → {wanted.get(name)}" for name in different)
-        raise ValueError(f"{config.out} holds a comparison with other settings: {changes}. Give the same ones, or another --out.")
+        changes = ", ".join(
+            f"{name} {recorded.get(name)} → {wanted.get(name)}" for name in different
+        )
+        raise ValueError(
+            f"{config.out} holds a comparison with other settings: {changes}. Give the same ones,"
+            " or another --out."
+        )
 
 
 def is_done(config: AttentionConfig, job: Job) -> bool:
-    """Whether an earlier call finished `job`; the timing is done again when there is another mechanism or number of rows."""
+    """Whether an earlier call finished `job`; the timing is done again when there is another
+    mechanism or number of rows."""
     path = config.out / job.name / job.last_file
     if not path.is_file():
         return False
@@ -82,9 +102,15 @@ def is_done(config: AttentionConfig, job: Job) -> bool:
         return True
     import pandas as pd
 
-    timed = pd.read_csv(path) if config.inference_rows else pd.DataFrame({"mechanism": [], "n_context": []})
+    timed = (
+        pd.read_csv(path)
+        if config.inference_rows
+        else pd.DataFrame({"mechanism": [], "n_context": []})
+    )
     steps = pd.read_csv(path.with_name("steps.csv"))
-    return set(config.mechanisms) <= set(steps["mechanism"]) and set(config.inference_rows) <= set(timed["n_context"])
+    return set(config.mechanisms) <= set(steps["mechanism"]) and set(config.inference_rows) <= set(
+        timed["n_context"]
+    )
 
 
 def run_jobs(jobs: Sequence[Job], config: AttentionConfig, n_processes: int) -> dict[str, str]:
@@ -100,22 +126,33 @@ def run_jobs(jobs: Sequence[Job], config: AttentionConfig, n_processes: int) -> 
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in running:
-                process.terminate()    # a training saves and ends
+                process.terminate()  # a training saves and ends
             raise
     return failed
 
 
-def run_job(job: Job, config: AttentionConfig, running: list[subprocess.Popen[bytes]], tell: Callable[[Job, float], None]) -> str:
-    """Run one job to its end; why it failed, or nothing. What it prints goes to log.txt in its folder."""
+def run_job(
+    job: Job,
+    config: AttentionConfig,
+    running: list[subprocess.Popen[bytes]],
+    tell: Callable[[Job, float], None],
+) -> str:
+    """Run one job to its end; why it failed, or nothing. What it prints goes to log.txt in its
+    folder."""
     folder = config.out / job.name
     folder.mkdir(parents=True, exist_ok=True)
     paths = os.pathsep.join(path for path in sys.path if path)
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, "1") | {"PYTHONPATH": paths}
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment,
-            start_new_session=True,    # Ctrl-C reaches the comparison alone, which then stops its jobs once
-        )  # fmt: skip
+            [sys.executable, "-c", COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            # Ctrl-C reaches the comparison alone, which then stops its jobs once
+            start_new_session=True,
+        )
         running.append(process)
         assert process.stdin is not None
         assert process.stdout is not None
@@ -133,21 +170,38 @@ def run_job(job: Job, config: AttentionConfig, running: list[subprocess.Popen[by
 
 @contextmanager
 def progress(jobs: Sequence[Job]) -> Iterator[Callable[[Job, float], None]]:
-    """A bar over all jobs on a terminal, elsewhere a line per finished job; the value takes a job and its share done."""
+    """A bar over all jobs on a terminal, elsewhere a line per finished job; the value takes a job
+    and its share done."""
     if not sys.stderr.isatty():
-        yield lambda job, share: print(f"{job.name} done", file=sys.stderr, flush=True) if share == 1.0 else None
+        yield (
+            lambda job, share: (
+                print(f"{job.name} done", file=sys.stderr, flush=True) if share == 1.0 else None
+            )
+        )
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     words = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%")
-    with Progress(*words, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    with Progress(
+        *words, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)
+    ) as bar:
         whole = bar.add_task("", total=max(1, len(jobs)))
         shares: dict[str, float] = {}
 
         def tell(job: Job, share: float) -> None:
             shares[job.name] = share
             n_done = sum(share == 1.0 for share in shares.values())
-            bar.update(whole, completed=sum(shares.values()), description=f"{job.name}  {n_done}/{len(jobs)} done")
+            bar.update(
+                whole,
+                completed=sum(shares.values()),
+                description=f"{job.name}  {n_done}/{len(jobs)} done",
+            )
 
         yield tell

@@ -1,4 +1,5 @@
-"""What `openpfn benchmark attention` can be told: which mechanisms, trained how, on which tasks, measured where."""
+"""What `openpfn benchmark attention` can be told: which mechanisms, trained how, on which tasks,
+measured where."""
 
 from __future__ import annotations
 
@@ -10,23 +11,33 @@ from openpfn.configs import PriorConfig, TabularConfig, TrainingConfig
 from openpfn.configs.real_table import RealTableConfig
 
 NETWORK = TabularConfig(d_model=32, n_heads=4, n_layers=3, d_mlp=64, max_classes=3)
-TASKS = PriorConfig(min_features=2, max_features=8, max_seq_len=96, max_classes=3, min_context_share=2 / 3, max_context_share=2 / 3)
+TASKS = PriorConfig(
+    min_features=2,
+    max_features=8,
+    max_seq_len=96,
+    max_classes=3,
+    min_context_share=2 / 3,
+    max_context_share=2 / 3,
+)
 TABLE = RealTableConfig(shuffle_columns_for_each_task=True, shuffle_classes_for_each_task=True)
 
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """Train one network per mechanism and seed on the same tasks, and say what each mechanism costs and is worth."""
+    """Train one network per mechanism and seed on the same tasks, and say what each mechanism costs
+    and is worth."""
 
     mechanisms: tuple[str, ...] = ("softmax", "linear", "ridge", "induced", "hybrid")
-    """Attention between rows: names of files in `openpfn.attention`, aliases, or "module:Class". Differences are taken to softmax
-    if it is among them, else to the first."""
+    """Attention between rows: names of files in `openpfn.attention`, aliases, or "module:Class".
+    Differences are taken to softmax if it is among them, else to the first."""
     num_steps: int = 2000
     """Optimizer steps of each run."""
     seeds: int = 5
-    """Runs per mechanism. A seed decides the initial weights and the order of the tasks, alike for every mechanism."""
+    """Runs per mechanism. A seed decides the initial weights and the order of the tasks, alike for
+    every mechanism."""
     out: Path = Path("attention")
-    """Folder of the runs, results.csv and report.html. A comparison with the same folder goes on where the last one stopped."""
+    """Folder of the runs, results.csv and report.html. A comparison with the same folder goes on
+    where the last one stopped."""
     jobs: int = 1
     """Processes, each of one thread."""
     device: str = "cpu"
@@ -59,25 +70,47 @@ class AttentionConfig:
     """For --prior real_tables, whose held-out tasks take rows that no training task has."""
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "seeds", "jobs", "batch_size", "eval_every", "held_out", "query_rows"):
+        for name in (
+            "num_steps",
+            "seeds",
+            "jobs",
+            "batch_size",
+            "eval_every",
+            "held_out",
+            "query_rows",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
         if not self.mechanisms:
             raise ValueError("mechanisms is empty. Name at least one.")
-        if 1 not in self.lengths or min(self.lengths) < 1 or len(set(self.lengths)) < len(self.lengths):
-            raise ValueError(f"lengths is {self.lengths}. Give different whole numbers, 1 among them.")
+        if (
+            1 not in self.lengths
+            or min(self.lengths) < 1
+            or len(set(self.lengths)) < len(self.lengths)
+        ):
+            raise ValueError(
+                f"lengths is {self.lengths}. Give different whole numbers, 1 among them."
+            )
         if any(n < 2 for n in self.inference_rows):
-            raise ValueError(f"inference_rows is {self.inference_rows}. Give numbers of context rows from 2 on.")
+            raise ValueError(
+                f"inference_rows is {self.inference_rows}. Give numbers of context rows from 2 on."
+            )
         if self.network.attention_type != TabularConfig.attention_type:
-            raise ValueError(f"network.attention_type is {self.network.attention_type!r}, but mechanisms decides about it. Leave it out.")
+            raise ValueError(
+                f"network.attention_type is {self.network.attention_type!r}, but mechanisms decides"
+                " about it. Leave it out."
+            )
         if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
             raise ValueError(f"device is {self.device!r}. Choose cpu or cuda.")
-        self.training(0)    # its options are checked before hours of work
+        self.training(0)  # its options are checked before hours of work
 
     @property
     def reference(self) -> str:
         """The mechanism that the others are compared with."""
-        return next((name for name in self.mechanisms if name.lower() in ("softmax", "original")), self.mechanisms[0])
+        return next(
+            (name for name in self.mechanisms if name.lower() in ("softmax", "original")),
+            self.mechanisms[0],
+        )
 
     def training(self, seed: int) -> TrainingConfig:
         """How the run of `seed` is trained, whatever its mechanism."""

@@ -1,4 +1,5 @@
-"""What a mechanism costs: a training step, fitting a context of n rows, reading query rows; mechanisms take turns."""
+"""What a mechanism costs: a training step, fitting a context of n rows, reading query rows;
+mechanisms take turns."""
 
 from __future__ import annotations
 
@@ -26,8 +27,11 @@ LONG_ENOUGH = 10.0
 """Seconds after which a mechanism is not timed again at one number of rows."""
 
 
-def step_seconds(config: AttentionConfig, batches: Sequence[TaskBatch]) -> Iterator[tuple[str, float]]:
-    """(mechanism, seconds of one training step), a value per round. The first of the batches warms up."""
+def step_seconds(
+    config: AttentionConfig, batches: Sequence[TaskBatch]
+) -> Iterator[tuple[str, float]]:
+    """(mechanism, seconds of one training step), a value per round. The first of the batches warms
+    up."""
     device = pick_device(config.device)
     keep_freed_memory()
     batches = [batch.to(device) for batch in batches]
@@ -35,12 +39,20 @@ def step_seconds(config: AttentionConfig, batches: Sequence[TaskBatch]) -> Itera
     for step in steps.values():
         step(batches[0])
     for turn in range(ROUNDS):
-        chosen = [batches[1 + (turn * STEPS_PER_ROUND + i) % (len(batches) - 1)] for i in range(STEPS_PER_ROUND)]
+        chosen = [
+            batches[1 + (turn * STEPS_PER_ROUND + i) % (len(batches) - 1)]
+            for i in range(STEPS_PER_ROUND)
+        ]
         for name, step in steps.items():
-            yield name, sum(seconds_of(partial(step, batch), device)[0] for batch in chosen) / len(chosen)
+            yield (
+                name,
+                sum(seconds_of(partial(step, batch), device)[0] for batch in chosen) / len(chosen),
+            )
 
 
-def training_step(config: AttentionConfig, name: str, device: torch.device) -> Callable[[TaskBatch], None]:
+def training_step(
+    config: AttentionConfig, name: str, device: torch.device
+) -> Callable[[TaskBatch], None]:
     """One optimizer step of a fresh network with the mechanism `name`."""
     model = network(config, name).to(device).train()
     optimizers = Optimizers(model, config.training(0))
@@ -56,7 +68,8 @@ def training_step(config: AttentionConfig, name: str, device: torch.device) -> C
 
 @torch.no_grad()
 def inference_costs(config: AttentionConfig) -> Iterator[dict[str, Any]]:
-    """Per mechanism and number of context rows: seconds of the fit and of reading `query_rows`, and the bytes kept between them.
+    """Per mechanism and number of context rows: seconds of the fit and of reading `query_rows`, and
+    the bytes kept between them.
 
     The seconds of one round are a row; where rounds take long there are fewer of them.
     """
@@ -67,7 +80,7 @@ def inference_costs(config: AttentionConfig) -> Iterator[dict[str, Any]]:
         context, queries = table_of(n_rows, n_columns, config.query_rows)
         context, queries = context.to(device), queries.to(device)
         spent = dict.fromkeys(models, 0.0)
-        for turn in range(ROUNDS + 1):    # the first warms up, and counts only where no other follows
+        for turn in range(ROUNDS + 1):  # the first warms up, and counts only where no other follows
             for name, model in models.items():
                 if turn and spent[name] > LONG_ENOUGH:
                     continue
@@ -75,7 +88,13 @@ def inference_costs(config: AttentionConfig) -> Iterator[dict[str, Any]]:
                 read, _ = seconds_of(partial(model.read, queries, state), device)
                 spent[name] += fit + read
                 if turn or spent[name] > LONG_ENOUGH:
-                    yield {"mechanism": name, "n_context": n_rows, "fit": fit, "read": read, "state_bytes": nested_bytes(state.layers)}
+                    yield {
+                        "mechanism": name,
+                        "n_context": n_rows,
+                        "fit": fit,
+                        "read": read,
+                        "state_bytes": nested_bytes(state.layers),
+                    }
 
 
 def table_of(n_rows: int, n_columns: int, n_query: int) -> tuple[TaskBatch, Float[Tensor, "1 Q D"]]:
@@ -83,7 +102,9 @@ def table_of(n_rows: int, n_columns: int, n_query: int) -> tuple[TaskBatch, Floa
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, n_rows + n_query, n_columns, generator=generator)
     y = (x[:, :n_rows, 0] > 0).float()
-    return TaskBatch(x=x[:, :n_rows], y=y, n_train=n_rows, n_classes=torch.tensor([2])), x[:, n_rows:]
+    return TaskBatch(x=x[:, :n_rows], y=y, n_train=n_rows, n_classes=torch.tensor([2])), x[
+        :, n_rows:
+    ]
 
 
 def network(config: AttentionConfig, name: str) -> Any:

@@ -17,9 +17,11 @@ class TablesConfig:
     """Which tables, which methods, and the protocol that all of them share."""
 
     suite: str = "bundled"
-    """bundled (inside scikit-learn), a folder with an index.json, openml:99 (a suite), openml:data/31,61, openml:task/3,12."""
+    """bundled (inside scikit-learn), a folder with an index.json, openml:99 (a suite),
+    openml:data/31,61, openml:task/3,12."""
     methods: tuple[str, ...] = ("default",)
-    """default (shipped checkpoints and every installed peer), names of peers, nano, pfn:PATH, tabicl[:PATH], tabpfn:PATH, module:Class."""
+    """default (shipped checkpoints and every installed peer), names of peers, nano, pfn:PATH,
+    tabicl[:PATH], tabpfn:PATH, module:Class."""
     context_sizes: tuple[str, ...] = ("150",)
     """How many rows are context: numbers, or half (of the rows, at most max_half)."""
     splits: int = 3
@@ -27,13 +29,16 @@ class TablesConfig:
     tables: tuple[str, ...] = ()
     """Only the tables of these names."""
     only: tuple[str, ...] = ()
-    """Only tables with all these tags: the keys that are true in their entry of the index, such as small_pfn, and the words of its tags."""
+    """Only tables with all these tags: the keys that are true in their entry of the index, such as
+    small_pfn, and the words of its tags."""
     task: Literal["all", "classification", "regression"] = "all"
     """Only tables of this task."""
     half: Literal["all", "A", "B"] = "all"
-    """A for making choices, B for reporting figures: tables are assigned by a hash of their family."""
+    """A for making choices, B for reporting figures: tables are assigned by a hash of their
+    family."""
     tuned: float = 0.0
-    """Seconds of random search, scored by cross-validation on the context rows, that each method gets before it is fitted; 0 for none."""
+    """Seconds of random search, scored by cross-validation on the context rows, that each method
+    gets before it is fitted; 0 for none."""
     max_query: int = 2000
     """Query rows at most: a larger rest is sampled."""
     max_half: int = 1000
@@ -41,7 +46,8 @@ class TablesConfig:
     seed: int = 0
     """Decides the splits and every method's own randomness."""
     out: Path = Path("benchmark")
-    """Folder of results.csv and report.html. A run with the same folder goes on where the last one stopped."""
+    """Folder of results.csv and report.html. A run with the same folder goes on where the last one
+    stopped."""
     jobs: int = 1
     """Processes, each of one thread."""
     device: str = "cpu"
@@ -54,7 +60,9 @@ class TablesConfig:
     def __post_init__(self) -> None:
         for size in self.context_sizes:
             if size != HALF and not (size.isdigit() and int(size) >= 2):
-                raise ValueError(f"context_sizes holds {size!r}. Give numbers from 2 on, or {HALF}.")
+                raise ValueError(
+                    f"context_sizes holds {size!r}. Give numbers from 2 on, or {HALF}."
+                )
         check_least(self, splits=1, jobs=1, max_query=10, max_half=2, tuned=0, seed=0)
         for name in ("methods", "context_sizes"):
             if not getattr(self, name):

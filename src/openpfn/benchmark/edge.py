@@ -1,4 +1,5 @@
-"""`openpfn benchmark edge`: what C libraries are worth on real tables and cost on a chip, beside methods that fit on a device."""
+"""`openpfn benchmark edge`: what C libraries are worth on real tables and cost on a chip, beside
+methods that fit on a device."""
 
 from __future__ import annotations
 
@@ -28,15 +29,19 @@ class EdgeConfig:
     """Which networks, on which tables, and how large the tables may be that a device sees."""
 
     checkpoints: tuple[str, ...] = ("tiny",)
-    """Checkpoints' paths, runs' folders or shipped names: each is exported with every backend that carries it."""
+    """Checkpoints' paths, runs' folders or shipped names: each is exported with every backend that
+    carries it."""
     suite: tuple[str, ...] = ("bundled",)
-    """Suites of tables, as in `openpfn benchmark tables`: bundled, a folder with an index.json, openml:99."""
+    """Suites of tables, as in `openpfn benchmark tables`: bundled, a folder with an index.json,
+    openml:99."""
     half: Literal["all", "A", "B"] = "all"
-    """A for making choices, B for reporting figures: tables are assigned by a hash of their family."""
+    """A for making choices, B for reporting figures: tables are assigned by a hash of their
+    family."""
     rows: int = 50
     """Context rows; a table needs twice as many."""
     max_features: int = 8
-    """Of more numeric columns, those that tell the classes of the context rows apart best (F statistic)."""
+    """Of more numeric columns, those that tell the classes of the context rows apart best (F
+    statistic)."""
     max_classes: int = 4
     """Tables with more classes are left out."""
     splits: int = 20
@@ -44,7 +49,8 @@ class EdgeConfig:
     max_query: int = 500
     """Query rows at most: a larger rest is sampled."""
     cores: tuple[str, ...] = ("cortex-m4f", "rv32imc")
-    """Emulated cores on which flash and instructions are counted; one whose toolchain is not installed is left out."""
+    """Emulated cores on which flash and instructions are counted; one whose toolchain is not
+    installed is left out."""
     seed: int = 0
     """Decides the splits and the methods' own randomness."""
     out: Path = Path("edge.json")
@@ -60,14 +66,23 @@ class EdgeConfig:
 
     def protocol(self, suite: str) -> TablesConfig:
         """The same for the code that chooses and splits tables."""
-        return TablesConfig(suite=suite, context_sizes=(str(self.rows),), splits=self.splits, half=self.half,
-                            max_query=self.max_query, seed=self.seed, task="classification")    # fmt: skip
+        return TablesConfig(
+            suite=suite,
+            context_sizes=(str(self.rows),),
+            splits=self.splits,
+            half=self.half,
+            max_query=self.max_query,
+            seed=self.seed,
+            task="classification",
+        )
 
 
 def run(config: EdgeConfig) -> dict[str, Any]:
-    """Measure, write `config.out` (and the page), print the tables; the results as they stand in the file.
+    """Measure, write `config.out` (and the page), print the tables; the results as they stand in
+    the file.
 
-    Raises ValueError or FileNotFoundError for unknown checkpoints, suites or cores, before anything is measured.
+    Raises ValueError or FileNotFoundError for unknown checkpoints, suites or cores, before anything
+    is measured.
     """
     from openpfn.benchmark import edge_report
     from openpfn.benchmark.speed import machine, plain, write_json
@@ -75,7 +90,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
 
     for core in config.cores:
         if core not in TARGETS:
-            find_target(core)    # tells the choices
+            find_target(core)  # tells the choices
     tables = [(suite, table) for suite in config.suite for table in fitting_tables(suite, config)]
     began = time.perf_counter()
     results: dict[str, Any] = {
@@ -92,7 +107,9 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             results["rows"] += measured_table(suite, entry, table, compiled, config)
     results["seconds"] = round(time.perf_counter() - began, 1)
     results["means"] = edge_report.means(results["rows"])
-    results["means_of_half_b"] = edge_report.means([row for row in results["rows"] if row["half"] == "B"])
+    results["means_of_half_b"] = edge_report.means(
+        [row for row in results["rows"] if row["half"] == "B"]
+    )
     write_json(config.out, results)
     edge_report.show(results)
     if config.page is not None:
@@ -101,19 +118,26 @@ def run(config: EdgeConfig) -> dict[str, Any]:
 
 
 def fitting_tables(suite: str, config: EdgeConfig) -> list[tuple[Entry, LoadedTable]]:
-    """The tables of `suite` with numeric columns, few enough classes and enough rows. Raises ValueError where none is left."""
+    """The tables of `suite` with numeric columns, few enough classes and enough rows. Raises
+    ValueError where none is left."""
     from openpfn.benchmark.splitting import n_context
     from openpfn.benchmark.suites import choose, load_table
 
-    found = [(entry, load_table(suite, entry.name)) for entry in choose(suite, config.protocol(suite))]
+    found = [
+        (entry, load_table(suite, entry.name)) for entry in choose(suite, config.protocol(suite))
+    ]
     fits = [
-        (entry, numeric(table)) for entry, table in found
-        if table.n_classes <= config.max_classes and n_context(str(config.rows), len(table.y), config.rows) == config.rows
-    ]    # fmt: skip
+        (entry, numeric(table))
+        for entry, table in found
+        if table.n_classes <= config.max_classes
+        and n_context(str(config.rows), len(table.y), config.rows) == config.rows
+    ]
     fits = [(entry, table) for entry, table in fits if table.X.shape[1]]
     if not fits:
-        raise ValueError(f"no table of {suite} has numeric columns, at most {config.max_classes} classes and {2 * config.rows} rows. "
-                         "Raise max_classes, or lower rows.")    # fmt: skip
+        raise ValueError(
+            f"no table of {suite} has numeric columns, at most {config.max_classes} classes and"
+            f" {2 * config.rows} rows. Raise max_classes, or lower rows."
+        )
     return fits
 
 
@@ -123,14 +147,18 @@ def numeric(table: LoadedTable) -> LoadedTable:
 
     from openpfn.tables.schema import read_column, to_numbers
 
-    kept = [c for c in table.X.columns if (table.kinds.get(c) or read_column(table.X[c]).kind) == "numeric"]
+    kept = [
+        c
+        for c in table.X.columns
+        if (table.kinds.get(c) or read_column(table.X[c]).kind) == "numeric"
+    ]
     X = pd.DataFrame({c: to_numbers(table.X[c]) for c in kept}, index=table.X.index)
     return replace(table, X=X, kinds=dict.fromkeys(kept, "numeric"))
 
 
 def libraries(config: EdgeConfig, place: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Facts of each exported library, and the libraries compiled for this machine, both by method name. Raises ValueError where a
-    checkpoint fits no backend."""
+    """Facts of each exported library, and the libraries compiled for this machine, both by method
+    name. Raises ValueError where a checkpoint fits no backend."""
     from openpfn import checkpoint
     from openpfn.export.c_code import BACKENDS, CodeOptions, write_library
     from openpfn.export.host import HostLibrary
@@ -141,12 +169,20 @@ def libraries(config: EdgeConfig, place: Path) -> tuple[list[dict[str, Any]], di
         for backend in BACKENDS:
             name = f"{short_name(source)} {backend}"
             try:
-                write_library(model, place / name, CodeOptions(backend, config.max_features, config.max_classes), source)
-            except ValueError as refusal:    # ridge attention in whole numbers, for one
+                write_library(
+                    model,
+                    place / name,
+                    CodeOptions(backend, config.max_features, config.max_classes),
+                    source,
+                )
+            except ValueError as refusal:  # ridge attention in whole numbers, for one
                 refusals.append(str(refusal))
                 continue
             compiled[name] = HostLibrary(place / name)
-            facts.append({"method": name, "checkpoint": source, "backend": backend} | costs(place / name, config.cores))
+            facts.append(
+                {"method": name, "checkpoint": source, "backend": backend}
+                | costs(place / name, config.cores)
+            )
         if len(refusals) == len(BACKENDS):
             raise ValueError(f"{source} cannot be exported: {refusals[0]}")
     return facts, compiled
@@ -159,12 +195,18 @@ def short_name(source: str) -> str:
 
 
 def costs(folder: Path, cores: tuple[str, ...]) -> dict[str, Any]:
-    """Flash, memory, stack and instructions on each core, `-Os`, for 50 context rows × 5 features and 3 classes."""
+    """Flash, memory, stack and instructions on each core, `-Os`, for 50 context rows × 5 features
+    and 3 classes."""
     from openpfn.export.verify import TARGETS, Vectors, measure
 
     rng = np.random.default_rng(0)
     y = np.resize(np.arange(3, dtype=np.int32), 50)
-    vectors = Vectors((rng.normal(size=(50, 5)) + y[:, None]).astype(np.float32), y, rng.normal(size=(2, 5)).astype(np.float32), 3)
+    vectors = Vectors(
+        (rng.normal(size=(50, 5)) + y[:, None]).astype(np.float32),
+        y,
+        rng.normal(size=(2, 5)).astype(np.float32),
+        3,
+    )
     installed = [core for core in cores if TARGETS[core].missing() is None]
     measured = {core: measure(folder, core, vectors, ("-Os",)) for core in installed}
     return {
@@ -174,7 +216,9 @@ def costs(folder: Path, cores: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def measured_table(suite: str, entry: Entry, table: LoadedTable, compiled: dict[str, Any], config: EdgeConfig) -> list[dict[str, Any]]:
+def measured_table(
+    suite: str, entry: Entry, table: LoadedTable, compiled: dict[str, Any], config: EdgeConfig
+) -> list[dict[str, Any]]:
     """A row for each method: its metrics, averaged over the splits."""
     from openpfn.benchmark.metrics import classification_metrics
 
@@ -184,13 +228,21 @@ def measured_table(suite: str, entry: Entry, table: LoadedTable, compiled: dict[
             found = classification_metrics(table.y[query], p)
             scores.setdefault(name, []).append([found[metric] for metric in METRICS])
     return [
-        {"suite": suite, "table": entry.name, "half": entry.half, "counted": entry.counted or suite == "bundled", "method": name}
+        {
+            "suite": suite,
+            "table": entry.name,
+            "half": entry.half,
+            "counted": entry.counted or suite == "bundled",
+            "method": name,
+        }
         | dict(zip(METRICS, map(float, np.nanmean(found, axis=0)), strict=True))
         for name, found in scores.items()
     ]
 
 
-def splits(table: LoadedTable, suite: str, config: EdgeConfig) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+def splits(
+    table: LoadedTable, suite: str, config: EdgeConfig
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Context rows, query rows and number of each split; the same for every method."""
     from openpfn.benchmark.splitting import split
 
@@ -200,34 +252,55 @@ def splits(table: LoadedTable, suite: str, config: EdgeConfig) -> Iterator[tuple
 
 
 def predictions(
-    table: LoadedTable, context: np.ndarray, query: np.ndarray, number: int, compiled: dict[str, Any], config: EdgeConfig
+    table: LoadedTable,
+    context: np.ndarray,
+    query: np.ndarray,
+    number: int,
+    compiled: dict[str, Any],
+    config: EdgeConfig,
 ) -> Iterator[tuple[str, Float[np.ndarray, "Q k"]]]:
-    """The probabilities of the table's classes by each method, on the columns that the context rows choose."""
+    """The probabilities of the table's classes by each method, on the columns that the context rows
+    choose."""
     from openpfn.benchmark.methods import method
 
     columns = informative(table.X.to_numpy()[context], table.y[context], config.max_features)
     X, y = table.X.iloc[:, columns], table.y
-    x = np.clip(X.to_numpy(), -1e25, 1e25).astype(np.float32)    # what the library takes; NaN stays
+    x = np.clip(X.to_numpy(), -1e25, 1e25).astype(np.float32)  # what the library takes; NaN stays
     for name, library in compiled.items():
         status = library.fit(x[context], y[context], table.n_classes)
         assert status == "ok", f"{table.name}: {status}"
         yield name, library.predict_proba(x[query], table.n_classes).astype(np.float64)
     present, shown = np.unique(y[context], return_inverse=True)
     for name in PEERS:
-        reader = method(name).build("classification", dict.fromkeys(X.columns, "numeric"), config.seed + number, "cpu")
+        reader = method(name).build(
+            "classification", dict.fromkeys(X.columns, "numeric"), config.seed + number, "cpu"
+        )
         reader.fit(X.iloc[context].reset_index(drop=True), shown)
         p = np.zeros((len(query), table.n_classes))
         p[:, present[reader.classes_]] = reader.predict_proba(X.iloc[query].reset_index(drop=True))
         yield name, p
 
 
-def informative(x: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " d"]:
-    """The columns, in order, whose class means differ most in units of the spread within classes; missing values count as the median."""
+def informative(
+    x: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], most: int
+) -> Int[np.ndarray, " d"]:
+    """The columns, in order, whose class means differ most in units of the spread within classes;
+    missing values count as the median."""
     if x.shape[1] <= most:
         return np.arange(x.shape[1])
-    middle = np.array([np.median(column[~np.isnan(column)]) if (~np.isnan(column)).any() else 0.0 for column in x.T])
+    middle = np.array(
+        [
+            np.median(column[~np.isnan(column)]) if (~np.isnan(column)).any() else 0.0
+            for column in x.T
+        ]
+    )
     filled = np.where(np.isnan(x), middle, x)
-    means = np.stack([filled[y == c].mean(axis=0) for c in np.unique(y)])[np.searchsorted(np.unique(y), y)]    # (n, D), of a row's class
-    between, within = ((means - filled.mean(axis=0)) ** 2).sum(axis=0), ((filled - means) ** 2).sum(axis=0)
+    means = np.stack([filled[y == c].mean(axis=0) for c in np.unique(y)])[
+        np.searchsorted(np.unique(y), y)
+    ]  # (n, D), of a row's class
+    between, within = (
+        ((means - filled.mean(axis=0)) ** 2).sum(axis=0),
+        ((filled - means) ** 2).sum(axis=0),
+    )
     ratio = between / np.maximum(within, 1e-12 * (between + within + 1e-300))
     return np.sort(np.argsort(-ratio, kind="stable")[:most])

@@ -1,4 +1,5 @@
-"""One cell of a benchmark: one method on one split of one table, timed and scored; a failure is a result too."""
+"""One cell of a benchmark: one method on one split of one table, timed and scored; a failure is a
+result too."""
 
 from __future__ import annotations
 
@@ -44,7 +45,14 @@ class Cell:
     @property
     def key(self) -> tuple[str, ...]:
         """What tells it from other cells of one run, weights included."""
-        return (self.entry.name, self.method.name, f"{self.tuned:g}", self.context, str(self.split), self.method.checkpoint_sha256)
+        return (
+            self.entry.name,
+            self.method.name,
+            f"{self.tuned:g}",
+            self.context,
+            str(self.split),
+            self.method.checkpoint_sha256,
+        )
 
 
 def identity(cell: Cell, config: TablesConfig) -> dict[str, Any]:
@@ -88,18 +96,30 @@ def measure(cell: Cell, config: TablesConfig) -> dict[str, Any]:
             "target_std": float(np.std(table.y)) if cell.entry.task == "regression" else "",
         }
         row |= _run(cell, table, context, query, config)
-    except Exception as error:    # whatever a method does wrong is a result of this benchmark, not the end of it
+    except (
+        Exception
+    ) as error:  # whatever a method does wrong is a result of this benchmark, not the end of it
         where = traceback.extract_tb(error.__traceback__)[-1]
-        row |= {"status": "failed", "error": f"{type(error).__name__}: {error} ({where.filename.rpartition('/')[2]}:{where.lineno})"}
+        row |= {
+            "status": "failed",
+            "error": (
+                f"{type(error).__name__}: {error}"
+                f" ({where.filename.rpartition('/')[2]}:{where.lineno})"
+            ),
+        }
     return row
 
 
-def _run(cell: Cell, table: LoadedTable, context: np.ndarray, query: np.ndarray, config: TablesConfig) -> dict[str, Any]:
+def _run(
+    cell: Cell, table: LoadedTable, context: np.ndarray, query: np.ndarray, config: TablesConfig
+) -> dict[str, Any]:
     task = cell.entry.task
     X, y = table.X.iloc[context].reset_index(drop=True), table.y[context]
     X_query, y_query = table.X.iloc[query].reset_index(drop=True), table.y[query]
     known = np.unique(y)
-    shown = np.searchsorted(known, y) if task == "classification" else y    # a context may lack a class: methods see 0 … k−1
+    shown = (
+        np.searchsorted(known, y) if task == "classification" else y
+    )  # a context may lack a class: methods see 0 … k−1
     seed = split_seed(table.name, config.seed + 1, cell.split) % 2**31
     found: Search | None = None
     space = cell.method.space(task)
@@ -110,16 +130,35 @@ def _run(cell: Cell, table: LoadedTable, context: np.ndarray, query: np.ndarray,
             return cell.method.build(task, table.kinds, seed, config.device, **options)
 
         found = random_search(build, space, X, shown, task, groups, cell.tuned, seed)
-    estimator = cell.method.build(task, table.kinds, seed, config.device, **(found.options if found else {}))
-    out: dict[str, Any] = {"tune_seconds": found.seconds, "n_candidates": found.n_candidates, "options": found.options} if found else {}
+    estimator = cell.method.build(
+        task, table.kinds, seed, config.device, **(found.options if found else {})
+    )
+    out: dict[str, Any] = (
+        {
+            "tune_seconds": found.seconds,
+            "n_candidates": found.n_candidates,
+            "options": found.options,
+        }
+        if found
+        else {}
+    )
     with _peak_memory() as peak:
         cpu, start = time.process_time(), time.perf_counter()
         estimator.fit(X, shown)
         fitted = time.perf_counter()
         is_classification = task == "classification"
-        answer: Any = _probabilities(estimator, X_query, known, table) if is_classification else _numbers(cell, estimator, X_query)
+        answer: Any = (
+            _probabilities(estimator, X_query, known, table)
+            if is_classification
+            else _numbers(cell, estimator, X_query)
+        )
         done = time.perf_counter()
-    out |= {"fit_seconds": fitted - start, "predict_seconds": done - fitted, "cpu_seconds": time.process_time() - cpu, "peak_mib": peak[0]}
+    out |= {
+        "fit_seconds": fitted - start,
+        "predict_seconds": done - fitted,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_mib": peak[0],
+    }
     if task == "classification":
         p = answer
         bins = metrics.calibration_bins(p.max(axis=1), p.argmax(axis=1) == y_query)
@@ -132,41 +171,55 @@ def _run(cell: Cell, table: LoadedTable, context: np.ndarray, query: np.ndarray,
 
 
 def _probabilities(estimator: Reader, X: Any, known: np.ndarray, table: LoadedTable) -> np.ndarray:
-    """Probabilities of all the table's classes, 0 for one that the context lacks. Raises ValueError unless they are probabilities."""
+    """Probabilities of all the table's classes, 0 for one that the context lacks. Raises ValueError
+    unless they are probabilities."""
     given = estimator.predict_proba(X).astype(float)
     if given.shape != (len(X), len(known)):
-        raise ValueError(f"predict_proba gave shape {given.shape}, expected {(len(X), len(known))}.")
+        raise ValueError(
+            f"predict_proba gave shape {given.shape}, expected {(len(X), len(known))}."
+        )
     sums = given.sum(axis=1)
     if not np.isfinite(given).all() or (given < 0).any() or np.abs(sums - 1).max() > 1e-3:
-        raise ValueError("predict_proba gave rows that are no probabilities (not finite, negative, or not summing to 1).")
+        raise ValueError(
+            "predict_proba gave rows that are no probabilities (not finite, negative, or not"
+            " summing to 1)."
+        )
     p = np.zeros((len(X), table.n_classes))
     p[:, known[estimator.classes_.astype(int)]] = given / sums[:, None]
     return p
 
 
 def _numbers(cell: Cell, estimator: Reader, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Predicted numbers, and quantiles at `LEVELS` (Q, L) where the method has them. Raises ValueError unless they are finite."""
+    """Predicted numbers, and quantiles at `LEVELS` (Q, L) where the method has them. Raises
+    ValueError unless they are finite."""
     prediction = estimator.predict(X).astype(float).reshape(-1)
     if prediction.shape != (len(X),) or not np.isfinite(prediction).all():
-        raise ValueError(f"predict gave shape {prediction.shape} with {int((~np.isfinite(prediction)).sum())} values not finite.")
+        raise ValueError(
+            f"predict gave shape {prediction.shape} with {int((~np.isfinite(prediction)).sum())}"
+            " values not finite."
+        )
     levels = list(LEVELS)
     match cell.method.kind:
         case "tabicl":
             quantiles = estimator.predict(X, output_type="quantiles", alphas=levels)
         case "pfn":
             quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels)
-        case "tabpfn":    # a list with an array for each level
+        case "tabpfn":  # a list with an array for each level
             quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels).T
         case _:
             return prediction, None
     if quantiles.shape != (len(X), len(levels)) or not np.isfinite(quantiles).all():
-        raise ValueError(f"quantiles have shape {quantiles.shape}, expected finite numbers of shape {(len(X), len(levels))}.")
+        raise ValueError(
+            f"quantiles have shape {quantiles.shape}, expected finite numbers of shape"
+            f" {(len(X), len(levels))}."
+        )
     return prediction, quantiles
 
 
 @contextmanager
 def _peak_memory() -> Iterator[list[float]]:
-    """Puts into the list how many MiB this process grew at most meanwhile. Exact on Linux; elsewhere growth beyond the earlier peak."""
+    """Puts into the list how many MiB this process grew at most meanwhile. Exact on Linux;
+    elsewhere growth beyond the earlier peak."""
     import resource
 
     gc.collect()
@@ -179,7 +232,7 @@ def _peak_memory() -> Iterator[list[float]]:
         return
     try:
         with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")    # forget the peak so far
+            file.write("5")  # forget the peak so far
     except OSError:
         out[0] = float("nan")
     before = _status("VmRSS")
@@ -197,4 +250,7 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
     names = ("openpfn", "scikit-learn", "numpy", "torch")
-    return {"python": ".".join(map(str, sys.version_info[:3])), **{name.replace("-", "_"): version(name) for name in names}}
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        **{name.replace("-", "_"): version(name) for name in names},
+    }

@@ -1,4 +1,5 @@
-"""How good predicted probabilities and numbers are: closed formulas, each robust to small query sets."""
+"""How good predicted probabilities and numbers are: closed formulas, each robust to small query
+sets."""
 
 from __future__ import annotations
 
@@ -14,13 +15,21 @@ Labels = Int[np.ndarray, " Q"]
 Probabilities = Float[np.ndarray, "Q k"]
 Numbers = Float[np.ndarray, " Q"]
 
-CLASSIFICATION = ("roc_auc", "accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
+CLASSIFICATION = (
+    "roc_auc",
+    "accuracy",
+    "balanced_accuracy",
+    "log_loss",
+    "brier",
+    "calibration_error",
+)
 REGRESSION = ("r2", "mae", "crps")
 SMALLER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error", "mae", "crps"})
 
 
 def classification_metrics(y: Labels, p: Probabilities) -> dict[str, float]:
-    """All of `CLASSIFICATION` for the class indices `y` and the probabilities `p` of the table's classes."""
+    """All of `CLASSIFICATION` for the class indices `y` and the probabilities `p` of the table's
+    classes."""
     chosen = p.argmax(axis=1)
     return {
         "roc_auc": roc_auc(y, p),
@@ -33,9 +42,13 @@ def classification_metrics(y: Labels, p: Probabilities) -> dict[str, float]:
 
 
 def regression_metrics(
-    y: Numbers, prediction: Numbers, levels: Float[np.ndarray, " L"], quantiles: Float[np.ndarray, "Q L"] | None
+    y: Numbers,
+    prediction: Numbers,
+    levels: Float[np.ndarray, " L"],
+    quantiles: Float[np.ndarray, "Q L"] | None,
 ) -> dict[str, float]:
-    """All of `REGRESSION`. Without `quantiles` (at `levels`) the prediction is a point, whose CRPS is its absolute error."""
+    """All of `REGRESSION`. Without `quantiles` (at `levels`) the prediction is a point, whose CRPS
+    is its absolute error."""
     mae = float(np.abs(y - prediction).mean())
     spread = float(((y - y.mean()) ** 2).sum())
     return {
@@ -46,7 +59,8 @@ def regression_metrics(
 
 
 def roc_auc(y: Labels, p: Probabilities) -> float:
-    """Area under the ROC curve, one class against the rest, averaged over the classes that some but not all query rows have.
+    """Area under the ROC curve, one class against the rest, averaged over the classes that some but
+    not all query rows have.
 
     Two classes give the ordinary area. NaN where all rows are of one class.
     """
@@ -64,20 +78,30 @@ def roc_auc(y: Labels, p: Probabilities) -> float:
 
 
 def calibration_error(confidence: Numbers, right: Bool[np.ndarray, " Q"]) -> float:
-    """Mean distance between confidence and accuracy over `N_BINS` bins of equal mass, weighted by their rows."""
+    """Mean distance between confidence and accuracy over `N_BINS` bins of equal mass, weighted by
+    their rows."""
     bins = calibration_bins(confidence, right)
     return float((bins[:, 2] * np.abs(bins[:, 0] - bins[:, 1])).sum() / bins[:, 2].sum())
 
 
-def calibration_bins(confidence: Numbers, right: Bool[np.ndarray, " Q"]) -> Float[np.ndarray, "bins 3"]:
-    """(mean confidence, accuracy, rows) of each bin, from low to high. Equal confidences share a bin: no row order decides."""
+def calibration_bins(
+    confidence: Numbers, right: Bool[np.ndarray, " Q"]
+) -> Float[np.ndarray, "bins 3"]:
+    """(mean confidence, accuracy, rows) of each bin, from low to high. Equal confidences share a
+    bin: no row order decides."""
     edges = np.unique(np.quantile(confidence, np.arange(1, N_BINS) / N_BINS, method="inverted_cdf"))
     place = np.searchsorted(edges, confidence, side="left")
-    rows = [(confidence[place == b].mean(), right[place == b].mean(), (place == b).sum()) for b in np.unique(place)]
+    rows = [
+        (confidence[place == b].mean(), right[place == b].mean(), (place == b).sum())
+        for b in np.unique(place)
+    ]
     return np.array(rows, dtype=float)
 
 
-def crps_of_quantiles(y: Numbers, levels: Float[np.ndarray, " L"], quantiles: Float[np.ndarray, "Q L"]) -> float:
-    """Continuous ranked probability score: twice the mean pinball loss over evenly spaced levels (Gneiting and Raftery 2007, §4.2)."""
+def crps_of_quantiles(
+    y: Numbers, levels: Float[np.ndarray, " L"], quantiles: Float[np.ndarray, "Q L"]
+) -> float:
+    """Continuous ranked probability score: twice the mean pinball loss over evenly spaced levels
+    (Gneiting and Raftery 2007, §4.2)."""
     error = y[:, None] - quantiles
     return float(2 * np.maximum(levels * error, (levels - 1) * error).mean())

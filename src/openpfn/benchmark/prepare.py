@@ -13,12 +13,14 @@ from openpfn.tables.encode import TableEncoder
 from openpfn.tables.schema import Kind
 
 Reading = Literal["frame", "codes", "filled", "scaled", "native"]
-"""How an estimator wants its columns: the data frame itself; numbers with category codes and NaN; the same without NaN;
-one-hot categories, medians with missing indicators, unit variance; codes as integers that the estimator is told are categories."""
+"""How an estimator wants its columns: the data frame itself; numbers with category codes and NaN;
+the same without NaN; one-hot categories, medians with missing indicators, unit variance; codes as
+integers that the estimator is told are categories."""
 
 
 class Reader:
-    """`estimator` behind the reading it needs; everything is learnt in `fit`, from the rows given there."""
+    """`estimator` behind the reading it needs; everything is learnt in `fit`, from the rows given
+    there."""
 
     def __init__(self, estimator: Any, reading: Reading, kinds: Mapping[Hashable, Kind]) -> None:
         self.estimator = estimator
@@ -27,7 +29,9 @@ class Reader:
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> Reader:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")    # of convergence and of constant columns: results speak for themselves
+            warnings.simplefilter(
+                "ignore"
+            )  # of convergence and of constant columns: results speak for themselves
             if self.reading == "frame":
                 self.estimator.fit(X, y)
                 return self
@@ -38,7 +42,9 @@ class Reader:
             self.transform = _preparation(self.reading, self._categorical(columns))
             columns = self.transform.fit_transform(columns)
             if self.reading == "native":
-                self.estimator.fit(columns, y, cat_features=list(np.flatnonzero(self._categorical(columns))))
+                self.estimator.fit(
+                    columns, y, cat_features=list(np.flatnonzero(self._categorical(columns)))
+                )
             else:
                 self.estimator.fit(columns, y)
         return self
@@ -81,9 +87,17 @@ def _preparation(reading: Reading, categorical: np.ndarray) -> Any:
         return FunctionTransformer(_with_words, kw_args={"categorical": categorical})
     if reading == "filled":
         return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler())
+    numbers = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+    )
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return ColumnTransformer([("numbers", numbers, np.flatnonzero(~categorical)), ("categories", one_hot, np.flatnonzero(categorical))])
+    return ColumnTransformer(
+        [
+            ("numbers", numbers, np.flatnonzero(~categorical)),
+            ("categories", one_hot, np.flatnonzero(categorical)),
+        ]
+    )
 
 
 def _with_words(columns: np.ndarray, categorical: np.ndarray) -> pd.DataFrame:

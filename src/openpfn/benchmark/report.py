@@ -1,4 +1,5 @@
-"""The report of a benchmark: one HTML page that says who is better, by how much, how surely, at what cost, and where things failed."""
+"""The report of a benchmark: one HTML page that says who is better, by how much, how surely, at
+what cost, and where things failed."""
 
 from __future__ import annotations
 
@@ -13,16 +14,34 @@ from openpfn.benchmark import compare, page, statistics
 from openpfn.benchmark.methods import FLOOR
 from openpfn.benchmark.metrics import LEAST_PROBABILITY, N_BINS, SMALLER_IS_BETTER
 from openpfn.benchmark.page import Field, Line
-from openpfn.benchmark.summary import METRICS, TITLES, best_scores, n_tables_of, part, parts, summary
+from openpfn.benchmark.summary import (
+    METRICS,
+    TITLES,
+    best_scores,
+    n_tables_of,
+    part,
+    parts,
+    summary,
+)
 from openpfn.files import write_whole
 from openpfn.plots import benchmark as draw
 
-TABLE_METRICS = {"classification": ("roc_auc", "accuracy", "log_loss"), "regression": ("r2", "mae", "crps")}
+TABLE_METRICS = {
+    "classification": ("roc_auc", "accuracy", "log_loss"),
+    "regression": ("r2", "mae", "crps"),
+}
 """Metrics whose scores on each table are listed."""
 
 
-def write_report(rows: pd.DataFrame, out: Path, *, baseline: pd.DataFrame | None = None, context: str | None = None) -> Path:
-    """Write the report of `rows` to `out`, whole or not at all. `context` chooses the context size of the main tables.
+def write_report(
+    rows: pd.DataFrame,
+    out: Path,
+    *,
+    baseline: pd.DataFrame | None = None,
+    context: str | None = None,
+) -> Path:
+    """Write the report of `rows` to `out`, whole or not at all. `context` chooses the context size
+    of the main tables.
 
     Raises ValueError when there is nothing to report.
     """
@@ -35,7 +54,9 @@ def write_report(rows: pd.DataFrame, out: Path, *, baseline: pd.DataFrame | None
 class Report:
     """A page about `rows`, part by part."""
 
-    def __init__(self, rows: pd.DataFrame, baseline: pd.DataFrame | None, context: str | None) -> None:
+    def __init__(
+        self, rows: pd.DataFrame, baseline: pd.DataFrame | None, context: str | None
+    ) -> None:
         self.rows = rows.assign(label=statistics.label(rows))
         self.baseline = baseline
         self.context = context
@@ -45,7 +66,11 @@ class Report:
 
     def html(self) -> str:
         """The page."""
-        tasks = [task for task in METRICS if any(t == task and len(part(self.rows, t, c)) for t, c in parts(self.rows))]
+        tasks = [
+            task
+            for task in METRICS
+            if any(t == task and len(part(self.rows, t, c)) for t, c in parts(self.rows))
+        ]
         sections = [(task, task.capitalize(), self._task(task)) for task in tasks]
         if self.baseline is not None:
             sections.append(("changes", "What changed", compare.section(self.rows, self.baseline)))
@@ -55,16 +80,30 @@ class Report:
         when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         suites = ", ".join(_short(s) for s in self.rows["suite"].unique())
         n_failed = int((self.rows["status"] != "ok").sum())
-        subtitle = f"Suite {suites} · {self.rows['table'].nunique()} tables · {len(self.rows)} cells, {n_failed} failed · {when}"
-        return page.page("OpenPFN on real tables", subtitle, [(anchor, title) for anchor, title, _ in sections], body)
+        subtitle = (
+            f"Suite {suites} · {self.rows['table'].nunique()} tables · {len(self.rows)} cells,"
+            f" {n_failed} failed · {when}"
+        )
+        return page.page(
+            "OpenPFN on real tables",
+            subtitle,
+            [(anchor, title) for anchor, title, _ in sections],
+            body,
+        )
 
     def _task(self, task: str) -> str:
-        sizes = [context for t, context in parts(self.rows) if t == task and len(part(self.rows, t, context))]
+        sizes = [
+            context
+            for t, context in parts(self.rows)
+            if t == task and len(part(self.rows, t, context))
+        ]
         context = self._main_context(task, sizes)
         rows = part(self.rows, task, context)
         found = summary(self.rows, task, context)
         if not n_tables_of(found):
-            return page.prose("No table was measured with all methods yet: run the benchmark to its end.")
+            return page.prose(
+                "No table was measured with all methods yet: run the benchmark to its end."
+            )
         values = statistics.scores(rows, METRICS[task][0]).drop(columns=FLOOR, errors="ignore")
         pieces = [
             self._lede(found, values, task, context),
@@ -79,7 +118,10 @@ class Report:
         ]
         others = [size for size in sizes if size != context]
         pieces += [
-            page.folded(f"The same table for a context of {_rows(size)}", self._main_table(summary(self.rows, task, size), task))
+            page.folded(
+                f"The same table for a context of {_rows(size)}",
+                self._main_table(summary(self.rows, task, size), task),
+            )
             for size in others
         ]
         return "".join(pieces)
@@ -87,59 +129,110 @@ class Report:
     def _main_context(self, task: str, sizes: list[str]) -> str:
         if self.context is not None:
             if self.context not in sizes:
-                raise ValueError(f"there are no {task} results for context {self.context!r}. Choose one of {', '.join(sizes)}.")
+                raise ValueError(
+                    f"there are no {task} results for context {self.context!r}. Choose one of"
+                    f" {', '.join(sizes)}."
+                )
             return self.context
-        return max(sizes, key=lambda size: (part(self.rows, task, size)["table"].nunique(), size == "150", sizes.index(size)))
+        return max(
+            sizes,
+            key=lambda size: (
+                part(self.rows, task, size)["table"].nunique(),
+                size == "150",
+                sizes.index(size),
+            ),
+        )
 
     def _lede(self, found: pd.DataFrame, values: pd.DataFrame, task: str, context: str) -> str:
         main, title = METRICS[task][0], TITLES[METRICS[task][0]]
         leader = str(found.index[0])
         facts: Any = found.to_dict("index")
         words = (
-            f"On {len(values)} tables with a context of {_rows(context)}, {_mark(leader, self.ours)} has the best mean rank "
-            f"({facts[leader]['rank']:.2f} of {values.shape[1]}; mean {title} {facts[leader][main]:.3f})."
+            f"On {len(values)} tables with a context of {_rows(context)},"
+            f" {_mark(leader, self.ours)} has the best mean rank ({facts[leader]['rank']:.2f} of"
+            f" {values.shape[1]}; mean {title} {facts[leader][main]:.3f})."
         )
-        p_values = statistics.wilcoxon_holm(values) if len(values) > 1 and values.shape[1] > 1 else None
+        p_values = (
+            statistics.wilcoxon_holm(values) if len(values) > 1 and values.shape[1] > 1 else None
+        )
         for name in [n for n in self.ours if n in facts and n != leader]:
             place = list(found.index).index(name) + 1
             gap = facts[name][main] - facts[leader][main]
             sure = ""
             if p_values is not None:
                 p = float(np.asarray(p_values.loc[name, leader]))
-                sure = f", {'a significant' if p < 0.05 else 'no significant'} difference, Wilcoxon–Holm p = {p:.2g}"
-            words += f" **{name}** is {_ordinal(place)} with {facts[name][main]:.3f} ({gap:+.3f}{sure})."
+                sure = (
+                    f", {'a significant' if p < 0.05 else 'no significant'} difference,"
+                    f" Wilcoxon–Holm p = {p:.2g}"
+                )
+            words += (
+                f" **{name}** is {_ordinal(place)} with {facts[name][main]:.3f} ({gap:+.3f}{sure})."
+            )
         return page.prose(words, "lede")
 
     def _main_table(self, found: pd.DataFrame, task: str) -> str:
         metrics = METRICS[task]
         if found.empty:
             return page.prose("No table was measured with all methods.")
-        head = ["method", "mean rank", "wins", *(TITLES[m] for m in metrics), "fit", "predict", "peak MiB", "failed"]
+        head = [
+            "method",
+            "mean rank",
+            "wins",
+            *(TITLES[m] for m in metrics),
+            "fit",
+            "predict",
+            "peak MiB",
+            "failed",
+        ]
         best = best_scores(found, metrics)
         lines = []
         for name, row in _lines(found):
             place = (
-                [Field(""), Field("")] if name == FLOOR else [Field(f"{row['rank']:.2f}"), Field(f"{row['wins']:.0%}", share=row["wins"])]
+                [Field(""), Field("")]
+                if name == FLOOR
+                else [Field(f"{row['rank']:.2f}"), Field(f"{row['wins']:.0%}", share=row["wins"])]
             )
             fields = [Field(name), *place]
             for m in metrics:
-                spread = f"{row['low']:.3f}–{row['high']:.3f}" if m == metrics[0] and np.isfinite(row["low"]) else ""
+                spread = (
+                    f"{row['low']:.3f}–{row['high']:.3f}"
+                    if m == metrics[0] and np.isfinite(row["low"])
+                    else ""
+                )
                 error = f"± {row[m + '_error']:.3f}" if np.isfinite(row[m + "_error"]) else ""
-                fields.append(Field(f"{row[m]:.3f}", f"{error}\n{spread}".strip(), "best" if row[m] == best[m] else ""))
-            fields += [Field(_seconds(row["fit_seconds"])), Field(_seconds(row["predict_seconds"])), Field(_whole(row["peak_mib"]))]
+                fields.append(
+                    Field(
+                        f"{row[m]:.3f}",
+                        f"{error}\n{spread}".strip(),
+                        "best" if row[m] == best[m] else "",
+                    )
+                )
+            fields += [
+                Field(_seconds(row["fit_seconds"])),
+                Field(_seconds(row["predict_seconds"])),
+                Field(_whole(row["peak_mib"])),
+            ]
             fields.append(Field(str(int(row["n_failed"])) if row["n_failed"] else "", style="bad"))
             lines.append(Line(fields, name in self.ours))
         note = (
-            f"Means over {n_tables_of(found)} tables (each the mean of its splits) ± standard error over tables; under it the 95% "
-            "bootstrap "
-            f"interval of the mean when families of tables are drawn anew. Ranks and wins by {TITLES[metrics[0]]}. Bold is best. "
-            "Times are medians per split, one thread, preparation of the columns included; memory is the largest growth of the process."
+            f"Means over {n_tables_of(found)} tables (each the mean of its splits) ± standard error"
+            " over tables; under it the 95% bootstrap interval of the mean when families of tables"
+            f" are drawn anew. Ranks and wins by {TITLES[metrics[0]]}. Bold is best. Times are"
+            " medians per split, one thread, preparation of the columns included; memory is the"
+            " largest growth of the process."
         )
         return page.table(head, lines) + page.prose(note, "faint")
 
     def _left_out(self, rows: pd.DataFrame, values: pd.DataFrame) -> str:
         missing = sorted(set(rows["table"]) - set(values.index))
-        return page.prose(f"Not yet measured with every method, left out of the means: {', '.join(missing)}.", "faint") if missing else ""
+        return (
+            page.prose(
+                f"Not yet measured with every method, left out of the means: {', '.join(missing)}.",
+                "faint",
+            )
+            if missing
+            else ""
+        )
 
     def _ranks(self, found: pd.DataFrame, values: pd.DataFrame, task: str) -> str:
         n_tables, n_methods = values.shape
@@ -148,36 +241,61 @@ class Report:
         title = TITLES[METRICS[task][0]]
         distance = statistics.critical_difference(n_methods, n_tables)
         p = statistics.friedman(values)
-        figure = draw.rank_diagram({str(n): float(r) for n, r in found["rank"].dropna().items()}, distance, self.look)
+        figure = draw.rank_diagram(
+            {str(n): float(r) for n, r in found["rank"].dropna().items()}, distance, self.look
+        )
         caption = (
-            f"Mean ranks by {title}, best on the left. Methods joined by a bar do not differ significantly (Nemenyi's test at 5%, "
-            f"{n_tables} tables). "
-            f"Friedman's test that all methods are alike: p = {p:.2g}."
+            f"Mean ranks by {title}, best on the left. Methods joined by a bar do not differ"
+            f" significantly (Nemenyi's test at 5%, {n_tables} tables). Friedman's test that all"
+            f" methods are alike: p = {p:.2g}."
         )
         order = [str(n) for n in found.index if n != FLOOR]
         pairs = statistics.wilcoxon_holm(values).loc[order, order]
         lines = [
             Line(
-                [Field(a), *(Field("") if a == b else Field(f"{row[b]:.2g}", style="best" if row[b] < 0.05 else "") for b in order)],
+                [
+                    Field(a),
+                    *(
+                        (
+                            Field("")
+                            if a == b
+                            else Field(f"{row[b]:.2g}", style="best" if row[b] < 0.05 else "")
+                        )
+                        for b in order
+                    ),
+                ],
                 a in self.ours,
             )
             for a, row in _lines(pairs)
         ]
         inner = page.table(["p-value", *order], lines) + page.prose(
-            f"Wilcoxon's signed-rank test of the tables' {title} for each pair, corrected by Holm's method; bold below 5%.", "faint"
+            f"Wilcoxon's signed-rank test of the tables' {title} for each pair, corrected by Holm's"
+            " method; bold below 5%.",
+            "faint",
         )
-        return page.subheading("Ranks") + page.picture(draw.svg(figure), caption) + page.folded("p-values of all pairs", inner)
+        return (
+            page.subheading("Ranks")
+            + page.picture(draw.svg(figure), caption)
+            + page.folded("p-values of all pairs", inner)
+        )
 
     def _dots(self, task: str, context: str) -> str:
         main = METRICS[task][0]
         rows = self.rows[(self.rows["task"] == task) & (self.rows["context"] == context)]
         wide = _by_table(rows, main)
         apart = set(rows.loc[~rows["counted"], "table"])
-        order = wide.drop(columns=FLOOR, errors="ignore").mean(axis=1).sort_values(ascending=main in SMALLER_IS_BETTER).index
+        order = (
+            wide.drop(columns=FLOOR, errors="ignore")
+            .mean(axis=1)
+            .sort_values(ascending=main in SMALLER_IS_BETTER)
+            .index
+        )
         order = [t for t in order if t not in apart] + [t for t in order if t in apart]
         wide = wide.loc[order]
         names = [n for n in self.look if n in wide.columns and n != FLOOR]
-        failed = _by_table(rows.assign(bad=(rows["status"] != "ok").astype(float)), "bad", fill=False).reindex(wide.index)
+        failed = _by_table(
+            rows.assign(bad=(rows["status"] != "ok").astype(float)), "bad", fill=False
+        ).reindex(wide.index)
         figure = draw.dot_plot(
             [str(t) for t in order],
             {n: wide[n].to_numpy(dtype=float) for n in names},
@@ -186,9 +304,14 @@ class Report:
             self.look,
             sum(t in apart for t in order),
         )
-        caption = f"Each table's {TITLES[main]}, easiest table first, context of {_rows(context)}. A hollow mark: some split failed."
+        caption = (
+            f"Each table's {TITLES[main]}, easiest table first, context of {_rows(context)}. A"
+            " hollow mark: some split failed."
+        )
         if apart:
-            caption += " Tables below the line come with scikit-learn too and are left out of all means."
+            caption += (
+                " Tables below the line come with scikit-learn too and are left out of all means."
+            )
         return page.subheading("Table by table") + page.picture(draw.svg(figure), caption)
 
     def _curves(self, task: str, sizes: list[str]) -> str:
@@ -198,37 +321,62 @@ class Report:
         panels: dict[str, Any] = {}
         limits, n_tables = {}, 0
         for metric in shown:
-            by_size = {size: statistics.scores(part(self.rows, task, size), metric) for size in sizes}
+            by_size = {
+                size: statistics.scores(part(self.rows, task, size), metric) for size in sizes
+            }
             common = sorted(set.intersection(*(set(v.index) for v in by_size.values())))
             names = [n for n in self.look if all(n in v.columns for v in by_size.values())]
             n_tables = len(common)
             if not common or not names:
-                return page.prose("No table was measured at all context sizes: there are no learning curves.", "faint")
-            found = {size: statistics.mean_and_error(v.loc[common, names]) for size, v in by_size.items()}
+                return page.prose(
+                    "No table was measured at all context sizes: there are no learning curves.",
+                    "faint",
+                )
+            found = {
+                size: statistics.mean_and_error(v.loc[common, names]) for size, v in by_size.items()
+            }
             panels[TITLES[metric]] = {
-                n: tuple(np.array([found[s].loc[n, column] for s in sizes], dtype=float) for column in ("mean", "error"))
+                n: tuple(
+                    np.array([found[s].loc[n, column] for s in sizes], dtype=float)
+                    for column in ("mean", "error")
+                )
                 for n in names
                 if n != FLOOR
             }
-            floor = [float(np.asarray(found[s].loc[FLOOR, "mean"])) for s in sizes] if FLOOR in names else []
-            limits[TITLES[metric]] = _limits([mean for mean, _ in panels[TITLES[metric]].values()], floor, metric in SMALLER_IS_BETTER)
+            floor = (
+                [float(np.asarray(found[s].loc[FLOOR, "mean"])) for s in sizes]
+                if FLOOR in names
+                else []
+            )
+            limits[TITLES[metric]] = _limits(
+                [mean for mean, _ in panels[TITLES[metric]].values()],
+                floor,
+                metric in SMALLER_IS_BETTER,
+            )
         figure = draw.learning_curves(sizes, panels, self.look, limits)
         caption = (
-            f"Means over the {n_tables} tables measured at every context size, with standard errors. Axes end where guessing the constant "
-            "prediction would be; what is worse runs out of the picture."
+            f"Means over the {n_tables} tables measured at every context size, with standard"
+            " errors. Axes end where guessing the constant prediction would be; what is worse runs"
+            " out of the picture."
         )
         return page.subheading("Learning curves") + page.picture(draw.svg(figure), caption)
 
     def _calibration(self, rows: pd.DataFrame, found: pd.DataFrame) -> str:
-        bins = {str(n): pooled_bins(rows.loc[rows["label"] == n, "calibration"]) for n in found.index if n != FLOOR}
+        bins = {
+            str(n): pooled_bins(rows.loc[rows["label"] == n, "calibration"])
+            for n in found.index
+            if n != FLOOR
+        }
         bins = {n: b for n, b in bins.items() if len(b)}
         if not bins:
             return ""
-        figure = draw.calibration_panels(bins, {n: float(np.asarray(found.loc[n, "calibration_error"])) for n in bins}, self.look)
+        figure = draw.calibration_panels(
+            bins, {n: float(np.asarray(found.loc[n, "calibration_error"])) for n in bins}, self.look
+        )
         caption = (
-            f"Accuracy against confidence of the chosen class, all tables and splits together in at most {N_BINS} bins; the number is "
-            "the mean calibration "
-            "error of the single tables. Below the diagonal a method is overconfident."
+            "Accuracy against confidence of the chosen class, all tables and splits together in at"
+            f" most {N_BINS} bins; the number is the mean calibration error of the single tables."
+            " Below the diagonal a method is overconfident."
         )
         return page.subheading("Calibration") + page.picture(draw.svg(figure), caption)
 
@@ -241,8 +389,13 @@ class Report:
         }
         if not points:
             return ""
-        figure = draw.quality_against_time(points, f"mean {TITLES[main]}", self.look, main not in SMALLER_IS_BETTER)
-        caption = "Quality against time. The broken line joins methods that no other is both faster and better than. Tuning is not counted."
+        figure = draw.quality_against_time(
+            points, f"mean {TITLES[main]}", self.look, main not in SMALLER_IS_BETTER
+        )
+        caption = (
+            "Quality against time. The broken line joins methods that no other is both faster and"
+            " better than. Tuning is not counted."
+        )
         return page.subheading("Quality and time") + page.picture(draw.svg(figure), caption)
 
     def _every_table(self, task: str, context: str) -> str:
@@ -254,26 +407,39 @@ class Report:
             best = wide.min(axis=1) if metric in SMALLER_IS_BETTER else wide.max(axis=1)
             lines = []
             for name, row in _lines(wide):
-                sizes = [_whole(float(facts[column][name])) for column in ("n_context", "n_query", "n_features")]
+                sizes = [
+                    _whole(float(facts[column][name]))
+                    for column in ("n_context", "n_query", "n_features")
+                ]
                 about = "{} + {} rows, {} columns".format(*sizes)
                 fields = [
-                    Field(f"{row[n]:.3f}" if np.isfinite(row[n]) else "", style="best" if row[n] == best[name] else "")
+                    Field(
+                        f"{row[n]:.3f}" if np.isfinite(row[n]) else "",
+                        style="best" if row[n] == best[name] else "",
+                    )
                     for n in wide.columns
                 ]
                 lines.append(Line([Field(name, about), *fields]))
-            pieces.append(page.folded(f"{TITLES[metric]} on every table", page.table(["table", *map(str, wide.columns)], lines)))
+            pieces.append(
+                page.folded(
+                    f"{TITLES[metric]} on every table",
+                    page.table(["table", *map(str, wide.columns)], lines),
+                )
+            )
         return page.subheading("All scores") + "".join(pieces)
 
     def _failures(self) -> str:
         failed = self.rows[self.rows["status"] != "ok"]
         rule = (
-            "A method that fails on a split is scored there as the constant prediction (class frequencies or the mean of the context "
-            "rows), so that "
-            "failing never pays; its row stays in the results with the error."
+            "A method that fails on a split is scored there as the constant prediction (class"
+            " frequencies or the mean of the context rows), so that failing never pays; its row"
+            " stays in the results with the error."
         )
         if failed.empty:
             return page.prose(f"None. {rule}", "faint")
-        grouped = failed.assign(error=failed["error"].fillna("").astype(str)).groupby(["label", "error"])
+        grouped = failed.assign(error=failed["error"].fillna("").astype(str)).groupby(
+            ["label", "error"]
+        )
         lines = [
             Line(
                 [
@@ -283,7 +449,7 @@ class Report:
                     Field(str(error)[:300], style="words"),
                 ]
             )
-            for (name, error), group in grouped    # type: ignore[misc]
+            for (name, error), group in grouped  # type: ignore[misc]
         ]
         return page.prose(rule, "faint") + page.table(["method", "cells", "tables", "error"], lines)
 
@@ -291,14 +457,15 @@ class Report:
         rows = self.rows
         first = rows.iloc[0]
         words = (
-            f"Each table is split {rows['split'].nunique()} times, the same way for every method (seed {first['seed']}): stratified "
-            "by class or at random, by groups where "
-            f"the index names them. The context has the size asked for, at most half of the rows; at most {first['max_query']} of the "
-            "other rows are the query. "
-            "Everything, preparation included, is learnt from the context rows alone. Log-loss takes probabilities below "
-            f"{LEAST_PROBABILITY:g} for that; the Brier score sums over classes; ROC AUC is the mean of one class against the rest; "
-            f"the calibration error has {N_BINS} bins "
-            "of equal mass; CRPS of a point prediction is its absolute error; MAE and CRPS are in standard deviations of the target."
+            f"Each table is split {rows['split'].nunique()} times, the same way for every method"
+            f" (seed {first['seed']}): stratified by class or at random, by groups where the index"
+            " names them. The context has the size asked for, at most half of the rows; at most"
+            f" {first['max_query']} of the other rows are the query. Everything, preparation"
+            " included, is learnt from the context rows alone. Log-loss takes probabilities below"
+            f" {LEAST_PROBABILITY:g} for that; the Brier score sums over classes; ROC AUC is the"
+            f" mean of one class against the rest; the calibration error has {N_BINS} bins of equal"
+            " mass; CRPS of a point prediction is its absolute error; MAE and CRPS are in standard"
+            " deviations of the target."
         )
         newest = rows.drop_duplicates("label", keep="last").sort_values("label")
         lines = [
@@ -317,12 +484,19 @@ class Report:
             f"{name.replace('_', '-')} {'/'.join(sorted(set(rows[name].dropna().astype(str))))}"
             for name in ("openpfn", "python", "scikit_learn", "numpy", "torch")
         )
-        return page.prose(words) + page.table(["method", "package", "weights (sha256)", "device"], lines) + page.prose(versions, "faint")
+        return (
+            page.prose(words)
+            + page.table(["method", "package", "weights (sha256)", "device"], lines)
+            + page.prose(versions, "faint")
+        )
 
 
 def pooled_bins(texts: pd.Series) -> np.ndarray:
-    """(confidence, accuracy, rows) of at most `N_BINS` bins of about equal mass, from the bins of single splits."""
-    found = [tuple(map(float, b.split(","))) for text in texts.dropna() for b in str(text).split(";")]
+    """(confidence, accuracy, rows) of at most `N_BINS` bins of about equal mass, from the bins of
+    single splits."""
+    found = [
+        tuple(map(float, b.split(","))) for text in texts.dropna() for b in str(text).split(";")
+    ]
     if not found:
         return np.empty((0, 3))
     bins = np.array(found)
@@ -332,7 +506,14 @@ def pooled_bins(texts: pd.Series) -> np.ndarray:
     middle = (np.cumsum(n) - n / 2) / n.sum() * N_BINS
     place = np.unique(middle.astype(int), return_inverse=True)[1][place]
     n = np.bincount(place, bins[:, 2])
-    return np.stack([np.bincount(place, bins[:, 0] * bins[:, 2]) / n, np.bincount(place, bins[:, 1] * bins[:, 2]) / n, n], axis=1)
+    return np.stack(
+        [
+            np.bincount(place, bins[:, 0] * bins[:, 2]) / n,
+            np.bincount(place, bins[:, 1] * bins[:, 2]) / n,
+            n,
+        ],
+        axis=1,
+    )
 
 
 def _by_table(rows: pd.DataFrame, metric: str, fill: bool = True) -> pd.DataFrame:
@@ -347,11 +528,16 @@ def _ours(rows: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(rows.loc[is_ours, "label"]))
 
 
-def _limits(means: list[np.ndarray], floor: list[float], smaller_is_better: bool) -> tuple[float, float]:
-    """Where an axis ends: the best mean with some air on one side; on the other the worst, but not beyond the floor."""
+def _limits(
+    means: list[np.ndarray], floor: list[float], smaller_is_better: bool
+) -> tuple[float, float]:
+    """Where an axis ends: the best mean with some air on one side; on the other the worst, but not
+    beyond the floor."""
     low, high = min(float(m.min()) for m in means), max(float(m.max()) for m in means)
     if floor:
-        low, high = (low, min(high, max(floor))) if smaller_is_better else (max(low, min(floor)), high)
+        low, high = (
+            (low, min(high, max(floor))) if smaller_is_better else (max(low, min(floor)), high)
+        )
     air = 0.05 * max(high - low, 1e-6)
     return low - air, high + air
 
@@ -370,7 +556,13 @@ def _rows(context: str) -> str:
 
 
 def _seconds(value: float) -> str:
-    return "" if not np.isfinite(value) else f"{1000 * value:.0f} ms" if value < 1 else f"{value:.1f} s"
+    return (
+        ""
+        if not np.isfinite(value)
+        else f"{1000 * value:.0f} ms"
+        if value < 1
+        else f"{value:.1f} s"
+    )
 
 
 def _whole(value: float) -> str:

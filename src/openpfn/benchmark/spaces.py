@@ -1,4 +1,5 @@
-"""What a random search draws from: one space per method and task, each around the ranges its users tune in."""
+"""What a random search draws from: one space per method and task, each around the ranges its users
+tune in."""
 
 from __future__ import annotations
 
@@ -39,7 +40,11 @@ def _naive_bayes(random: np.random.Generator) -> dict[str, Any]:
 
 
 def _knn(random: np.random.Generator) -> dict[str, Any]:
-    return {"n_neighbors": _log_int(random, 1, 50), "weights": _one_of(random, "uniform", "distance"), "p": _one_of(random, 1, 2)}
+    return {
+        "n_neighbors": _log_int(random, 1, 50),
+        "weights": _one_of(random, "uniform", "distance"),
+        "p": _one_of(random, 1, 2),
+    }
 
 
 def _mlp(random: np.random.Generator) -> dict[str, Any]:
@@ -95,7 +100,10 @@ def _catboost(random: np.random.Generator) -> dict[str, Any]:
 
 
 def _pfn(random: np.random.Generator) -> dict[str, Any]:
-    return {"n_estimators": _one_of(random, 1, 4, 8, 16), "softmax_temperature": float(random.uniform(0.7, 1.3))}
+    return {
+        "n_estimators": _one_of(random, 1, 4, 8, 16),
+        "softmax_temperature": float(random.uniform(0.7, 1.3)),
+    }
 
 
 SPACES: dict[tuple[str, str], Space] = {

@@ -1,4 +1,5 @@
-"""`openpfn benchmark speed`: how fast each part runs, beside its peers, interleaved, with spread, memory and the machine."""
+"""`openpfn benchmark speed`: how fast each part runs, beside its peers, interleaved, with spread,
+memory and the machine."""
 
 from __future__ import annotations
 
@@ -15,10 +16,24 @@ from typing import Any
 from openpfn.configs.checks import check_least
 from openpfn.files import write_whole
 
-GROUPS = ("gemm", "prior", "step", "stream", "fit", "predict", "fit_predict", "first", "one_row", "state", "long", "quality")
-"""What can be measured: matrix products (the floor of everything else), drawing tasks, a training step, training on a
-stream of tasks, showing a context, reading query rows of a context shown before, both in one; with each attention between
-rows: the first answers, one more answer, the size of the kept context, very long contexts; what equal steps are worth."""
+GROUPS = (
+    "gemm",
+    "prior",
+    "step",
+    "stream",
+    "fit",
+    "predict",
+    "fit_predict",
+    "first",
+    "one_row",
+    "state",
+    "long",
+    "quality",
+)
+"""What can be measured: matrix products (the floor of everything else), drawing tasks, a training
+step, training on a stream of tasks, showing a context, reading query rows of a context shown
+before, both in one; with each attention between rows: the first answers, one more answer, the size
+of the kept context, very long contexts; what equal steps are worth."""
 ON_REQUEST = ("quality",)
 """Groups that take minutes a row: measured where they are named."""
 
@@ -28,10 +43,12 @@ class SpeedConfig:
     """What to measure, how often, and where the peers are."""
 
     only: tuple[str, ...] = ()
-    """Groups (gemm, prior, step, stream, fit, predict, fit_predict, first, one_row, state, long, quality) or names of
-    measurements; by default all but quality, which trains for minutes a row. --list shows them."""
+    """Groups (gemm, prior, step, stream, fit, predict, fit_predict, first, one_row, state, long,
+    quality) or names of measurements; by default all but quality, which trains for minutes a row.
+    --list shows them."""
     repeats: int = 5
-    """Repeats of each measurement. Those of one group take turns, so that ratios are fair on a machine with other work."""
+    """Repeats of each measurement. Those of one group take turns, so that ratios are fair on a
+    machine with other work."""
     seconds: float = 1.0
     """A repeat runs its operation again until this much time has passed."""
     threads: int = 2
@@ -41,7 +58,8 @@ class SpeedConfig:
     tinypfn: Path | None = None
     """A checkout of kek0o/TinyPFN, to time its own training loop and classifier."""
     memory_limit: float = 12.0
-    """GB of address space per measurement: one that needs more is reported as such, instead of taking the machine down."""
+    """GB of address space per measurement: one that needs more is reported as such, instead of
+    taking the machine down."""
     timeout: float = 900.0
     """Seconds that one repeat may take before its measurement is given up."""
     out: Path = Path("speed.json")
@@ -59,7 +77,8 @@ class SpeedConfig:
 
 
 def run(config: SpeedConfig) -> dict[str, Any]:
-    """Measure, write `config.out` (and the page), print the table; the results as they stand in the file.
+    """Measure, write `config.out` (and the page), print the table; the results as they stand in the
+    file.
 
     Raises ValueError for a name that is no group and no measurement.
     """
@@ -92,7 +111,13 @@ def run(config: SpeedConfig) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """An option as JSON keeps it."""
-    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+    return (
+        str(value)
+        if isinstance(value, Path)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+    )
 
 
 def by_shape(measurements: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
@@ -101,7 +126,9 @@ def by_shape(measurements: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
         yield shape, [m for m in measurements if m.shape == shape]
 
 
-def measure_together(measurements: Sequence[Any], config: SpeedConfig, where: str) -> list[dict[str, Any]]:
+def measure_together(
+    measurements: Sequence[Any], config: SpeedConfig, where: str
+) -> list[dict[str, Any]]:
     """A row for each: they take turns for `config.repeats` rounds, each in a process of its own."""
     from openpfn.benchmark.speed_worker import Worker, WorkerFailed
 
@@ -114,8 +141,10 @@ def measure_together(measurements: Sequence[Any], config: SpeedConfig, where: st
             if missing:
                 rows[m.name] |= {"status": "missing", "note": missing}
                 continue
-            workers[m.name] = stack.enter_context(Worker(m.name, config, threads=1 if m.one_thread else config.threads))
-        for turn in range(config.repeats + 1):    # the first warms up
+            workers[m.name] = stack.enter_context(
+                Worker(m.name, config, threads=1 if m.one_thread else config.threads)
+            )
+        for turn in range(config.repeats + 1):  # the first warms up
             for name, worker in list(workers.items()):
                 try:
                     answer = worker.repeat(warm_up=turn == 0)
@@ -128,7 +157,10 @@ def measure_together(measurements: Sequence[Any], config: SpeedConfig, where: st
                     rows[name]["values"].append(answer["value"])
                     rows[name].setdefault("cpu_values", []).append(facts.pop("cpu_ms", None))
                 rows[name] |= facts
-            print(f"{where}: {f'round {turn} of {config.repeats}' if turn else 'warmed up'}", flush=True)
+            print(
+                f"{where}: {f'round {turn} of {config.repeats}' if turn else 'warmed up'}",
+                flush=True,
+            )
     return [with_summary(row) for row in rows.values()]
 
 
@@ -175,7 +207,10 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def write_json(path: Path, results: Mapping[str, Any]) -> None:

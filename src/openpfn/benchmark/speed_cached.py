@@ -1,4 +1,5 @@
-"""What `openpfn benchmark speed` measures of a context that is kept: the first answers, one more answer, bytes, very long contexts."""
+"""What `openpfn benchmark speed` measures of a context that is kept: the first answers, one more
+answer, bytes, very long contexts."""
 
 from __future__ import annotations
 
@@ -7,7 +8,14 @@ from functools import partial
 from typing import Any
 
 from openpfn.benchmark import speed_peers
-from openpfn.benchmark.speed_ours import TABLE, fitting, fitting_and_predicting, predicting, random_table, table_shape
+from openpfn.benchmark.speed_ours import (
+    TABLE,
+    fitting,
+    fitting_and_predicting,
+    predicting,
+    random_table,
+    table_shape,
+)
 from openpfn.benchmark.speed_timers import Figure, Measurement, Milliseconds, Paths, Timed
 
 MECHANISMS = ("softmax", "linear", "ridge", "induced", "hybrid")
@@ -35,7 +43,9 @@ def shown(mechanism: str, shape: tuple[int, int, int]) -> tuple[Any, Any, Any]:
     x, y, queries = random_table(*shape)
     model = PFN(network(mechanism)).eval()
     with torch.inference_mode():
-        state = model.summarize(TaskBatch(torch.from_numpy(x)[None], torch.from_numpy(y)[None].float(), n_train=len(y)))
+        state = model.summarize(
+            TaskBatch(torch.from_numpy(x)[None], torch.from_numpy(y)[None].float(), n_train=len(y))
+        )
     return model, state, torch.from_numpy(queries)[None]
 
 
@@ -71,14 +81,24 @@ def _first() -> list[Measurement]:
         peer = f"first-nanotabpfn-{shape[0]}"
         rows += [
             Measurement(
-                f"first-{name}-{shape[0]}", "first", f"openpfn {name}", table_shape(*shape), "ms",
-                partial(fitting_and_predicting, network(name), shape), baseline=peer,
+                f"first-{name}-{shape[0]}",
+                "first",
+                f"openpfn {name}",
+                table_shape(*shape),
+                "ms",
+                partial(fitting_and_predicting, network(name), shape),
+                baseline=peer,
             )
             for name in MECHANISMS
         ]
         rows.append(
             Measurement(
-                peer, "first", "nanoTabPFN", table_shape(*shape), "ms", partial(speed_peers.fitting_and_predicting, "nanotabpfn", shape),
+                peer,
+                "first",
+                "nanoTabPFN",
+                table_shape(*shape),
+                "ms",
+                partial(speed_peers.fitting_and_predicting, "nanotabpfn", shape),
                 needs="nanotabpfn",
             )
         )
@@ -89,23 +109,43 @@ def _one_row() -> list[Measurement]:
     shape, peer = ONE_ROW_SHAPE, "one-row-nanotabpfn"
     rows = [
         Measurement(
-            f"one-row-{name}{suffix}", "one_row", f"openpfn {name}, {what}", table_shape(*shape), "ms", run(name), baseline=peer
+            f"one-row-{name}{suffix}",
+            "one_row",
+            f"openpfn {name}, {what}",
+            table_shape(*shape),
+            "ms",
+            run(name),
+            baseline=peer,
         )
         for suffix, what, run in (
             ("", "the network", lambda name: partial(one_row, name, shape)),
-            ("-classifier", "PFNClassifier", lambda name: partial(predicting, network(name), shape)),
+            (
+                "-classifier",
+                "PFNClassifier",
+                lambda name: partial(predicting, network(name), shape),
+            ),
         )
         for name in MECHANISMS
     ]
     theirs = partial(speed_peers.predicting, "nanotabpfn", shape)
-    return [*rows, Measurement(peer, "one_row", "nanoTabPFN", table_shape(*shape), "ms", theirs, needs="nanotabpfn")]
+    return [
+        *rows,
+        Measurement(
+            peer, "one_row", "nanoTabPFN", table_shape(*shape), "ms", theirs, needs="nanotabpfn"
+        ),
+    ]
 
 
 def _states() -> list[Measurement]:
     return [
         Measurement(
-            f"state-{name}-{shape[0]}", "state", f"openpfn {name}", f"{shape[0]} rows × {shape[2]} columns", "MB",
-            partial(state_size, name, shape), baseline=f"state-softmax-{shape[0]}",
+            f"state-{name}-{shape[0]}",
+            "state",
+            f"openpfn {name}",
+            f"{shape[0]} rows × {shape[2]} columns",
+            "MB",
+            partial(state_size, name, shape),
+            baseline=f"state-softmax-{shape[0]}",
         )
         for shape in STATE_SHAPES
         for name in MECHANISMS
@@ -115,7 +155,12 @@ def _states() -> list[Measurement]:
 def _long() -> list[Measurement]:
     return [
         Measurement(
-            f"long-{what}-{name}-{shape[0]}", "long", f"openpfn {name}, {title}", f"{shape[0]:,} rows × {shape[2]} columns", "ms", run
+            f"long-{what}-{name}-{shape[0]}",
+            "long",
+            f"openpfn {name}, {title}",
+            f"{shape[0]:,} rows × {shape[2]} columns",
+            "ms",
+            run,
         )
         for shape in LONG_SHAPES
         for name in LONG_MECHANISMS

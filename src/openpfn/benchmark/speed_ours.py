@@ -8,7 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-from openpfn.benchmark.speed_timers import HeldOutLoss, Measurement, Milliseconds, Paths, PerCpuSecond, Rate, Timed
+from openpfn.benchmark.speed_timers import (
+    HeldOutLoss,
+    Measurement,
+    Milliseconds,
+    Paths,
+    PerCpuSecond,
+    Rate,
+    Timed,
+)
 from openpfn.configs import PriorConfig, TabularConfig, preset
 from openpfn.configs.published import PublishedConfig
 
@@ -18,20 +26,37 @@ STEP_CONTEXT = 100
 TABLE_SHAPES = ((100, 50, 5), (1000, 200, 20), (5000, 500, 20))
 """Context rows, query rows and columns of the tables to fit and predict."""
 PRIOR_SHAPES = {
-    "150 rows × 5 columns, ≤ 3 classes": PriorConfig(min_features=5, max_features=5, max_seq_len=150, max_classes=3),
-    "1024 rows × ≤ 20 columns, ≤ 10 classes": PriorConfig(min_features=2, max_features=20, max_seq_len=1024, max_classes=10),
+    "150 rows × 5 columns, ≤ 3 classes": PriorConfig(
+        min_features=5, max_features=5, max_seq_len=150, max_classes=3
+    ),
+    "1024 rows × ≤ 20 columns, ≤ 10 classes": PriorConfig(
+        min_features=2, max_features=20, max_seq_len=1024, max_classes=10
+    ),
 }
 PRIOR_BATCH = 64
 """Tasks that are drawn at once, as the recipes do."""
 QUALITY_STEPS = 300
 """Steps after which losses are compared."""
-QUALITY_PRIOR = PriorConfig(min_features=5, max_features=5, max_seq_len=150, max_classes=2, missing_share=0.0)
-NANO = PublishedConfig(d_model=96, n_heads=4, n_layers=3, d_mlp=192, max_classes=2, attention_type="softmax")
+QUALITY_PRIOR = PriorConfig(
+    min_features=5, max_features=5, max_seq_len=150, max_classes=2, missing_share=0.0
+)
+NANO = PublishedConfig(
+    d_model=96, n_heads=4, n_layers=3, d_mlp=192, max_classes=2, attention_type="softmax"
+)
 """nanoTabPFN's published network."""
-TINY = PublishedConfig(d_model=16, n_heads=1, n_layers=4, d_mlp=32, max_classes=3, attention_type="linear")
+TINY = PublishedConfig(
+    d_model=16, n_heads=1, n_layers=4, d_mlp=32, max_classes=3, attention_type="linear"
+)
 """TinyPFN's published network of 14,083 parameters."""
 TABLE = TabularConfig(
-    d_model=96, n_heads=4, n_layers=3, d_mlp=192, max_classes=2, scalar_embedding="linear", missing_flags=False, target_aware=False,
+    d_model=96,
+    n_heads=4,
+    n_layers=3,
+    d_mlp=192,
+    max_classes=2,
+    scalar_embedding="linear",
+    missing_flags=False,
+    target_aware=False,
     separate_query_weights=False,
 )
 """Our table network of nanoTabPFN's size, without the parts that nanoTabPFN has not."""
@@ -78,7 +103,9 @@ def drawing(name: str, config: PriorConfig, paths: Paths) -> Timed:
 
 def training_step(config: Any, precision: str, paths: Paths) -> Timed:
     """Forward, backward, clipping and schedule-free AdamW, as `train` does them."""
-    return Milliseconds(stepper(config, precision, lambda: random_tasks(config.max_classes)), count_flops=True)
+    return Milliseconds(
+        stepper(config, precision, lambda: random_tasks(config.max_classes)), count_flops=True
+    )
 
 
 def stepper(config: Any, precision: str, next_batch: Operation) -> Operation:
@@ -92,7 +119,9 @@ def stepper(config: Any, precision: str, next_batch: Operation) -> Operation:
 
     keep_freed_memory()
     model = PFN(config).train()
-    optimizers = Optimizers(model, TrainingConfig(optimizer="schedulefree", learning_rate=4e-3, weight_decay=0.0))
+    optimizers = Optimizers(
+        model, TrainingConfig(optimizer="schedulefree", learning_rate=4e-3, weight_decay=0.0)
+    )
 
     def step() -> float:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
@@ -114,7 +143,9 @@ def random_tasks(n_classes: int) -> Any:
 
     x = torch.randn(STEP_SHAPE)
     score = x[..., 0] * x[..., 1] + x[..., 2]
-    return TaskBatch(x=x, y=(score > 0).float() + (score > 1).float() * (n_classes > 2), n_train=STEP_CONTEXT)
+    return TaskBatch(
+        x=x, y=(score > 0).float() + (score > 1).float() * (n_classes > 2), n_train=STEP_CONTEXT
+    )
 
 
 def training(config: Any, precision: Literal["float32", "bfloat16"], paths: Paths) -> Timed:
@@ -127,8 +158,16 @@ def training(config: Any, precision: Literal["float32", "bfloat16"], paths: Path
         from openpfn.training import train
 
         training_config = TrainingConfig(
-            num_steps=QUALITY_STEPS, batch_size=STEP_SHAPE[0], optimizer="schedulefree", learning_rate=4e-3, weight_decay=0.0,
-            precision=precision, seed=seed, save_checkpoint=False, eval_every=None, log_every=QUALITY_STEPS,
+            num_steps=QUALITY_STEPS,
+            batch_size=STEP_SHAPE[0],
+            optimizer="schedulefree",
+            learning_rate=4e-3,
+            weight_decay=0.0,
+            precision=precision,
+            seed=seed,
+            save_checkpoint=False,
+            eval_every=None,
+            log_every=QUALITY_STEPS,
         )
         trained = train(quality_tasks(seed), config, training_config)
         with torch.no_grad():
@@ -143,7 +182,13 @@ def quality_tasks(seed: int, start: int = 0) -> Any:
     from openpfn.priors.base import TaskPrior
     from openpfn.priors_io.stream import TaskStream
 
-    return TaskStream(registry.find("priors", "mixture", TaskPrior)(QUALITY_PRIOR), STEP_SHAPE[0], seed=seed, n_workers=0, start=start)
+    return TaskStream(
+        registry.find("priors", "mixture", TaskPrior)(QUALITY_PRIOR),
+        STEP_SHAPE[0],
+        seed=seed,
+        n_workers=0,
+        start=start,
+    )
 
 
 def mean_loss(loss: Callable[[Any], Any]) -> float:
@@ -171,7 +216,7 @@ class WaitingShare:
         self.steps_per_second = 0.0
 
     def value(self, seconds: float) -> float:
-        for _ in range(self.n_drawn_ahead):     # what was drawn while nobody trained does not count
+        for _ in range(self.n_drawn_ahead):  # what was drawn while nobody trained does not count
             self.step()
         n_steps, began, waited = 0, time.perf_counter(), self.stream.wait_seconds
         while n_steps < 3 or time.perf_counter() - began < 5 * seconds:
@@ -190,7 +235,8 @@ def waiting(model_config: Any, precision: str, prior_config: PriorConfig, paths:
 
 
 def classifier(config: Any) -> Any:
-    """Our classifier with a network of random weights: what it answers does not change how long it takes."""
+    """Our classifier with a network of random weights: what it answers does not change how long it
+    takes."""
     from openpfn.estimators.classifier import PFNClassifier
     from openpfn.models import PFN
 
@@ -230,11 +276,21 @@ def measurements() -> list[Measurement]:
 
 
 def _products() -> list[Measurement]:
-    kinds = {"float32": ("float32", "highest"), "float32 medium": ("float32", "medium"), "bfloat16": ("bfloat16", "highest")}
+    kinds = {
+        "float32": ("float32", "highest"),
+        "float32 medium": ("float32", "medium"),
+        "bfloat16": ("bfloat16", "highest"),
+    }
     return [
         Measurement(
-            f"gemm-{name.replace(' ', '-')}", "gemm", name, "1024 × 1024 × 1024", "GFLOP/s", partial(matrix_product, *kind),
-            higher_is_better=True, precision="bfloat16" if name == "bfloat16" else name,
+            f"gemm-{name.replace(' ', '-')}",
+            "gemm",
+            name,
+            "1024 × 1024 × 1024",
+            "GFLOP/s",
+            partial(matrix_product, *kind),
+            higher_is_better=True,
+            precision="bfloat16" if name == "bfloat16" else name,
         )
         for name, kind in kinds.items()
     ]
@@ -244,11 +300,21 @@ def _priors() -> list[Measurement]:
     rows = []
     for shape, config in PRIOR_SHAPES.items():
         size = shape.split()[0]
-        kinds = {"mixture": ("mixture", config), "mixture unfiltered": ("mixture", replace(config, learnable=False))}
+        kinds = {
+            "mixture": ("mixture", config),
+            "mixture unfiltered": ("mixture", replace(config, learnable=False)),
+        }
         rows += [
             Measurement(
-                f"prior-{name.replace(' ', '-')}-{size}", "prior", f"openpfn {name}", shape, "tasks/CPU-s", partial(drawing, *kind),
-                higher_is_better=True, baseline=f"prior-tabicl-mix-{size}", one_thread=True,
+                f"prior-{name.replace(' ', '-')}-{size}",
+                "prior",
+                f"openpfn {name}",
+                shape,
+                "tasks/CPU-s",
+                partial(drawing, *kind),
+                higher_is_better=True,
+                baseline=f"prior-tabicl-mix-{size}",
+                one_thread=True,
             )
             for name, kind in kinds.items()
         ]
@@ -263,8 +329,14 @@ def _steps() -> list[Measurement]:
     }
     return [
         Measurement(
-            f"step-{name}-{precision}", "step", f"{subject}, {precision}", shape, "ms", partial(training_step, config, precision),
-            baseline=baseline, precision=precision,
+            f"step-{name}-{precision}",
+            "step",
+            f"{subject}, {precision}",
+            shape,
+            "ms",
+            partial(training_step, config, precision),
+            baseline=baseline,
+            precision=precision,
         )
         for name, (subject, config, shape, baseline) in kinds.items()
         for precision in ("float32", "bfloat16")
@@ -276,21 +348,36 @@ def _streams() -> list[Measurement]:
     kinds = {"nano-shape": TABLE, "nano": preset("nano")}
     return [
         Measurement(
-            f"stream-{name}", "stream", f"openpfn {name}, bfloat16", f"batches of 32 × {shape}", "% waiting",
-            partial(waiting, replace(network, max_classes=10), "bfloat16", config), precision="bfloat16",
+            f"stream-{name}",
+            "stream",
+            f"openpfn {name}, bfloat16",
+            f"batches of 32 × {shape}",
+            "% waiting",
+            partial(waiting, replace(network, max_classes=10), "bfloat16", config),
+            precision="bfloat16",
         )
         for name, network in kinds.items()
     ]
 
 
 def _tables() -> list[Measurement]:
-    networks = {"nano": ("openpfn nano", preset("nano"), None), "nano-published": ("openpfn, nanoTabPFN's network", NANO, "nanotabpfn")}
+    networks = {
+        "nano": ("openpfn nano", preset("nano"), None),
+        "nano-published": ("openpfn, nanoTabPFN's network", NANO, "nanotabpfn"),
+    }
     networks["tiny-published"] = ("openpfn, TinyPFN's network", TINY, "tinypfn")
     operations = {"fit": fitting, "predict": predicting, "fit_predict": fitting_and_predicting}
     return [
         Measurement(
-            f"{group}-{name}-{shape[0]}x{shape[2]}", group, subject, table_shape(*shape), "ms", partial(operation, config, shape),
-            baseline=None if peer is None or group == "fit" else f"{group}-{peer}-{shape[0]}x{shape[2]}",
+            f"{group}-{name}-{shape[0]}x{shape[2]}",
+            group,
+            subject,
+            table_shape(*shape),
+            "ms",
+            partial(operation, config, shape),
+            baseline=None
+            if peer is None or group == "fit"
+            else f"{group}-{peer}-{shape[0]}x{shape[2]}",
         )
         for group, operation in operations.items()
         for shape in TABLE_SHAPES
@@ -307,8 +394,13 @@ def _qualities() -> list[Measurement]:
     subjects = {"table": "openpfn table network", "published": "openpfn, nanoTabPFN's network"}
     return [
         Measurement(
-            f"quality-{name}-{precision}", "quality", f"{subjects[name]}, {precision}", QUALITY_SHAPE, "nats",
-            partial(training, config, precision), precision=precision,
+            f"quality-{name}-{precision}",
+            "quality",
+            f"{subjects[name]}, {precision}",
+            QUALITY_SHAPE,
+            "nats",
+            partial(training, config, precision),
+            precision=precision,
         )
         for name, config, precision in kinds
     ]

@@ -1,4 +1,5 @@
-"""What `openpfn benchmark speed` measures of the peers: their own code, from their package or from a checkout."""
+"""What `openpfn benchmark speed` measures of the peers: their own code, from their package or from
+a checkout."""
 
 from __future__ import annotations
 
@@ -20,15 +21,37 @@ from openpfn.benchmark.speed_ours import (
     random_tasks,
     table_shape,
 )
-from openpfn.benchmark.speed_timers import HeldOutLoss, Measurement, Milliseconds, Paths, PerCpuSecond, Timed
+from openpfn.benchmark.speed_timers import (
+    HeldOutLoss,
+    Measurement,
+    Milliseconds,
+    Paths,
+    PerCpuSecond,
+    Timed,
+)
 from openpfn.configs.prior import PriorConfig
 
 NETWORKS: dict[str, tuple[str, dict[str, int]]] = {
     "nanotabpfn": (
         "NanoTabPFN",
-        {"embedding_size": 96, "num_attention_heads": 4, "mlp_hidden_size": 192, "num_layers": 3, "num_outputs": 2},
+        {
+            "embedding_size": 96,
+            "num_attention_heads": 4,
+            "mlp_hidden_size": 192,
+            "num_layers": 3,
+            "num_outputs": 2,
+        },
     ),
-    "tinypfn": ("TinyPFN", {"embedding_size": 16, "num_attention_heads": 1, "mlp_hidden_size": 32, "num_layers": 4, "num_outputs": 3}),
+    "tinypfn": (
+        "TinyPFN",
+        {
+            "embedding_size": 16,
+            "num_attention_heads": 1,
+            "mlp_hidden_size": 32,
+            "num_layers": 4,
+            "num_outputs": 3,
+        },
+    ),
 }
 """Names and sizes in their training scripts."""
 TITLES = {"nanotabpfn": "nanoTabPFN", "tinypfn": "TinyPFN"}
@@ -82,7 +105,8 @@ def training_step(peer: str, paths: Paths) -> Timed:
 
 
 def training(paths: Paths) -> Timed:
-    """Held-out loss after `QUALITY_STEPS` steps of nanoTabPFN's own `train`, on the tasks that ours sees."""
+    """Held-out loss after `QUALITY_STEPS` steps of nanoTabPFN's own `train`, on the tasks that ours
+    sees."""
 
     def loss_after(seed: int) -> float:
         import torch
@@ -97,14 +121,23 @@ def training(paths: Paths) -> Timed:
 
         def loss(tasks: Any) -> Any:
             logits = trained((tasks.x, tasks.y_context), train_test_split_index=tasks.n_train)
-            return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tasks.y_query.flatten().long())
+            return torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), tasks.y_query.flatten().long()
+            )
 
-        def evaluate(classifier: Any) -> dict[str, float]:     # called with the weights to use, those that are averaged
+        def evaluate(
+            classifier: Any,
+        ) -> dict[str, float]:  # called with the weights to use, those that are averaged
             with torch.no_grad():
                 return {"loss": mean_loss(loss)}
 
         _, history = train.train(
-            trained, batches(), lr=4e-3, device=torch.device("cpu"), steps_per_eval=QUALITY_STEPS, eval_func=evaluate
+            trained,
+            batches(),
+            lr=4e-3,
+            device=torch.device("cpu"),
+            steps_per_eval=QUALITY_STEPS,
+            eval_func=evaluate,
         )
         return history[-1][1]["loss"]
 
@@ -142,24 +175,52 @@ def measurements() -> list[Measurement]:
     """The rows of the peers."""
     rows = [
         Measurement(
-            f"prior-tabicl-{name}-{shape.split()[0]}", "prior", f"tabicl {name}_scm", shape, "tasks/CPU-s",
-            partial(drawing, f"{name}_scm", config), higher_is_better=True, needs="tabicl", one_thread=True,
+            f"prior-tabicl-{name}-{shape.split()[0]}",
+            "prior",
+            f"tabicl {name}_scm",
+            shape,
+            "tasks/CPU-s",
+            partial(drawing, f"{name}_scm", config),
+            higher_is_better=True,
+            needs="tabicl",
+            one_thread=True,
         )
         for shape, config in PRIOR_SHAPES.items()
         for name in ("mix", "graph")
     ]
     rows += [
-        Measurement(f"step-{peer}", "step", f"{TITLES[peer]}, its own loop", shape, "ms", partial(training_step, peer), needs=peer)
+        Measurement(
+            f"step-{peer}",
+            "step",
+            f"{TITLES[peer]}, its own loop",
+            shape,
+            "ms",
+            partial(training_step, peer),
+            needs=peer,
+        )
         for peer, shape in (("nanotabpfn", NANO_STEP), ("tinypfn", TINY_STEP))
     ]
     rows.append(
-        Measurement("quality-nanotabpfn", "quality", "nanoTabPFN, its own loop", QUALITY_SHAPE, "nats", training, needs="nanotabpfn")
+        Measurement(
+            "quality-nanotabpfn",
+            "quality",
+            "nanoTabPFN, its own loop",
+            QUALITY_SHAPE,
+            "nats",
+            training,
+            needs="nanotabpfn",
+        )
     )
     operations = {"predict": predicting, "fit_predict": fitting_and_predicting}
     rows += [
         Measurement(
-            f"{group}-{peer}-{shape[0]}x{shape[2]}", group, TITLES[peer], table_shape(*shape), "ms",
-            partial(operation, peer, shape), needs=peer,
+            f"{group}-{peer}-{shape[0]}x{shape[2]}",
+            group,
+            TITLES[peer],
+            table_shape(*shape),
+            "ms",
+            partial(operation, peer, shape),
+            needs=peer,
         )
         for group, operation in operations.items()
         for shape in TABLE_SHAPES

@@ -1,4 +1,5 @@
-"""The results of `openpfn benchmark speed` as a table in the terminal and as a Markdown page with plots."""
+"""The results of `openpfn benchmark speed` as a table in the terminal and as a Markdown page with
+plots."""
 
 from __future__ import annotations
 
@@ -28,23 +29,50 @@ TITLES = {
     "quality": "What equal steps are worth",
 }
 NOTES = {
-    "gemm": "Products of square matrices with as many threads as the rest. Shares of peak are shares of these figures.",
-    "prior": "One thread each. Ours keeps only tasks that can be learned; the unfiltered row draws without that check.",
-    "step": "Forward, backward, gradient clipping and schedule-free AdamW; a peer's row is its own `train` function.",
+    "gemm": (
+        "Products of square matrices with as many threads as the rest. Shares of peak are shares of"
+        " these figures."
+    ),
+    "prior": (
+        "One thread each. Ours keeps only tasks that can be learned; the unfiltered row draws"
+        " without that check."
+    ),
+    "step": (
+        "Forward, backward, gradient clipping and schedule-free AdamW; a peer's row is its own"
+        " `train` function."
+    ),
     "stream": "Share of wall time that training waits for one worker process that draws the tasks.",
     "fit": "What `fit` computes and keeps of the context. The peers compute nothing in `fit`.",
-    "predict": "`predict_proba` of a fitted classifier. The peers read their context anew each time.",
+    "predict": (
+        "`predict_proba` of a fitted classifier. The peers read their context anew each time."
+    ),
     "fit_predict": "One table from the beginning: `fit`, then `predict_proba` of all query rows.",
-    "first": "nanoTabPFN's width, layers and heads, with another attention between rows: a new table and 100 query rows.",
-    "one_row": "The network's `read`, and `predict_proba` of `PFNClassifier` with its checks. nanoTabPFN reads the table anew.",
-    "state": "Keys and values of every context row, or sums of constant size. Ratios are against softmax.",
-    "long": "`fit` of `PFNClassifier`, and the network's `read` for one row, which should cost the same at both lengths.",
-    "quality": "Loss on 1,024 held-out tasks after training on the same tasks, another seed in each repeat.",
+    "first": (
+        "nanoTabPFN's width, layers and heads, with another attention between rows: a new table and"
+        " 100 query rows."
+    ),
+    "one_row": (
+        "The network's `read`, and `predict_proba` of `PFNClassifier` with its checks. nanoTabPFN"
+        " reads the table anew."
+    ),
+    "state": (
+        "Keys and values of every context row, or sums of constant size. Ratios are against"
+        " softmax."
+    ),
+    "long": (
+        "`fit` of `PFNClassifier`, and the network's `read` for one row, which should cost the same"
+        " at both lengths."
+    ),
+    "quality": (
+        "Loss on 1,024 held-out tasks after training on the same tasks, another seed in each"
+        " repeat."
+    ),
 }
 
 
 def add_shares(rows: Sequence[dict[str, Any]]) -> None:
-    """Put into each row its ratio to its baseline, repeat by repeat, and its share of the machine's matrix product peak."""
+    """Put into each row its ratio to its baseline, repeat by repeat, and its share of the machine's
+    matrix product peak."""
     by_name = {row["name"]: row for row in rows}
     peaks: dict[str, float] = {}
     for row in rows:
@@ -66,11 +94,17 @@ def ratio(row: Mapping[str, Any], base: Mapping[str, Any], values: str) -> dict[
     """How many times faster `row` is than `base`, over the repeats that both have."""
     pairs = zip(row[values], base[values], strict=False)
     ratios = [own / other if row["higher_is_better"] else other / own for own, other in pairs]
-    return {"of": base["name"], "median": float(np.median(ratios)), "low": min(ratios), "high": max(ratios)}
+    return {
+        "of": base["name"],
+        "median": float(np.median(ratios)),
+        "low": min(ratios),
+        "high": max(ratios),
+    }
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Value, spread, ratios, share of peak and memory of a row, as words: what stands under `HEADINGS` but the first."""
+    """Value, spread, ratios, share of peak and memory of a row, as words: what stands under
+    `HEADINGS` but the first."""
     if "median" not in row:
         return row["status"], *[""] * (len(HEADINGS) - 2)
     share = row.get("share_of_peak")
@@ -92,10 +126,22 @@ def short(value: float) -> str:
 
 
 def times(found: Mapping[str, Any] | None) -> str:
-    return "" if found is None else f"{found['median']:.2f}× ({found['low']:.2f} – {found['high']:.2f})"
+    return (
+        ""
+        if found is None
+        else f"{found['median']:.2f}× ({found['low']:.2f} – {found['high']:.2f})"
+    )
 
 
-HEADINGS = ("", "median", "quartiles", "faster than its peer (range)", "by processor time", "of peak", "peak memory")
+HEADINGS = (
+    "",
+    "median",
+    "quartiles",
+    "faster than its peer (range)",
+    "by processor time",
+    "of peak",
+    "peak memory",
+)
 
 
 def show(results: Mapping[str, Any]) -> None:
@@ -106,7 +152,12 @@ def show(results: Mapping[str, Any]) -> None:
     console.print(describe(results), style="dim")
     for group, shapes in grouped(results["rows"]).items():
         for shape, rows in shapes.items():
-            console.print(terminal([HEADINGS, *([row["subject"], *cells(row)] for row in rows)], f"{TITLES[group]}: {shape}"))
+            console.print(
+                terminal(
+                    [HEADINGS, *([row["subject"], *cells(row)] for row in rows)],
+                    f"{TITLES[group]}: {shape}",
+                )
+            )
             for row in rows:
                 if row["note"]:
                     console.print(f"  {row['subject']}: {row['note']}", style="dim")
@@ -126,11 +177,14 @@ def show_choices(measurements: Sequence[Any]) -> None:
 def describe(results: Mapping[str, Any]) -> str:
     """The machine and the run in one sentence."""
     machine, config = results["machine"], results["config"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    versions = ", ".join(
+        f"{name} {version}" for name, version in machine["versions"].items() if version
+    )
     return (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['capability']}; {machine['threads']} threads, load before "
-        f"{machine['load_before']}; {config['repeats']} interleaved repeats of {config['seconds']:g} s; "
-        f"Python {machine['python']}, {versions}; {results['started'][:10]}"
+        f"{machine['processor']}, {machine['cores']} cores, {machine['capability']};"
+        f" {machine['threads']} threads, load before {machine['load_before']}; {config['repeats']}"
+        f" interleaved repeats of {config['seconds']:g} s; Python {machine['python']}, {versions};"
+        f" {results['started'][:10]}"
     )
 
 
@@ -143,7 +197,8 @@ def grouped(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[dict[str
 
 
 def write_page(path: Path, results: Mapping[str, Any]) -> None:
-    """Write the results as Markdown to `path`, with one plot per group in a folder `speed` beside it."""
+    """Write the results as Markdown to `path`, with one plot per group in a folder `speed` beside
+    it."""
     from openpfn.plots.speed import save_bars
 
     pictures = path.parent / "speed"
@@ -153,7 +208,9 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
         parts.append(f"## {TITLES[group]}\n\n{NOTES[group]}\n")
         drawn = {shape: [row for row in rows if "median" in row] for shape, rows in shapes.items()}
         if any(drawn.values()):
-            save_bars(pictures / f"{group}.svg", {shape: rows for shape, rows in drawn.items() if rows})
+            save_bars(
+                pictures / f"{group}.svg", {shape: rows for shape, rows in drawn.items() if rows}
+            )
             parts.append(f"![{TITLES[group]}](speed/{group}.svg)\n")
         parts += [markdown_table(shape, rows) for shape, rows in shapes.items()]
     write_whole(path, "\n".join(parts))
@@ -170,7 +227,10 @@ def command(config: Mapping[str, Any]) -> str:
     words = ["openpfn benchmark speed"]
     if config["only"]:
         words.append("--only " + " ".join(config["only"]))
-    words.append(f"--repeats {config['repeats']} --seconds {config['seconds']:g} --threads {config['threads']}")
+    words.append(
+        f"--repeats {config['repeats']} --seconds {config['seconds']:g} --threads"
+        f" {config['threads']}"
+    )
     words += [f"--{peer} PATH" for peer in ("nanotabpfn", "tinypfn") if config[peer]]
     return " ".join(words) + " --page docs/speed.md"
 
@@ -187,10 +247,11 @@ INTRODUCTION = """# Speed
 
 {description}.
 
-Measurements of one group and shape take turns, each in a process of its own; a ratio is taken repeat by repeat, so that other work
-on the machine falls on both sides alike; where that work is heavy, the ratio of processor times is the steadier one. Peak memory is that
-of the whole process, some 300–400 MB of which are Python and PyTorch.
-Peers run their own code: `tabicl` from its package, nanoTabPFN and TinyPFN from a checkout. All networks have random weights.
+Measurements of one group and shape take turns, each in a process of its own; a ratio is taken
+repeat by repeat, so that other work on the machine falls on both sides alike; where that work is
+heavy, the ratio of processor times is the steadier one. Peak memory is that of the whole process,
+some 300–400 MB of which are Python and PyTorch. Peers run their own code: `tabicl` from its
+package, nanoTabPFN and TinyPFN from a checkout. All networks have random weights.
 
 ```console
 $ {command}

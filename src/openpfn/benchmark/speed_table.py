@@ -1,4 +1,5 @@
-"""The table of all measurements of `openpfn benchmark speed`: to add one, write its function and its row."""
+"""The table of all measurements of `openpfn benchmark speed`: to add one, write its function and
+its row."""
 
 from __future__ import annotations
 
@@ -16,11 +17,15 @@ def all_measurements() -> dict[str, Measurement]:
 
 
 def chosen(only: Sequence[str]) -> list[Measurement]:
-    """The measurements of these groups or names; all but those `ON_REQUEST` if none is given. Raises ValueError for a name of neither."""
+    """The measurements of these groups or names; all but those `ON_REQUEST` if none is given.
+    Raises ValueError for a name of neither."""
     known = all_measurements()
     for name in only:
         if name not in GROUPS and name not in known:
-            raise ValueError(f"{name!r} is no group and no measurement. Choose among {', '.join(GROUPS)}, or a name that --list shows.")
+            raise ValueError(
+                f"{name!r} is no group and no measurement. Choose among {', '.join(GROUPS)}, or a"
+                " name that --list shows."
+            )
     if not only:
         return [row for row in known.values() if row.group not in ON_REQUEST]
     return [row for row in known.values() if row.group in only or row.name in only]

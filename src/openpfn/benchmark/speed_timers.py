@@ -11,7 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 Paths = Mapping[str, str]
 """Checkouts of the peers, by name, where the user gave them."""
 
-CHECKOUTS = {"nanotabpfn": "https://github.com/automl/nanoTabPFN", "tinypfn": "https://github.com/kek0o/TinyPFN"}
+CHECKOUTS = {
+    "nanotabpfn": "https://github.com/automl/nanoTabPFN",
+    "tinypfn": "https://github.com/kek0o/TinyPFN",
+}
 PACKAGES = {"tabicl": "pip install tabicl"}
 
 
@@ -57,7 +60,17 @@ class Measurement:
 
     def record(self) -> dict[str, Any]:
         """The part of the row that is known before measuring."""
-        kept = ("name", "group", "subject", "shape", "unit", "higher_is_better", "baseline", "precision", "one_thread")
+        kept = (
+            "name",
+            "group",
+            "subject",
+            "shape",
+            "unit",
+            "higher_is_better",
+            "baseline",
+            "precision",
+            "one_thread",
+        )
         return {name: getattr(self, name) for name in kept}
 
     def missing(self, config: Any) -> str:
@@ -76,7 +89,9 @@ class Measurement:
 class Milliseconds:
     """Wall time of one call of `operation`, which does `n_per_call` of the thing."""
 
-    def __init__(self, operation: Callable[[], Any], n_per_call: int = 1, count_flops: bool = False) -> None:
+    def __init__(
+        self, operation: Callable[[], Any], n_per_call: int = 1, count_flops: bool = False
+    ) -> None:
         self.operation, self.n_per_call = operation, n_per_call
         self.known: dict[str, Any] = {}
         if count_flops:
@@ -96,7 +111,8 @@ class Milliseconds:
 
 
 class PerCpuSecond:
-    """How many things `operation` makes per second of processor time; it returns how many it made."""
+    """How many things `operation` makes per second of processor time; it returns how many it
+    made."""
 
     def __init__(self, operation: Callable[[], int]) -> None:
         self.operation = operation
@@ -112,7 +128,8 @@ class PerCpuSecond:
 
 
 class Rate:
-    """`amount` per second of wall time that one call of `operation` does; the best of the repeat's calls."""
+    """`amount` per second of wall time that one call of `operation` does; the best of the repeat's
+    calls."""
 
     def __init__(self, operation: Callable[[], Any], amount: float) -> None:
         self.operation, self.amount = operation, amount
@@ -143,7 +160,8 @@ class Figure:
 
 
 class HeldOutLoss:
-    """Loss on held-out tasks after a training; `train` takes a seed, another one for each repeat."""
+    """Loss on held-out tasks after a training; `train` takes a seed, another one for each
+    repeat."""
 
     def __init__(self, train: Callable[[int], float]) -> None:
         self.train = train
@@ -151,7 +169,7 @@ class HeldOutLoss:
         self.known: dict[str, Any] = {}
 
     def value(self, seconds: float) -> float:
-        if seconds == 0:    # nothing to warm up
+        if seconds == 0:  # nothing to warm up
             return float("nan")
         began = time.perf_counter()
         loss = self.train(self.n_trained)

@@ -14,7 +14,12 @@ from typing import Any
 from openpfn.benchmark.speed import SpeedConfig
 
 COMMAND = "from openpfn.benchmark.speed_worker import serve; serve()"
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
 
 
 class WorkerFailed(RuntimeError):
@@ -38,7 +43,11 @@ class Worker:
             "threads": threads,
             "seconds": config.seconds,
             "memory_limit": config.memory_limit,
-            "paths": {peer: str(path.resolve()) for peer in ("nanotabpfn", "tinypfn") if (path := getattr(config, peer)) is not None},
+            "paths": {
+                peer: str(path.resolve())
+                for peer in ("nanotabpfn", "tinypfn")
+                if (path := getattr(config, peer)) is not None
+            },
             "import_path": [path for path in sys.path if path],
         }
         self._say(order)
@@ -55,7 +64,9 @@ class Worker:
             in_time = timer.is_alive()
             timer.cancel()
         if not line:
-            raise WorkerFailed("its process died" if in_time else f"took longer than {self.timeout:g} s")
+            raise WorkerFailed(
+                "its process died" if in_time else f"took longer than {self.timeout:g} s"
+            )
         answer = json.loads(line)
         if "out_of_memory" in answer:
             raise WorkerFailed(f"needs more than {self.limit:g} GB")
@@ -69,7 +80,7 @@ class Worker:
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            return    # the answer, or its absence, tells why
+            return  # the answer, or its absence, tells why
 
     def close(self) -> None:
         self.process.kill()
@@ -78,14 +89,22 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
 
 def serve() -> None:
-    """Run in the process: the first line of stdin is the order, each further one asks for a repeat."""
+    """Run in the process: the first line of stdin is the order, each further one asks for a
+    repeat."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())     # what a peer prints must not mix with the answers
+    os.dup2(
+        sys.stderr.fileno(), sys.stdout.fileno()
+    )  # what a peer prints must not mix with the answers
     order = json.loads(sys.stdin.readline())
     sys.path[:] = ["", *order["import_path"]]
     timed: Any = None
@@ -124,11 +143,13 @@ def repeat(timed: Any, seconds: float, warm_up: bool) -> dict[str, Any]:
 def limit_memory(gigabytes: float) -> None:
     try:
         import resource
-    except ImportError:     # not on Windows
+    except ImportError:  # not on Windows
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = int(gigabytes * 2**30)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+    )
 
 
 def peak_memory_mb() -> float:

@@ -20,29 +20,46 @@ TIE = 1e-9
 def label(rows: pd.DataFrame) -> pd.Series:
     """What to call the method of each row: tuned ones carry their budget."""
     tuned = rows["tuned"].fillna("0").astype(str)
-    return rows["method"].astype(str).where(tuned == "0", rows["method"].astype(str) + " (tuned " + tuned + " s)")
+    return (
+        rows["method"]
+        .astype(str)
+        .where(tuned == "0", rows["method"].astype(str) + " (tuned " + tuned + " s)")
+    )
 
 
 def filled(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """`rows` with a column `score`, and `label`; what failed scores as the constant prediction on the same split (or worst of all there).
+    """`rows` with a column `score`, and `label`; what failed scores as the constant prediction on
+    the same split (or worst of all there).
 
-    A score that does not exist for the split itself (the ROC AUC of a single class) stays missing for all methods.
+    A score that does not exist for the split itself (the ROC AUC of a single class) stays missing
+    for all methods.
     """
-    rows = rows.assign(label=label(rows), score=rows[metric] / (rows["target_std"] if metric in IN_TARGET_UNITS else 1.0))
+    rows = rows.assign(
+        label=label(rows),
+        score=rows[metric] / (rows["target_std"] if metric in IN_TARGET_UNITS else 1.0),
+    )
     where = ["table", "context", "split"]
-    floor = rows[(rows["method"] == "constant") & (rows["status"] == "ok")].set_index(where)["score"]
+    floor = rows[(rows["method"] == "constant") & (rows["status"] == "ok")].set_index(where)[
+        "score"
+    ]
     failed = rows["status"] != "ok"
     if failed.any():
         at = pd.MultiIndex.from_frame(rows.loc[failed, where])
-        worst = rows[~failed].groupby(where)["score"].agg("max" if metric in SMALLER_IS_BETTER else "min")
+        worst = (
+            rows[~failed]
+            .groupby(where)["score"]
+            .agg("max" if metric in SMALLER_IS_BETTER else "min")
+        )
         rows.loc[failed, "score"] = floor.reindex(at).fillna(worst.reindex(at)).to_numpy()
     return rows
 
 
 def scores(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean `metric` over splits: one row per table, one column per method. `rows` are of one task and context size.
+    """Mean `metric` over splits: one row per table, one column per method. `rows` are of one task
+    and context size.
 
-    Tables on which some method was not run (rather than failed) are left out: all methods are averaged over the same tables.
+    Tables on which some method was not run (rather than failed) are left out: all methods are
+    averaged over the same tables.
     """
     rows = filled(rows, metric)
     wide = rows.pivot_table(index="table", columns="label", values="score", aggfunc="mean")
@@ -56,18 +73,24 @@ def mean_and_error(values: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"mean": values.mean(), "error": error})
 
 
-def bootstrap_interval(values: pd.DataFrame, families: pd.Series, coverage: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Columns `low` and `high`: percentile interval of each method's mean when families of tables are drawn anew.
+def bootstrap_interval(
+    values: pd.DataFrame, families: pd.Series, coverage: float = 0.95, seed: int = 0
+) -> pd.DataFrame:
+    """Columns `low` and `high`: percentile interval of each method's mean when families of tables
+    are drawn anew.
 
-    Tables of one family come together, since they say nearly the same. `families` is indexed by table.
+    Tables of one family come together, since they say nearly the same. `families` is indexed by
+    table.
     """
     random = np.random.default_rng(seed)
     of_table = pd.factorize(families.reindex(values.index))[0]
     n_families = of_table.max() + 1 if len(of_table) else 0
     if n_families < 2:
         return pd.DataFrame({"low": np.nan, "high": np.nan}, index=values.columns)
-    member = np.eye(n_families)[of_table]    # (tables, families)
-    times = random.multinomial(n_families, np.full(n_families, 1 / n_families), size=N_RESAMPLES)    # (resamples, families)
+    member = np.eye(n_families)[of_table]  # (tables, families)
+    times = random.multinomial(
+        n_families, np.full(n_families, 1 / n_families), size=N_RESAMPLES
+    )  # (resamples, families)
     sums, counts = times @ (member.T @ values.to_numpy()), times @ member.sum(axis=0)
     means = sums / counts[:, None]
     tail = (1 - coverage) / 2
@@ -98,7 +121,8 @@ def _ahead(values: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def friedman(values: pd.DataFrame) -> float:
-    """p-value of Friedman's test that all methods rank alike; NaN with fewer than 3 methods or 2 tables."""
+    """p-value of Friedman's test that all methods rank alike; NaN with fewer than 3 methods or 2
+    tables."""
     from scipy.stats import friedmanchisquare
 
     if values.shape[1] < 3 or len(values) < 2:
@@ -107,7 +131,8 @@ def friedman(values: pd.DataFrame) -> float:
 
 
 def critical_difference(n_methods: int, n_tables: int, level: float = 0.05) -> float:
-    """Mean ranks farther apart than this differ significantly: Nemenyi's test (Demšar 2006, eq. in §3.2.2)."""
+    """Mean ranks farther apart than this differ significantly: Nemenyi's test (Demšar 2006, eq. in
+    §3.2.2)."""
     from scipy.stats import studentized_range
 
     q = studentized_range.ppf(1 - level, n_methods, np.inf) / np.sqrt(2)
@@ -115,7 +140,8 @@ def critical_difference(n_methods: int, n_tables: int, level: float = 0.05) -> f
 
 
 def wilcoxon_holm(values: pd.DataFrame) -> pd.DataFrame:
-    """p-values (methods, methods) of Wilcoxon's signed-rank test for each pair, corrected by Holm's method for all pairs.
+    """p-values (methods, methods) of Wilcoxon's signed-rank test for each pair, corrected by Holm's
+    method for all pairs.
 
     Two methods that are equal on every table get 1.
     """
@@ -133,7 +159,8 @@ def wilcoxon_holm(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Holm's step-down correction: reject where the corrected value is below the level, and the family-wise error is bounded by it."""
+    """Holm's step-down correction: reject where the corrected value is below the level, and the
+    family-wise error is bounded by it."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

@@ -1,4 +1,5 @@
-"""Suites of real tables: scikit-learn's, a folder with an index, or OpenML's; filtered, halved, and loaded by name."""
+"""Suites of real tables: scikit-learn's, a folder with an index, or OpenML's; filtered, halved, and
+loaded by name."""
 
 from __future__ import annotations
 
@@ -21,8 +22,11 @@ from openpfn.tables.schema import Kind
 
 BUNDLED_FAMILIES = {"digits_3_8_9": "digits"}
 """Families of bundled tables that are not called like the table."""
-BUNDLED_ELSEWHERE = frozenset({"iris", "wine", "wdbc", "breast_cancer", "digits", "optdigits-sklearn", "sklearn-diabetes"})
-"""Names or families under which a folder may hold tables that scikit-learn bundles too: everybody tunes on these."""
+BUNDLED_ELSEWHERE = frozenset(
+    {"iris", "wine", "wdbc", "breast_cancer", "digits", "optdigits-sklearn", "sklearn-diabetes"}
+)
+"""Names or families under which a folder may hold tables that scikit-learn bundles too: everybody
+tunes on these."""
 
 
 @dataclass(frozen=True)
@@ -69,31 +73,47 @@ class LoadedTable:
 
 
 def entries(source: str) -> list[Entry]:
-    """The tables of the suite `source`, in order. Raises ValueError or FileNotFoundError where there is no such suite."""
+    """The tables of the suite `source`, in order. Raises ValueError or FileNotFoundError where
+    there is no such suite."""
     if source == "bundled":
-        found = [Entry(name, BUNDLED_FAMILIES.get(name, name), "classification", frozenset({"bundled"})) for name in BUNDLED]
+        found = [
+            Entry(name, BUNDLED_FAMILIES.get(name, name), "classification", frozenset({"bundled"}))
+            for name in BUNDLED
+        ]
         return [*found, Entry("diabetes", "sklearn-diabetes", "regression", frozenset({"bundled"}))]
     if source.startswith("openml:"):
-        return [Entry(f"{d.name}-{d.data_id}", d.name.lower(), d.task, frozenset({"openml"})) for d in openml.listing(source)]
+        return [
+            Entry(f"{d.name}-{d.data_id}", d.name.lower(), d.task, frozenset({"openml"}))
+            for d in openml.listing(source)
+        ]
     folder = Path(source)
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no suite {source!r}. Give bundled, a folder with an {INDEX}, or openml:ID.")
+        raise FileNotFoundError(
+            f"there is no suite {source!r}. Give bundled, a folder with an {INDEX}, or openml:ID."
+        )
     return [_entry_of_folder(entry) for entry in _index(folder)]
 
 
 def choose(source: str, config: TablesConfig) -> list[Entry]:
-    """The tables of `source` that `config` asks for. Raises ValueError when a name is unknown or none is left."""
+    """The tables of `source` that `config` asks for. Raises ValueError when a name is unknown or
+    none is left."""
     known = entries(source)
     _require_names([e.name for e in known], config.tables)
     left = [e for e in known if not config.tables or e.name in config.tables]
     for tag in config.only:
         if not any(tag in e.tags for e in known):
             tags = sorted(set().union(*(e.tags for e in known)))
-            raise ValueError(f"no table of {source} has the tag {tag!r}. Its tags are {', '.join(tags) or 'none'}.")
+            raise ValueError(
+                f"no table of {source} has the tag {tag!r}. Its tags are"
+                f" {', '.join(tags) or 'none'}."
+            )
         left = [e for e in left if tag in e.tags]
     left = [e for e in left if config.task in ("all", e.task) and config.half in ("all", e.half)]
     if not left:
-        raise ValueError(f"no table of {source} is left after choosing. Ask for fewer restrictions (tables, only, task, half).")
+        raise ValueError(
+            f"no table of {source} is left after choosing. Ask for fewer restrictions (tables,"
+            " only, task, half)."
+        )
     return left
 
 
@@ -107,7 +127,10 @@ def load_table(source: str, name: str) -> LoadedTable:
     groups = None
     if entry.group is not None:
         if entry.group not in X.columns:
-            raise ValueError(f"the index groups {name} by {entry.group!r}, which is not a column. Correct its group.")
+            raise ValueError(
+                f"the index groups {name} by {entry.group!r}, which is not a column. Correct its"
+                " group."
+            )
         groups = pd.factorize(X[entry.group].astype(str))[0]
         X = X.drop(columns=entry.group)
     kinds: dict[Hashable, Any] = {c: k for c, k in table.kinds.items() if c in X.columns}
@@ -143,7 +166,9 @@ def _index(folder: Path) -> list[dict[str, Any]]:
 
 def _entry_of_folder(entry: Mapping[str, Any]) -> Entry:
     family = entry.get("family", entry["name"])
-    tags = {key for key, value in entry.items() if value is True} | {str(t) for t in entry.get("tags", ())}
+    tags = {key for key, value in entry.items() if value is True} | {
+        str(t) for t in entry.get("tags", ())
+    }
     return Entry(
         name=entry["name"],
         family=family,
@@ -175,5 +200,7 @@ def _hash(X: pd.DataFrame, y: pd.Series) -> str:
     digest = hashlib.sha256()
     for column in (*(X.iloc[:, i] for i in range(X.shape[1])), y):
         digest.update(str(column.name).encode())
-        digest.update(pd.util.hash_pandas_object(column, index=False, categorize=False).to_numpy().tobytes())
+        digest.update(
+            pd.util.hash_pandas_object(column, index=False, categorize=False).to_numpy().tobytes()
+        )
     return digest.hexdigest()

@@ -42,20 +42,31 @@ def random_search(
     budget: float,
     seed: int,
 ) -> Search:
-    """The options with the least cross-validated loss among those tried in `budget` seconds; the defaults are tried first.
+    """The options with the least cross-validated loss among those tried in `budget` seconds; the
+    defaults are tried first.
 
-    A candidate that fails on a fold is out; one that runs over the budget counts if it was begun in time.
+    A candidate that fails on a fold is out; one that runs over the budget counts if it was begun in
+    time.
     """
     start = time.perf_counter()
     random = np.random.default_rng(seed)
     folds = _folds(y, task, groups, seed)
     best, best_loss, n_candidates = {}, float("inf"), 0
-    while n_candidates == 0 or (time.perf_counter() - start < budget and n_candidates < MOST_CANDIDATES):
+    while n_candidates == 0 or (
+        time.perf_counter() - start < budget and n_candidates < MOST_CANDIDATES
+    ):
         options = space(random) if n_candidates else {}
         n_candidates += 1
         try:
-            loss = float(np.mean([_loss(build(options), X, y, task, fold == fold_of) for fold_of, fold in _with_numbers(folds)]))
-        except Exception:    # options that do not fit this table, such as more neighbours than rows
+            loss = float(
+                np.mean(
+                    [
+                        _loss(build(options), X, y, task, fold == fold_of)
+                        for fold_of, fold in _with_numbers(folds)
+                    ]
+                )
+            )
+        except Exception:  # options that do not fit this table, such as more neighbours than rows
             continue
         if loss < best_loss:
             best, best_loss = options, loss
@@ -81,7 +92,9 @@ def _folds(y: np.ndarray, task: str, groups: np.ndarray | None, seed: int) -> np
     return folds
 
 
-def _loss(estimator: Reader, X: pd.DataFrame, y: np.ndarray, task: str, held_out: np.ndarray) -> float:
+def _loss(
+    estimator: Reader, X: pd.DataFrame, y: np.ndarray, task: str, held_out: np.ndarray
+) -> float:
     fitted_X, fitted_y = X[~held_out].reset_index(drop=True), y[~held_out]
     rest = X[held_out].reset_index(drop=True)
     if task == "regression":
@@ -91,4 +104,6 @@ def _loss(estimator: Reader, X: pd.DataFrame, y: np.ndarray, task: str, held_out
     estimator.fit(fitted_X, np.searchsorted(known, fitted_y))
     p = np.zeros((len(rest), int(y.max()) + 1))
     p[:, known[estimator.classes_.astype(int)]] = estimator.predict_proba(rest)
-    return float(-np.log(np.maximum(p[np.arange(len(rest)), y[held_out]], LEAST_PROBABILITY)).mean())
+    return float(
+        -np.log(np.maximum(p[np.arange(len(rest)), y[held_out]], LEAST_PROBABILITY)).mean()
+    )

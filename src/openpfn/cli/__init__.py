@@ -1,4 +1,5 @@
-"""The command line: one file in this folder is one command, found by its name and loaded only when it is called."""
+"""The command line: one file in this folder is one command, found by its name and loaded only when
+it is called."""
 
 from __future__ import annotations
 
@@ -35,8 +36,11 @@ def main(argv: list[str] | None = None) -> int:
     return _run(name, arguments[1:])
 
 
-def run_subcommand(argv: list[str], subcommands: Mapping[str, Callable[[list[str]], int | None]], usage: str) -> int | None:
-    """Run the subcommand that `argv` begins with, or print `usage`. Raises ValueError for an unknown one, listing the choices."""
+def run_subcommand(
+    argv: list[str], subcommands: Mapping[str, Callable[[list[str]], int | None]], usage: str
+) -> int | None:
+    """Run the subcommand that `argv` begins with, or print `usage`. Raises ValueError for an
+    unknown one, listing the choices."""
     name = argv[0] if argv else ""
     if name in ("-h", "--help", ""):
         print(usage)
@@ -47,7 +51,8 @@ def run_subcommand(argv: list[str], subcommands: Mapping[str, Callable[[list[str
 
 
 def commands() -> dict[str, str]:
-    """The commands, each with the first line of its file's docstring, read without importing the file."""
+    """The commands, each with the first line of its file's docstring, read without importing the
+    file."""
     return {name.replace("_", "-"): _first_docstring_line(path) for name, path in _files().items()}
 
 
@@ -65,7 +70,11 @@ def help_text() -> str:
 
 
 def _files() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.py")) if not path.stem.startswith("_")}
+    return {
+        path.stem: path
+        for path in sorted(Path(__file__).parent.glob("*.py"))
+        if not path.stem.startswith("_")
+    }
 
 
 def _first_docstring_line(path: Path) -> str:
@@ -75,7 +84,9 @@ def _first_docstring_line(path: Path) -> str:
 
 def _unknown(name: str) -> str:
     if name.startswith("-"):
-        return f"unknown option {name!r} before a command. {USAGE}; openpfn --help lists the commands."
+        return (
+            f"unknown option {name!r} before a command. {USAGE}; openpfn --help lists the commands."
+        )
     close = difflib.get_close_matches(name, commands(), n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Choose one of {', '.join(commands())}."
     return f"unknown command {name!r}. {hint}"
@@ -83,7 +94,9 @@ def _unknown(name: str) -> str:
 
 def _run(name: str, arguments: list[str]) -> int:
     if "" not in sys.path:
-        sys.path.append("")    # so that "module:Class" finds a file in the folder where the command is called
+        sys.path.append(
+            ""
+        )  # so that "module:Class" finds a file in the folder where the command is called
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -92,7 +105,7 @@ def _run(name: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:    # the reader of our output, such as `head`, has what it wanted
+    except BrokenPipeError:  # the reader of our output, such as `head`, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:

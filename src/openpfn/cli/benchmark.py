@@ -1,8 +1,9 @@
-"""Measure quality on real tables beside peers, compare mechanisms of attention, time everything, hold networks against exact posteriors.
+"""Measure quality on real tables beside peers, compare mechanisms of attention, time everything,
+hold networks against exact posteriors.
 
-tables measures methods on real tables, report shows such results as a page again, attention trains networks that
-differ in their attention alone, speed times everything, bayes trains sequence networks whose exact answer is known,
-edge measures C libraries.
+tables measures methods on real tables, report shows such results as a page again, attention trains
+networks that differ in their attention alone, speed times everything, bayes trains sequence
+networks whose exact answer is known, edge measures C libraries.
 """
 
 from __future__ import annotations
@@ -13,21 +14,28 @@ from dataclasses import replace
 
 from openpfn.cli import run_subcommand
 
-USAGE = "usage: openpfn benchmark {names} [OPTIONS]; openpfn benchmark NAME --help tells its options."
+USAGE = (
+    "usage: openpfn benchmark {names} [OPTIONS]; openpfn benchmark NAME --help tells its options."
+)
 
 
 def main(argv: list[str]) -> int | None:
     """Run the subcommand that `argv` begins with."""
-    return run_subcommand(argv, SUBCOMMANDS, f"{__doc__}\n{USAGE.format(names='{' + ','.join(SUBCOMMANDS) + '}')}")
+    return run_subcommand(
+        argv, SUBCOMMANDS, f"{__doc__}\n{USAGE.format(names='{' + ','.join(SUBCOMMANDS) + '}')}"
+    )
 
 
 def tables(argv: list[str]) -> int:
-    """Measure methods on real tables; OUT/results.csv gets a row per cell, OUT/report.html says what they mean."""
+    """Measure methods on real tables; OUT/results.csv gets a row per cell, OUT/report.html says
+    what they mean."""
     import tyro
 
     from openpfn.benchmark.config import TablesConfig
 
-    config = tyro.cli(TablesConfig, args=argv, prog="openpfn benchmark tables", description=tables.__doc__)
+    config = tyro.cli(
+        TablesConfig, args=argv, prog="openpfn benchmark tables", description=tables.__doc__
+    )
     from rich.console import Console
 
     from openpfn.benchmark import results
@@ -36,8 +44,10 @@ def tables(argv: list[str]) -> int:
     from openpfn.benchmark.summary import summary_tables
 
     if "" not in sys.path:
-        sys.path.insert(0, "")    # module:Class of the user's own folder
-    baseline = None if config.baseline is None else results.read(config.baseline)    # a wrong path is told before hours of work
+        sys.path.insert(0, "")  # module:Class of the user's own folder
+    baseline = (
+        None if config.baseline is None else results.read(config.baseline)
+    )  # a wrong path is told before hours of work
     rows = run(config)
     Console(width=None if sys.stdout.isatty() else 120).print(*summary_tables(rows), sep="\n")
     page = write_report(results.read(config.out), config.out / "report.html", baseline=baseline)
@@ -51,31 +61,49 @@ def report(argv: list[str]) -> int:
 
     from openpfn.benchmark.config import ReportConfig
 
-    config = tyro.cli(ReportConfig, args=argv, prog="openpfn benchmark report", description=report.__doc__)
+    config = tyro.cli(
+        ReportConfig, args=argv, prog="openpfn benchmark report", description=report.__doc__
+    )
     from openpfn.benchmark import results
     from openpfn.benchmark.report import write_report
 
     rows = results.read(config.results)
     baseline = None if config.baseline is None else results.read(config.baseline)
     folder = config.results if config.results.is_dir() else config.results.parent
-    print(write_report(rows, config.out or folder / "report.html", baseline=baseline, context=config.context))
+    print(
+        write_report(
+            rows, config.out or folder / "report.html", baseline=baseline, context=config.context
+        )
+    )
     return 0
 
 
 def attention(argv: list[str]) -> int:
-    """Train one network per mechanism of attention and seed on the same tasks; OUT/report.html says what each is worth and costs."""
+    """Train one network per mechanism of attention and seed on the same tasks; OUT/report.html says
+    what each is worth and costs."""
     import tyro
 
     from openpfn.benchmark.compare_config import AttentionConfig
 
-    config = tyro.cli(AttentionConfig, args=argv, prog="openpfn benchmark attention", description=attention.__doc__)
-    config = replace(config, mechanisms=tuple(name for word in config.mechanisms for name in word.split(",") if name))
+    config = tyro.cli(
+        AttentionConfig,
+        args=argv,
+        prog="openpfn benchmark attention",
+        description=attention.__doc__,
+    )
+    config = replace(
+        config,
+        mechanisms=tuple(name for word in config.mechanisms for name in word.split(",") if name),
+    )
     from openpfn.benchmark.compare_attention import compare
 
     failed = compare(config)
     for name, reason in failed.items():
         print(f"{name} failed: {reason}", file=sys.stderr)
-    print(f"results: {config.out / 'results.csv'}, {config.out / 'summary.csv'}\nreport:  {config.out / 'report.html'}")
+    print(
+        f"results: {config.out / 'results.csv'}, {config.out / 'summary.csv'}\nreport: "
+        f" {config.out / 'report.html'}"
+    )
     return 1 if failed else 0
 
 
@@ -90,7 +118,8 @@ def speed(argv: list[str]) -> int:
 
 
 def bayes(argv: list[str]) -> int:
-    """Train sequence networks within a budget of processor time and tell their gap to the exact posterior; time drawing and generation."""
+    """Train sequence networks within a budget of processor time and tell their gap to the exact
+    posterior; time drawing and generation."""
     import tyro
 
     from openpfn.benchmark.bayes import BayesConfig, run
@@ -100,7 +129,8 @@ def bayes(argv: list[str]) -> int:
 
 
 def edge(argv: list[str]) -> int:
-    """Measure networks' C libraries on real tables, beside methods that fit on a device; tell their flash, memory and instructions."""
+    """Measure networks' C libraries on real tables, beside methods that fit on a device; tell their
+    flash, memory and instructions."""
     import tyro
 
     from openpfn.benchmark.edge import EdgeConfig, run

@@ -1,4 +1,5 @@
-"""See how our networks predict real tables, beside logistic regression, a random forest and nearest neighbours."""
+"""See how our networks predict real tables, beside logistic regression, a random forest and nearest
+neighbours."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ MOST_CONTEXT = 150
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """See how our networks predict real tables, beside logistic regression, a random forest and nearest neighbours.
+    """See how our networks predict real tables, beside logistic regression, a random forest and
+    nearest neighbours.
 
     The tables come with scikit-learn; half of the rows, but at most 150, are context.
     """
@@ -30,7 +32,8 @@ class DemoOptions:
     splits: int = 5
     """How many times each table is split into context and query rows."""
     checkpoint: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A checkpoint's path or shipped name; may be given several times. All shipped ones by default."""
+    """A checkpoint's path or shipped name; may be given several times. All shipped ones by
+    default."""
 
     def __post_init__(self) -> None:
         if self.splits < 1:
@@ -39,11 +42,16 @@ class DemoOptions:
             raise ValueError(f"out is {self.out}, must end in .png, .svg or .pdf.")
 
 
-def evaluate(classifier: Any, tables: Sequence[str] = TABLES, n_splits: int = 5, most_context: int = MOST_CONTEXT) -> pd.DataFrame:
+def evaluate(
+    classifier: Any,
+    tables: Sequence[str] = TABLES,
+    n_splits: int = 5,
+    most_context: int = MOST_CONTEXT,
+) -> pd.DataFrame:
     """How well `classifier` predicts bundled `tables`: a row per table and split.
 
-    Columns: table, split, n_context, accuracy, auc (mean one-vs-rest area under the ROC curve), log_loss (nats) and
-    seconds (fit and prediction). Split i is the same for every classifier.
+    Columns: table, split, n_context, accuracy, auc (mean one-vs-rest area under the ROC curve),
+    log_loss (nats) and seconds (fit and prediction). Split i is the same for every classifier.
     """
     import pandas as pd
     from sklearn.base import clone
@@ -57,7 +65,9 @@ def evaluate(classifier: Any, tables: Sequence[str] = TABLES, n_splits: int = 5,
     for name in tables:
         table = load(name)
         for split in range(n_splits):
-            context, query = stratified_split(table.y, context_size(len(table.y), most_context), seed=split)
+            context, query = stratified_split(
+                table.y, context_size(len(table.y), most_context), seed=split
+            )
             y_context, y_query = table.y.iloc[context], table.y.iloc[query]
             started = time.perf_counter()
             fitted: Any = clone(classifier)
@@ -68,7 +78,9 @@ def evaluate(classifier: Any, tables: Sequence[str] = TABLES, n_splits: int = 5,
                     "table": name,
                     "split": split,
                     "n_context": len(context),
-                    "accuracy": accuracy_score(y_query, fitted.classes_[probabilities.argmax(axis=1)]),
+                    "accuracy": accuracy_score(
+                        y_query, fitted.classes_[probabilities.argmax(axis=1)]
+                    ),
                     "auc": one_vs_rest_auc(y_query, probabilities, fitted.classes_),
                     "log_loss": log_loss(y_query, probabilities, labels=fitted.classes_),
                     "seconds": time.perf_counter() - started,
@@ -85,14 +97,18 @@ def main(argv: list[str]) -> int:
     ours = our_methods(options.checkpoint)
     methods = ours | other_methods()
     console = Console()
-    warnings.filterwarnings("ignore", "X has .* trained on at most")    # each split would say it again: a footnote says it once
+    warnings.filterwarnings(
+        "ignore", "X has .* trained on at most"
+    )  # each split would say it again: a footnote says it once
     started = time.perf_counter()
     results = compare(methods, options.splits)
     console.print(result_table(results, list(methods), options.splits))
     for name, classifier in ours.items():
         console.print(footnote(name, classifier), end="", highlight=False, soft_wrap=True)
     draw(results, methods, set(ours)).savefig(_with_folder(options.out))
-    console.print(f"picture in {options.out}; all in {time.perf_counter() - started:.0f} s", highlight=False)
+    console.print(
+        f"picture in {options.out}; all in {time.perf_counter() - started:.0f} s", highlight=False
+    )
     return 0
 
 
@@ -108,7 +124,9 @@ def our_methods(checkpoints: Sequence[str]) -> dict[str, Any]:
     for source in wanted:
         path = checkpoint.locate(source)
         name = path.stem if path.stem not in ("latest", "best") else path.parent.name
-        methods[f"openpfn {name}" if f"openpfn {name}" not in methods else str(source)] = PFNClassifier(source)
+        methods[f"openpfn {name}" if f"openpfn {name}" not in methods else str(source)] = (
+            PFNClassifier(source)
+        )
     return dict(sorted(methods.items(), key=lambda item: -n_parameters(item[1])))
 
 
@@ -137,18 +155,24 @@ def other_methods() -> dict[str, Any]:
 
 
 def compare(methods: Mapping[str, Any], n_splits: int) -> pd.DataFrame:
-    """`evaluate` for each method, in a column `method`; methods run side by side, each network on one thread."""
+    """`evaluate` for each method, in a column `method`; methods run side by side, each network on
+    one thread."""
     import pandas as pd
     import torch
     from joblib import Parallel, cpu_count, delayed
     from rich.progress import track
 
-    torch.set_num_threads(1)    # threads of one small network wait for each other more than they compute
+    torch.set_num_threads(
+        1
+    )  # threads of one small network wait for each other more than they compute
     jobs = [(name, table) for table in reversed(TABLES) for name in methods]
     work = Parallel(n_jobs=min(cpu_count(), 8), backend="threading", return_as="generator")
     found: Any = work(delayed(evaluate)(methods[name], [table], n_splits) for name, table in jobs)
     parts = track(found, "predicting", len(jobs), transient=True)
-    return pd.concat([part.assign(method=name) for (name, _), part in zip(jobs, parts, strict=True)], ignore_index=True)
+    return pd.concat(
+        [part.assign(method=name) for (name, _), part in zip(jobs, parts, strict=True)],
+        ignore_index=True,
+    )
 
 
 METRICS = {"accuracy": "accuracy", "auc": "AUC", "log_loss": "log-loss"}
@@ -159,7 +183,10 @@ def result_table(results: pd.DataFrame, methods: Sequence[str], n_splits: int) -
     from rich import box
     from rich.table import Table
 
-    title = f"Real tables, at most {MOST_CONTEXT} context rows, mean of {n_splits} split{'s' if n_splits > 1 else ''}"
+    title = (
+        f"Real tables, at most {MOST_CONTEXT} context rows, mean of {n_splits}"
+        f" split{'s' if n_splits > 1 else ''}"
+    )
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("")
     for heading in ("accuracy ↑", "AUC ↑", "log-loss ↓", "seconds"):
@@ -168,23 +195,38 @@ def result_table(results: pd.DataFrame, methods: Sequence[str], n_splits: int) -
         of_table = results if name == "mean of all" else results[results["table"] == name]
         means: Any = of_table.groupby("method")[[*METRICS, "seconds"]].mean()
         means = means.loc[list(methods)].round(4)
-        best = {"accuracy": means["accuracy"].max(), "auc": means["auc"].max(), "log_loss": means["log_loss"].min()}
+        best = {
+            "accuracy": means["accuracy"].max(),
+            "auc": means["auc"].max(),
+            "log_loss": means["log_loss"].min(),
+        }
         table.add_section()
         table.add_row(f"[bold cyan]{name.replace('_', ' ')}[/]")
         for method, row in means.iterrows():
-            cells = [f"[bold]{row[m]:.4f}[/]" if row[m] == best[m] else f"{row[m]:.4f}" for m in METRICS]
+            cells = [
+                f"[bold]{row[m]:.4f}[/]" if row[m] == best[m] else f"{row[m]:.4f}" for m in METRICS
+            ]
             table.add_row(f"  {method}", *cells, f"{row['seconds']:.2f}")
     return table
 
 
 def footnote(name: str, classifier: Any) -> str:
-    """Which of the tables have more columns than the tasks that the classifier's checkpoint was trained on."""
+    """Which of the tables have more columns than the tasks that the classifier's checkpoint was
+    trained on."""
     from openpfn.estimators.network import find_network
     from openpfn.tables.load import load
 
     most = find_network(classifier.checkpoint, None, "cpu").max_columns
-    wider = [table.replace("_", " ") for table in TABLES if most is not None and load(table).X.shape[1] > most]
-    return f"{name} was trained on at most {most} columns: {', '.join(wider)} has more\n" if wider else ""
+    wider = [
+        table.replace("_", " ")
+        for table in TABLES
+        if most is not None and load(table).X.shape[1] > most
+    ]
+    return (
+        f"{name} was trained on at most {most} columns: {', '.join(wider)} has more\n"
+        if wider
+        else ""
+    )
 
 
 def draw(results: pd.DataFrame, methods: Mapping[str, Any], ours: set[str]) -> Any:
@@ -208,11 +250,24 @@ def draw(results: pd.DataFrame, methods: Mapping[str, Any], ours: set[str]) -> A
         fitted: Any = clone(classifier)
         beliefs = fitted.fit(points, y).predict_proba(grid).reshape(n, n, -1)
         of_method = results[results["method"] == name]
-        scores = {m: of_method.pivot_table(values=m, index="table", columns="split").loc[list(TABLES)].to_numpy() for m in METRICS}
+        scores = {
+            m: (
+                of_method.pivot_table(values=m, index="table", columns="split")
+                .loc[list(TABLES)]
+                .to_numpy()
+            )
+            for m in METRICS
+        }
         drawn.append(Method(name, name in ours, scores, beliefs))
     extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
-    plane = Plane("wine", (columns[0], columns[1]), extent, points, np.unique(y, return_inverse=True)[1])
-    arrows = {"accuracy": "accuracy →", "auc": "AUC, one class against the rest →", "log_loss": "← log-loss (nats)"}
+    plane = Plane(
+        "wine", (columns[0], columns[1]), extent, points, np.unique(y, return_inverse=True)[1]
+    )
+    arrows = {
+        "accuracy": "accuracy →",
+        "auc": "AUC, one class against the rest →",
+        "log_loss": "← log-loss (nats)",
+    }
     return demo_figure(drawn, TABLES, arrows, plane)
 
 

@@ -11,7 +11,8 @@ import tyro
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Turn published weights into a checkpoint that gives the original's logits; every other command takes it like any other."""
+    """Turn published weights into a checkpoint that gives the original's logits; every other
+    command takes it like any other."""
 
     weights: tyro.conf.Positional[Path]
     """The published file: a state dict written by torch.save, alone or as "model_state_dict"."""
@@ -20,7 +21,8 @@ class ImportOptions:
     out: Path
     """The checkpoint to write."""
     n_heads: int | None = None
-    """Attention heads; by default what the file says, else the published training script's: tinypfn 1, nanotabpfn 4."""
+    """Attention heads; by default what the file says, else the published training script's: tinypfn
+    1, nanotabpfn 4."""
     overwrite: bool = False
     """Replace OUT if it exists."""
 
@@ -33,12 +35,17 @@ def main(argv: list[str]) -> int:
     from openpfn import checkpoint, foreign
 
     model = foreign.load(options.weights, options.kind, n_heads=options.n_heads)
-    provenance = {"imported_from": options.weights.name, "kind": options.kind, "sha256": foreign.digest(options.weights)}
+    provenance = {
+        "imported_from": options.weights.name,
+        "kind": options.kind,
+        "sha256": foreign.digest(options.weights),
+    }
     checkpoint.save(options.out, model, provenance=provenance)
     config = model.config
     n_parameters = sum(p.numel() for p in model.parameters())
     print(
-        f"{options.out}: {n_parameters:,} parameters, {config.n_layers} layers, d_model {config.d_model}, n_heads {config.n_heads}, "
-        f"d_mlp {config.d_mlp}, {config.attention_type} attention, at most {config.max_classes} classes"
+        f"{options.out}: {n_parameters:,} parameters, {config.n_layers} layers, d_model"
+        f" {config.d_model}, n_heads {config.n_heads}, d_mlp {config.d_mlp},"
+        f" {config.attention_type} attention, at most {config.max_classes} classes"
     )
     return 0

@@ -30,7 +30,11 @@ def main(argv: list[str]) -> int:
 def describe(header: Any) -> Iterable[str]:
     """The lines that tell a checkpoint's header."""
     n_parameters = sum(map(math.prod, header.shapes.values()))
-    kind = "weights only" if header.training is None else "weights and the state of a run, which --resume continues"
+    kind = (
+        "weights only"
+        if header.training is None
+        else "weights and the state of a run, which --resume continues"
+    )
     yield f"{header.path} ({header.path.stat().st_size / 1e6:.2f} MB): {kind}"
     yield f"model {header.model}: {n_parameters:,} parameters in {len(header.shapes)} tensors"
     yield from section(header.model_config)

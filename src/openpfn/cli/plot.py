@@ -41,12 +41,15 @@ def main(argv: list[str]) -> int:
 
 
 def draw_history(options: HistoryOptions) -> None:
-    """Read the histories and write the figure. Raises ValueError when there is none, or two of one name."""
+    """Read the histories and write the figure. Raises ValueError when there is none, or two of one
+    name."""
     from openpfn.plots.history import history_figure
 
     if not options.runs:
         raise ValueError(f"no run given. {USAGE}")
-    figure = history_figure(read_runs(options.runs), options.against, LABELS[options.against], options.log)
+    figure = history_figure(
+        read_runs(options.runs), options.against, LABELS[options.against], options.log
+    )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out)
     print(f"wrote {options.out}")
@@ -59,12 +62,22 @@ def read_runs(paths: tuple[Path, ...]) -> dict[str, Run]:
     from openpfn.training.tracking.history import COLUMNS, read_rows
 
     files = [path / "history.csv" if path.is_dir() else path for path in paths]
-    short = [(file.parent.resolve().name if file.name == "history.csv" else file.stem) for file in files]
-    names = [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
+    short = [
+        (file.parent.resolve().name if file.name == "history.csv" else file.stem) for file in files
+    ]
+    names = [
+        name if short.count(name) == 1 else str(path)
+        for name, path in zip(short, paths, strict=True)
+    ]
     runs = {}
     for name, file in zip(names, files, strict=True):
         rows = read_rows(file)
         if not rows:
-            raise ValueError(f"{file} has no row yet: the run has not come to its first log_every steps.")
-        runs[name] = {column: np.array([row.get(column, np.nan) for row in rows], dtype=float) for column in COLUMNS}
+            raise ValueError(
+                f"{file} has no row yet: the run has not come to its first log_every steps."
+            )
+        runs[name] = {
+            column: np.array([row.get(column, np.nan) for row in rows], dtype=float)
+            for column in COLUMNS
+        }
     return runs

@@ -1,4 +1,5 @@
-"""Predict a column of one table from the rows of another: probabilities per class into a CSV file."""
+"""Predict a column of one table from the rows of another: probabilities per class into a CSV
+file."""
 
 from __future__ import annotations
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Predict a column of one table from the rows of another: probabilities per class into a CSV file.
+    """Predict a column of one table from the rows of another: probabilities per class into a CSV
+    file.
 
-    Prints how each column is read. If TEST holds the target too, it is not used to predict: the predictions are scored with it.
+    Prints how each column is read. If TEST holds the target too, it is not used to predict: the
+    predictions are scored with it.
     """
 
     train: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRAIN")]
@@ -28,7 +31,8 @@ class PredictOptions:
     target: str
     """The column to predict."""
     out: Path
-    """Where to write the predictions (CSV): prediction, then one column of probabilities per class."""
+    """Where to write the predictions (CSV): prediction, then one column of probabilities per
+    class."""
     force: bool = False
     """Overwrite the file at --out if there is one."""
     checkpoint: str = "auto"
@@ -57,7 +61,10 @@ def main(argv: list[str]) -> int:
         device=options.device,
         random_state=options.seed,
     ).fit(X, y)
-    print(f"{len(X)} context rows, {len(classifier.classes_)} classes: {shortened(map(str, classifier.classes_))}")
+    print(
+        f"{len(X)} context rows, {len(classifier.classes_)} classes:"
+        f" {shortened(map(str, classifier.classes_))}"
+    )
     print("\n".join(f"  {line}" for line in classifier.encoder_.describe()))
     probabilities = classifier.predict_proba(test[X.columns])
     write(options.out, predictions(classifier.classes_, probabilities, test.index))
@@ -70,16 +77,23 @@ def main(argv: list[str]) -> int:
 def check_output(options: PredictOptions) -> None:
     """Raise ValueError rather than overwrite an input, or any file without --force."""
     for source in (options.train, options.test):
-        if options.out.resolve() == source.resolve() or (options.out.exists() and source.exists() and options.out.samefile(source)):
-            raise ValueError(f"--out {options.out} is an input file, which is never overwritten. Choose another.")
+        if options.out.resolve() == source.resolve() or (
+            options.out.exists() and source.exists() and options.out.samefile(source)
+        ):
+            raise ValueError(
+                f"--out {options.out} is an input file, which is never overwritten. Choose another."
+            )
     if options.out.is_dir():
         raise ValueError(f"--out {options.out} is a folder. Name a file in it.")
     if options.out.exists() and not options.force:
-        raise ValueError(f"{options.out} exists. Choose another --out, or overwrite it with --force.")
+        raise ValueError(
+            f"{options.out} exists. Choose another --out, or overwrite it with --force."
+        )
 
 
 def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, Any, pd.DataFrame]:
-    """Columns and labels of the context rows, and the rows to predict. Raises ValueError where they do not fit together."""
+    """Columns and labels of the context rows, and the rows to predict. Raises ValueError where they
+    do not fit together."""
     from openpfn.tables.load import read_table, require_columns
 
     train, test = read_table(options.train), read_table(options.test)
@@ -91,14 +105,23 @@ def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, Any, pd.DataFram
     y = train[options.target]
     if y.nunique() < 2:
         found = f"only the value {y.iloc[0]!r}" if len(y) else "no values"
-        raise ValueError(f"column {options.target!r} of {options.train} holds {found}: at least two classes are needed to tell apart.")
+        raise ValueError(
+            f"column {options.target!r} of {options.train} holds {found}: at least two classes are"
+            " needed to tell apart."
+        )
     X = train.drop(columns=options.target)
     if X.shape[1] == 0:
-        raise ValueError(f"{options.train} has no column besides {options.target!r}: there is nothing to predict from.")
+        raise ValueError(
+            f"{options.train} has no column besides {options.target!r}: there is nothing to predict"
+            " from."
+        )
     require_columns(test, [str(c) for c in X.columns], options.test)
     unused = [c for c in test.columns if c not in X.columns and c != options.target]
     if unused:
-        print(f"columns of {options.test} that {options.train} does not have are not used: {shortened(unused)}")
+        print(
+            f"columns of {options.test} that {options.train} does not have are not used:"
+            f" {shortened(unused)}"
+        )
     return X, y.to_numpy(), test
 
 
@@ -106,7 +129,9 @@ def predictions(classes: Any, probabilities: Any, index: Any) -> pd.DataFrame:
     """One row per predicted row: the predicted class, and the probability of each class."""
     import pandas as pd
 
-    table = pd.DataFrame(probabilities, columns=[f"probability of {c}" for c in classes], index=index)
+    table = pd.DataFrame(
+        probabilities, columns=[f"probability of {c}" for c in classes], index=index
+    )
     table.insert(0, "prediction", classes[probabilities.argmax(axis=1)])
     return table
 
@@ -118,7 +143,8 @@ def write(path: Path, table: pd.DataFrame) -> None:
 
 
 def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
-    """How good the predictions are, over the rows whose true class is known and was among the context's."""
+    """How good the predictions are, over the rows whose true class is known and was among the
+    context's."""
     import numpy as np
     from sklearn.metrics import log_loss
 
@@ -132,7 +158,11 @@ def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
     accuracy = np.mean(classes[probabilities.argmax(axis=1)] == y.to_numpy())
     auc = one_vs_rest_auc(y, probabilities, classes)
     loss = log_loss(y, probabilities, labels=list(classes))
-    left_out = f", {len(known) - n_known} rows left out: class missing or not in the context" if n_known < len(known) else ""
+    left_out = (
+        f", {len(known) - n_known} rows left out: class missing or not in the context"
+        if n_known < len(known)
+        else ""
+    )
     return f"accuracy {accuracy:.4f}, AUC {auc:.4f}, log-loss {loss:.4f} ({n_known} rows{left_out})"
 
 

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 USAGE = """usage: openpfn priors {generate,show,info} [OPTIONS]
 
-  generate  draw tasks into an HDF5 file, which training and other toolkits read (the default when options come first)
+  generate  draw tasks into an HDF5 file for training (the default when options come first)
   show      draw a figure of a few tasks
   info      profile a prior or a file of tasks: how predictable, how large, which columns
 
 openpfn priors generate --help tells the options of generate."""
 
-PROFILE_LINES = (    # (what, key of the profile, format, the same on small real tables); no key: a rule
+# (what, key of the profile, format, the same on small real tables); no key: a rule
+PROFILE_LINES = (
     ("random forest: gain over the majority class", "forest_gain", ".3f", "0.27"),
     ("random forest: gain below .05", "forest_flat", ".0%", "22%"),
     ("random forest: accuracy above .95", "forest_above_95", ".0%", ""),
@@ -56,14 +57,16 @@ PROFILE_LINES = (    # (what, key of the profile, format, the same on small real
 
 @dataclass(frozen=True)
 class Generate:
-    """Draw tasks from a prior into an HDF5 file. The same arguments give the same tasks, whatever the number of jobs."""
+    """Draw tasks from a prior into an HDF5 file. The same arguments give the same tasks, whatever
+    the number of jobs."""
 
     save_path: Path | None = None
     """The file; prior_<num_batches>x<batch_size>_<max_seq_len>x<max_features>.h5 if not given."""
     num_batches: int = 100
     """Number of batches."""
     batch_size: int = 8
-    """Tasks per batch; within a batch the rows and the split into context and query are the same for all tasks."""
+    """Tasks per batch; within a batch the rows and the split into context and query are the same
+    for all tasks."""
     prior: str = "mixture"
     """Name of a prior, or module:Class."""
     seed: int = 0
@@ -71,11 +74,14 @@ class Generate:
     jobs: int = 1
     """Processes that draw tasks."""
     device: str = "cpu"
-    """cpu or cuda: where the tasks are drawn. Another kind of device draws other tasks from the same seed."""
+    """cpu or cuda: where the tasks are drawn. Another kind of device draws other tasks from the
+    same seed."""
     fill_missing: bool = False
-    """Store the mean of a column's context rows in place of a missing value, for readers that know no NaN."""
+    """Store the mean of a column's context rows in place of a missing value, for readers that know
+    no NaN."""
     resume: bool = False
-    """Continue a file that was interrupted, or lengthen a finished one; begins it if it does not exist."""
+    """Continue a file that was interrupted, or lengthen a finished one; begins it if it does not
+    exist."""
     force: bool = False
     """Replace the file if it exists."""
     config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=PriorConfig)
@@ -114,7 +120,9 @@ class Show:
     """Name of a prior, or module:Class."""
     seed: int = 0
     """Seed of the tasks."""
-    config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=lambda: PriorConfig(max_features=12, max_seq_len=300))
+    config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(
+        default_factory=lambda: PriorConfig(max_features=12, max_seq_len=300)
+    )
     """What the tasks look like."""
     table: RealTableConfig = field(default_factory=RealTableConfig)
     """For --prior real_tables."""
@@ -122,7 +130,8 @@ class Show:
 
 @dataclass(frozen=True)
 class Info:
-    """Profile a prior, or a file of tasks: how predictable the tasks are, how large, and which columns they have."""
+    """Profile a prior, or a file of tasks: how predictable the tasks are, how large, and which
+    columns they have."""
 
     dump: Annotated[Path | None, tyro.conf.Positional] = None
     """A file of tasks, in place of a prior."""
@@ -132,7 +141,9 @@ class Info:
     """Name of a prior, or module:Class."""
     seed: int = 0
     """Seed of the tasks."""
-    config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=lambda: PriorConfig(max_features=12, max_seq_len=150))
+    config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(
+        default_factory=lambda: PriorConfig(max_features=12, max_seq_len=150)
+    )
     """What the tasks look like."""
     table: RealTableConfig = field(default_factory=RealTableConfig)
     """For --prior real_tables."""
@@ -144,9 +155,15 @@ def main(argv: list[str]) -> int:
         print(USAGE)
         return 0
     word, rest = ("generate", argv) if argv[0].startswith("-") else (argv[0], argv[1:])
-    actions: dict[str, tuple[type, Any]] = {"generate": (Generate, generate), "show": (Show, show), "info": (Info, info)}
+    actions: dict[str, tuple[type, Any]] = {
+        "generate": (Generate, generate),
+        "show": (Show, show),
+        "info": (Info, info),
+    }
     if word not in actions:
-        raise ValueError(f"unknown word {word!r} after `openpfn priors`. Choose one of {', '.join(actions)}.")
+        raise ValueError(
+            f"unknown word {word!r} after `openpfn priors`. Choose one of {', '.join(actions)}."
+        )
     options, action = actions[word]
     action(tyro.cli(options, args=rest, prog=f"openpfn priors {word}"))
     return 0
@@ -160,18 +177,34 @@ def generate(options: Generate) -> None:
     prior = _OnDevice(build(options.prior, options.config, options.table), options.device)
     header = _header(options, prior)
     path = options.path_for(header.max_seq_len, header.max_features)
-    writer = DumpWriter.resume(path, header) if options.resume else DumpWriter.create(path, header, replace=options.force)
+    writer = (
+        DumpWriter.resume(path, header)
+        if options.resume
+        else DumpWriter.create(path, header, replace=options.force)
+    )
     n_workers = 0 if options.jobs == 1 else options.jobs
-    with writer as dump, TaskStream(prior, options.batch_size, seed=options.seed, n_workers=n_workers, start=dump.n_batches) as stream:
+    with (
+        writer as dump,
+        TaskStream(
+            prior, options.batch_size, seed=options.seed, n_workers=n_workers, start=dump.n_batches
+        ) as stream,
+    ):
         try:
             _write(dump, stream, options)
         except KeyboardInterrupt:
-            print(f"{dump.n_tasks} tasks are safe in {path}; the same command with --resume continues.", file=sys.stderr)
+            print(
+                f"{dump.n_tasks} tasks are safe in {path}; the same command with --resume"
+                " continues.",
+                file=sys.stderr,
+            )
             raise
     megabytes = path.stat().st_size / 1e6
     print(f"{path} holds {dump.n_tasks} tasks in {dump.n_batches} batches ({megabytes:.1f} MB).")
     if dump.n_missing and not options.fill_missing:
-        print("Missing values are stored as NaN. Some other readers skip such batches: --fill-missing stores means instead.")
+        print(
+            "Missing values are stored as NaN. Some other readers skip such batches: --fill-missing"
+            " stores means instead."
+        )
 
 
 def show(options: Show) -> None:
@@ -180,9 +213,18 @@ def show(options: Show) -> None:
     from openpfn.priors_io.stream import task_generator
 
     if not options.out.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {options.out.parent} to write {options.out.name} into. Create it first.")
-    source = _Replay(options.dump, options.seed) if options.dump else build(options.prior, options.config, options.table)
-    tasks = [_drawn(source.sample(1, task_generator(options.seed, i))) for i in range(options.n_tasks)]
+        raise FileNotFoundError(
+            f"there is no folder {options.out.parent} to write {options.out.name} into. Create it"
+            " first."
+        )
+    source = (
+        _Replay(options.dump, options.seed)
+        if options.dump
+        else build(options.prior, options.config, options.table)
+    )
+    tasks = [
+        _drawn(source.sample(1, task_generator(options.seed, i))) for i in range(options.n_tasks)
+    ]
     origin = options.dump.name if options.dump else f"prior {options.prior}"
     tasks_figure(tasks, f"{options.n_tasks} tasks from {origin}").savefig(options.out, dpi=140)
     print(f"wrote {options.out}")
@@ -195,10 +237,19 @@ def info(options: Info) -> None:
     from openpfn.priors_io.profile import profile_prior
     from openpfn.priors_io.stream import task_generator
 
-    source = _Replay(options.dump, options.seed) if options.dump else build(options.prior, options.config, options.table)
-    n_tasks = min(options.n_tasks, source.n_tasks) if isinstance(source, _Replay) else options.n_tasks
+    source = (
+        _Replay(options.dump, options.seed)
+        if options.dump
+        else build(options.prior, options.config, options.table)
+    )
+    n_tasks = (
+        min(options.n_tasks, source.n_tasks) if isinstance(source, _Replay) else options.n_tasks
+    )
     if source.sample(1, task_generator(options.seed, 0)).n_classes is None:
-        raise ValueError("these are regression tasks; the profile compares classifiers and needs tasks with classes.")
+        raise ValueError(
+            "these are regression tasks; the profile compares classifiers and needs tasks with"
+            " classes."
+        )
     console = Console()
     with console.status(f"fitting a random forest and a logistic regression to {n_tasks} tasks"):
         profile = profile_prior(source, n_tasks, options.seed)
@@ -208,13 +259,19 @@ def info(options: Info) -> None:
 
 
 def build(name: str, config: PriorConfig, table: RealTableConfig) -> TaskPrior:
-    """The prior called `name`, made with `table` if it draws from a real table, else with `config`."""
+    """The prior called `name`, made with `table` if it draws from a real table, else with
+    `config`."""
     from openpfn.priors.base import SequencePrior, TaskPrior, made
     from openpfn.registry import find
 
-    prior = made(name, table if find("priors", name, TaskPrior).config_class is RealTableConfig else config)
+    prior = made(
+        name, table if find("priors", name, TaskPrior).config_class is RealTableConfig else config
+    )
     if isinstance(prior, SequencePrior):
-        raise ValueError(f"{name!r} draws sequences, and these commands are for tables. Look at it in Python: prior.generate(seq_len).")
+        raise ValueError(
+            f"{name!r} draws sequences, and these commands are for tables. Look at it in Python:"
+            " prior.generate(seq_len)."
+        )
     return prior
 
 
@@ -226,7 +283,10 @@ class _Replay:
 
         self.contents = read_contents(path)
         self.n_tasks = self.contents.n_tasks
-        self.batches = {n: iter(PriorDumpDataLoader(path, None, n, seed=seed)) for n in (1, self.contents.original_batch_size)}
+        self.batches = {
+            n: iter(PriorDumpDataLoader(path, None, n, seed=seed))
+            for n in (1, self.contents.original_batch_size)
+        }
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         """At most `n_tasks` tasks; the order is the file's own random order, not `generator`'s."""
@@ -235,12 +295,22 @@ class _Replay:
 
     def describe(self) -> str:
         contents = self.contents
-        lines = [f"{contents.path}: {contents.n_tasks} {contents.problem_type} tasks in batches of {contents.original_batch_size}"]
+        lines = [
+            f"{contents.path}: {contents.n_tasks} {contents.problem_type} tasks in batches of"
+            f" {contents.original_batch_size}"
+        ]
         if "header" in contents.attributes:
             header = contents.attributes["header"]
-            lines.append(f"drawn from {header['prior']} with seed {header['seed']} by OpenPFN {contents.attributes['openpfn_version']}")
+            lines.append(
+                f"drawn from {header['prior']} with seed {header['seed']} by OpenPFN"
+                f" {contents.attributes['openpfn_version']}"
+            )
             usual = RealTableConfig() if "total_rows" in header["prior_config"] else PriorConfig()
-            changed = {k: v for k, v in header["prior_config"].items() if _json_value(getattr(usual, k, None)) != v}
+            changed = {
+                k: v
+                for k, v in header["prior_config"].items()
+                if _json_value(getattr(usual, k, None)) != v
+            }
             lines += [f"{k} = {v}" for k, v in changed.items()]
         return "\n  ".join(lines)
 
@@ -270,7 +340,12 @@ def _header(options: Generate, prior: _OnDevice) -> DumpHeader:
 
     made: Any = prior.prior
     if made.config_class is RealTableConfig:
-        config, rows, columns, classes = made.config, made.config.total_rows, made.n_features, made.n_classes
+        config, rows, columns, classes = (
+            made.config,
+            made.config.total_rows,
+            made.n_features,
+            made.n_classes,
+        )
     else:
         config = options.config
         rows, columns, classes = config.max_seq_len, config.max_features, config.max_classes
@@ -290,7 +365,13 @@ def _header(options: Generate, prior: _OnDevice) -> DumpHeader:
 
 def _write(dump: DumpWriter, stream: Any, options: Generate) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
@@ -301,7 +382,9 @@ def _write(dump: DumpWriter, stream: Any, options: Generate) -> None:
     )
     begun_with, began = dump.n_tasks, time.perf_counter()
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(dump.path.name, total=options.num_batches, completed=dump.n_batches, speed="…")
+        bar = progress.add_task(
+            dump.path.name, total=options.num_batches, completed=dump.n_batches, speed="…"
+        )
         while dump.n_batches < options.num_batches:
             dump.append(next(stream))
             speed = (dump.n_tasks - begun_with) / (time.perf_counter() - began)
@@ -319,19 +402,35 @@ def _drawn(batch: TaskBatch) -> DrawnTask:
     from openpfn.plots.prior import DrawnTask
 
     if batch.x is None:
-        raise ValueError("this prior draws tasks without columns (x is None): there is nothing to draw.")
+        raise ValueError(
+            "this prior draws tasks without columns (x is None): there is nothing to draw."
+        )
     width = batch.n_columns if batch.n_features is None else int(batch.n_features[0])
-    categorical = np.zeros(width, bool) if batch.categorical is None else batch.categorical[0, :width].numpy()
+    categorical = (
+        np.zeros(width, bool) if batch.categorical is None else batch.categorical[0, :width].numpy()
+    )
     n_classes = None if batch.n_classes is None else int(batch.n_classes[0])
-    return DrawnTask(batch.x[0, :, :width].double().numpy(), batch.y[0].double().numpy(), batch.n_train, n_classes, categorical)
+    return DrawnTask(
+        batch.x[0, :, :width].double().numpy(),
+        batch.y[0].double().numpy(),
+        batch.n_train,
+        n_classes,
+        categorical,
+    )
 
 
 def _profile_table(profile: dict[str, Any], title: str) -> Table:
-    """One line per figure; beside the figures of learnability those of small real tables, which a prior should resemble."""
+    """One line per figure; beside the figures of learnability those of small real tables, which a
+    prior should resemble."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, title=f"{profile['tasks']} tasks of {title}", title_justify="left", title_style="bold")
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=f"{profile['tasks']} tasks of {title}",
+        title_justify="left",
+        title_style="bold",
+    )
     table.add_column("")
     table.add_column("here", justify="right")
     table.add_column("real tables", justify="right", style="dim")

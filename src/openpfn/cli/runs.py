@@ -36,7 +36,11 @@ def main(argv: list[str]) -> int:
     from openpfn.training.tracking.pretrained import chosen_tracker
     from openpfn.training.tracking.registry import RunRegistry
 
-    tracker: Any = RunRegistry(options.registry) if options.tracker == "disk" else chosen_tracker(options.tracker)
+    tracker: Any = (
+        RunRegistry(options.registry)
+        if options.tracker == "disk"
+        else chosen_tracker(options.tracker)
+    )
     try:
         print("\n".join(lines(tracker, options)))
     except LookupError as error:
@@ -50,14 +54,28 @@ def lines(tracker: Any, options: RunsOptions) -> Iterable[str]:
         found = tracker.runs(options.project, None, options.tags)
         yield from table(
             ("id", "name", "project", "state", "created (UTC)", "checkpoints", "tags"),
-            [(r.id, r.name, r.project, r.state, r.created_at[:19], steps_of(tracker, r), " ".join(r.tags)) for r in found],
+            [
+                (
+                    r.id,
+                    r.name,
+                    r.project,
+                    r.state,
+                    r.created_at[:19],
+                    steps_of(tracker, r),
+                    " ".join(r.tags),
+                )
+                for r in found
+            ],
         )
         return
     run = tracker.run(options.run, options.project)
     if options.step is not None:
         yield str(tracker.fetch(run, options.step))
         return
-    yield from table(("step", "name", "created (UTC)"), [(str(c.step), c.name, c.created_at[:19]) for c in tracker.checkpoints(run)])
+    yield from table(
+        ("step", "name", "created (UTC)"),
+        [(str(c.step), c.name, c.created_at[:19]) for c in tracker.checkpoints(run)],
+    )
 
 
 def steps_of(tracker: Any, run: Any) -> str:
@@ -74,4 +92,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]
     """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield "  ".join(
+            f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)
+        ).rstrip()

@@ -15,9 +15,11 @@ from openpfn.configs import PriorConfig, RealTableConfig, TabularConfig, Trainin
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train a table network. The run's folder gets latest.safetensors, best.safetensors and history.csv.
+    """Train a table network. The run's folder gets latest.safetensors, best.safetensors and
+    history.csv.
 
-    Ctrl-C saves; --resume continues as if the run had never stopped, with its recorded options except those given anew.
+    Ctrl-C saves; --resume continues as if the run had never stopped, with its recorded options
+    except those given anew.
     """
 
     out: Path | None = None
@@ -25,14 +27,17 @@ class TrainOptions:
     preset: str = "nano"
     """Size of the network: micro, tiny, nano or small. Options --model.… change single fields."""
     prior: str = "mixture"
-    """Where tasks come from: a file name in `openpfn.priors`, an alias, "module:Class", or "module:object" for a prior made in Python."""
+    """Where tasks come from: a file name in `openpfn.priors`, an alias, "module:Class", or
+    "module:object" for a prior made in Python."""
     dump: Path | None = None
     """Read the tasks from this HDF5 prior dump instead."""
     resume: bool = False
     """Continue the run in the folder."""
     attention_type: str | None = None
     """Attention between rows: softmax, linear, …; short for --model.attention-type."""
-    training: Annotated[TrainingConfig, tyro.conf.arg(name="")] = field(default_factory=TrainingConfig)
+    training: Annotated[TrainingConfig, tyro.conf.arg(name="")] = field(
+        default_factory=TrainingConfig
+    )
     model: TabularConfig = field(default_factory=TabularConfig)
     tasks: PriorConfig = field(default_factory=PriorConfig)
     table: RealTableConfig = field(default_factory=RealTableConfig)
@@ -54,13 +59,18 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     last = model.history.iloc[-1]
-    weights = "nothing was saved" if model.run_folder is None else f"weights in {model.run_folder}/latest.safetensors"
+    weights = (
+        "nothing was saved"
+        if model.run_folder is None
+        else f"weights in {model.run_folder}/latest.safetensors"
+    )
     print(f"trained {last['step']:.0f} steps on {last['tasks']:.0f} tasks; {weights}")
     return 0
 
 
 def parse(argv: list[str]) -> TrainOptions:
-    """The options of `argv`: what is given, else the run's recorded ones (--resume), else the preset's and the defaults."""
+    """The options of `argv`: what is given, else the run's recorded ones (--resume), else the
+    preset's and the defaults."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--out", "--checkpoint-dir", "--checkpoint_dir", dest="out")
     early.add_argument("--preset", default="nano")
@@ -70,20 +80,28 @@ def parse(argv: list[str]) -> TrainOptions:
     default = recorded(folder) if known.resume else fresh(known.preset)
     options = tyro.cli(TrainOptions, args=argv, default=default, prog="openpfn train")
     if options.attention_type is not None:
-        options = replace(options, model=replace(options.model, attention_type=options.attention_type))
+        options = replace(
+            options, model=replace(options.model, attention_type=options.attention_type)
+        )
     is_synthetic = options.dump is None and config_class_of(options.prior) is not RealTableConfig
     if is_synthetic and options.tasks.max_classes > options.model.max_classes:
         raise ValueError(
-            f"the tasks have up to {options.tasks.max_classes} classes, but the network tells {options.model.max_classes} apart. "
-            "Lower --tasks.max-classes or raise --model.max-classes."
+            f"the tasks have up to {options.tasks.max_classes} classes, but the network tells"
+            f" {options.model.max_classes} apart. Lower --tasks.max-classes or raise"
+            " --model.max-classes."
         )
     return replace(options, training=replace(options.training, checkpoint_dir=str(folder)))
 
 
 def fresh(name: str) -> TrainOptions:
-    """The options of a new run with the preset `name`, on tasks of no more classes than it can tell apart."""
+    """The options of a new run with the preset `name`, on tasks of no more classes than it can tell
+    apart."""
     model = preset(name)
-    return TrainOptions(preset=name, model=model, tasks=PriorConfig(max_classes=min(PriorConfig().max_classes, model.max_classes)))
+    return TrainOptions(
+        preset=name,
+        model=model,
+        tasks=PriorConfig(max_classes=min(PriorConfig().max_classes, model.max_classes)),
+    )
 
 
 def recorded(folder: Path) -> TrainOptions:
@@ -103,7 +121,8 @@ def recorded(folder: Path) -> TrainOptions:
 
 
 def config_class_of(prior: str) -> type | None:
-    """The class of the configuration that the prior called `prior` is made with; None for one that is made in Python."""
+    """The class of the configuration that the prior called `prior` is made with; None for one that
+    is made in Python."""
     from openpfn import registry
     from openpfn.priors import TaskPrior
 
@@ -118,20 +137,31 @@ def run(options: TrainOptions) -> Any:
 
     config = options.training
     if options.dump is not None:
-        tasks: Any = PriorDumpDataLoader(options.dump, None, config.batch_size, shuffle=True, seed=config.seed)
+        tasks: Any = PriorDumpDataLoader(
+            options.dump, None, config.batch_size, shuffle=True, seed=config.seed
+        )
         data: dict[str, Any] = {"dump": str(options.dump)}
     else:
-        chosen: Any = options.table if config_class_of(options.prior) is RealTableConfig else options.tasks
+        chosen: Any = (
+            options.table if config_class_of(options.prior) is RealTableConfig else options.tasks
+        )
         prior = tasks = made(options.prior, chosen)
         if isinstance(prior, SequencePrior) and prior.n_train == 0:
             raise ValueError(
-                f"the sequences of {options.prior} have no context rows, which a table network reads. Make the prior with n_train=…, "
-                "or train a sequence network in Python: train(prior, RegressionConfig(…))."
+                f"the sequences of {options.prior} have no context rows, which a table network"
+                " reads. Make the prior with n_train=…, or train a sequence network in Python:"
+                " train(prior, RegressionConfig(…))."
             )
         data = {"prior": options.prior, "config": asdict(chosen)}
         if getattr(tasks, "n_classes", 0) > options.model.max_classes:
             raise ValueError(
-                f"the table has {tasks.n_classes} classes, but the network tells {options.model.max_classes} apart. "
-                "Raise --model.max-classes."
+                f"the table has {tasks.n_classes} classes, but the network tells"
+                f" {options.model.max_classes} apart. Raise --model.max-classes."
             )
-    return train(tasks, options.model, config, resume_from=config.checkpoint_dir if options.resume else None, data_config=data)
+    return train(
+        tasks,
+        options.model,
+        config,
+        resume_from=config.checkpoint_dir if options.resume else None,
+        data_config=data,
+    )

@@ -1,4 +1,5 @@
-"""Frozen configurations: each is the command line's options, the checkpoint's record and the docs table."""
+"""Frozen configurations: each is the command line's options, the checkpoint's record and the docs
+table."""
 
 from openpfn.configs.presets import PRESETS, preset
 from openpfn.configs.prior import PriorConfig

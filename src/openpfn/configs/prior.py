@@ -1,4 +1,5 @@
-"""`PriorConfig`: the shapes, column types and learnability of the tasks that a tabular prior draws."""
+"""`PriorConfig`: the shapes, column types and learnability of the tasks that a tabular prior
+draws."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from openpfn.configs.checks import check_fields
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """What tabular classification tasks look like. The first six names and defaults follow TinyPFN's document."""
+    """What tabular classification tasks look like. The first six names and defaults follow
+    TinyPFN's document."""
 
     min_features: int = 1
     """Fewest columns."""
@@ -31,9 +33,11 @@ class PriorConfig:
     features_law: Literal["log_uniform", "uniform"] = "log_uniform"
     """Law of the number of columns between the fewest and the most."""
     feature_band: float = 1.5
-    """Within one batch the widest task has at most about this many times the columns of the narrowest."""
+    """Within one batch the widest task has at most about this many times the columns of the
+    narrowest."""
     rows_law: Literal["log_uniform", "uniform"] = "log_uniform"
-    """Law of the number of rows between the fewest and the most; all tasks of a batch have the same number."""
+    """Law of the number of rows between the fewest and the most; all tasks of a batch have the same
+    number."""
     binary_share: float = 0.45
     """Share of tasks with two classes, where that is allowed; the others lean to few classes."""
     categorical_share: float = 0.35
@@ -41,13 +45,16 @@ class PriorConfig:
     missing_share: float = 0.2
     """Share of tasks that have missing values."""
     blemish_share: float = 0.3
-    """Share of tasks for each other blemish: irrelevant, duplicated, warped or rounded columns, outliers, odd scales."""
+    """Share of tasks for each other blemish: irrelevant, duplicated, warped or rounded columns,
+    outliers, odd scales."""
     label_noise_share: float = 0.15
     """Share of tasks in which some labels are wrong."""
     learnable: bool = True
-    """Keep a candidate task only if its target can be predicted from its columns; see `openpfn.priors_io.learnability`."""
+    """Keep a candidate task only if its target can be predicted from its columns; see
+    `openpfn.priors_io.learnability`."""
     min_gain: float = 0.08
-    """Gain over the majority class, as a share of what is possible, that every learnable task has."""
+    """Gain over the majority class, as a share of what is possible, that every learnable task
+    has."""
     gain_spread: float = 0.32
     """The demanded gain varies per task between `min_gain` and `min_gain + gain_spread`."""
     unlearnable_share: float = 0.18
@@ -60,30 +67,57 @@ class PriorConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         if not 1 <= self.min_features <= self.max_features:
-            raise ValueError(f"min_features {self.min_features} and max_features {self.max_features} must satisfy 1 ≤ min ≤ max.")
+            raise ValueError(
+                f"min_features {self.min_features} and max_features {self.max_features} must"
+                " satisfy 1 ≤ min ≤ max."
+            )
         if not 2 <= self.min_classes <= self.max_classes:
-            raise ValueError(f"min_classes {self.min_classes} and max_classes {self.max_classes} must satisfy 2 ≤ min ≤ max.")
+            raise ValueError(
+                f"min_classes {self.min_classes} and max_classes {self.max_classes} must satisfy 2"
+                " ≤ min ≤ max."
+            )
         lowest = self.max_seq_len if self.min_seq_len is None else self.min_seq_len
         if not 4 <= lowest <= self.max_seq_len:
-            raise ValueError(f"min_seq_len {self.min_seq_len} and max_seq_len {self.max_seq_len} must satisfy 4 ≤ min ≤ max.")
+            raise ValueError(
+                f"min_seq_len {self.min_seq_len} and max_seq_len {self.max_seq_len} must satisfy 4"
+                " ≤ min ≤ max."
+            )
         if lowest <= self.min_classes:
-            raise ValueError(f"min_classes {self.min_classes} needs more than {lowest} rows: raise min_seq_len or lower min_classes.")
+            raise ValueError(
+                f"min_classes {self.min_classes} needs more than {lowest} rows: raise min_seq_len"
+                " or lower min_classes."
+            )
         if not 0 < self.min_context_share <= self.max_context_share < 1:
             raise ValueError(
-                f"min_context_share {self.min_context_share} and max_context_share {self.max_context_share} must satisfy 0 < min ≤ max < 1."
+                f"min_context_share {self.min_context_share} and max_context_share"
+                f" {self.max_context_share} must satisfy 0 < min ≤ max < 1."
             )
         self._check_laws()
 
     def _check_laws(self) -> None:
         if self.feature_band < 1:
-            raise ValueError(f"feature_band is {self.feature_band}; it must be at least 1, which gives batches of one width.")
+            raise ValueError(
+                f"feature_band is {self.feature_band}; it must be at least 1, which gives batches"
+                " of one width."
+            )
         for field in (
-            "binary_share", "categorical_share", "missing_share", "blemish_share", "label_noise_share", "min_gain", "gain_spread",
+            "binary_share",
+            "categorical_share",
+            "missing_share",
+            "blemish_share",
+            "label_noise_share",
+            "min_gain",
+            "gain_spread",
             "unlearnable_share",
-        ):  # fmt: skip
+        ):
             if not 0 <= getattr(self, field) <= 1:
                 raise ValueError(f"{field} is {getattr(self, field)}; it must lie between 0 and 1.")
         if not self.parts or len(self.parts) != len(self.part_weights):
-            raise ValueError(f"got {len(self.parts)} parts and {len(self.part_weights)} part_weights; give one weight for each part.")
+            raise ValueError(
+                f"got {len(self.parts)} parts and {len(self.part_weights)} part_weights; give one"
+                " weight for each part."
+            )
         if min(self.part_weights) < 0 or sum(self.part_weights) <= 0:
-            raise ValueError(f"part_weights {self.part_weights} must not be negative, and one must be positive.")
+            raise ValueError(
+                f"part_weights {self.part_weights} must not be negative, and one must be positive."
+            )

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class PublishedConfig:
-    """The post-norm table network of nanoTabPFN (softmax attention) and TinyPFN (linear attention)."""
+    """The post-norm table network of nanoTabPFN (softmax attention) and TinyPFN (linear
+    attention)."""
 
     model: ClassVar[str] = "published"
 
@@ -30,6 +31,11 @@ class PublishedConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
         if self.d_model % self.n_heads:
-            raise ValueError(f"d_model is {self.d_model}, not a multiple of n_heads = {self.n_heads}. Change one of them.")
+            raise ValueError(
+                f"d_model is {self.d_model}, not a multiple of n_heads = {self.n_heads}. Change one"
+                " of them."
+            )
         if self.attention_type not in ("softmax", "linear"):
-            raise ValueError(f"attention_type is {self.attention_type!r}, must be 'softmax' or 'linear'.")
+            raise ValueError(
+                f"attention_type is {self.attention_type!r}, must be 'softmax' or 'linear'."
+            )

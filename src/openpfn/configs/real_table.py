@@ -13,7 +13,8 @@ class RealTableConfig:
     """Which rows and columns of which table make a task."""
 
     source: str = "breast_cancer"
-    """A bundled table, a CSV, TSV or parquet file, FOLDER/NAME, openml:data/ID or openml:task/ID."""
+    """A bundled table, a CSV, TSV or parquet file, FOLDER/NAME, openml:data/ID or
+    openml:task/ID."""
     target: str | None = None
     """Column to predict; bundled, indexed and OpenML's tables know theirs."""
     part: Literal["train", "test"] = "train"
@@ -29,15 +30,24 @@ class RealTableConfig:
     num_features: int | None = None
     """Columns of a task; None takes all."""
     shuffle_columns_for_each_task: bool = False
-    """Draw each task's columns, and their order, at random; otherwise every task has the table's first ones."""
+    """Draw each task's columns, and their order, at random; otherwise every task has the table's
+    first ones."""
     shuffle_classes_for_each_task: bool = False
-    """Number each task's classes at random; otherwise in the table's order, which a network then learns by heart."""
+    """Number each task's classes at random; otherwise in the table's order, which a network then
+    learns by heart."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         if not 0 < self.test_share < 1:
-            raise ValueError(f"test_share is {self.test_share}; it must lie between 0 and 1, both excluded.")
+            raise ValueError(
+                f"test_share is {self.test_share}; it must lie between 0 and 1, both excluded."
+            )
         if not 2 <= self.train_rows < self.total_rows:
-            raise ValueError(f"train_rows {self.train_rows} and total_rows {self.total_rows} must satisfy 2 ≤ train_rows < total_rows.")
+            raise ValueError(
+                f"train_rows {self.train_rows} and total_rows {self.total_rows} must satisfy 2 ≤"
+                " train_rows < total_rows."
+            )
         if self.num_features is not None and self.num_features < 1:
-            raise ValueError(f"num_features is {self.num_features}, must be at least 1, or None for all columns.")
+            raise ValueError(
+                f"num_features is {self.num_features}, must be at least 1, or None for all columns."
+            )

@@ -1,4 +1,5 @@
-"""`RegressionConfig`, `ClassificationConfig`, `UnsupervisedConfig`: networks that read a task as a sequence."""
+"""`RegressionConfig`, `ClassificationConfig`, `UnsupervisedConfig`: networks that read a task as a
+sequence."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class SequenceConfig:
     d_mlp: int | None = None
     """Hidden width of the MLPs; None for 4 · d_model."""
     n_ctx: int = 1024
-    """Most tokens in a sequence with position embeddings: a row of a supervised task is two tokens, (x) and (x, y)."""
+    """Most tokens in a sequence with position embeddings: a row of a supervised task is two tokens,
+    (x) and (x, y)."""
     act_fn: Literal["gelu", "relu", "silu"] = "gelu"
     """Nonlinearity of the MLPs."""
     normalization_type: Literal["LN", "RMS"] = "LN"
@@ -49,17 +51,25 @@ class SequenceConfig:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1, or None.")
         if self.d_head is None and self.d_model % self.n_heads:
-            raise ValueError(f"d_model is {self.d_model}, not a multiple of n_heads = {self.n_heads}. Change one of them, or set d_head.")
-        self._settle(d_head=self.d_head or self.d_model // self.n_heads, d_mlp=self.d_mlp or 4 * self.d_model)
+            raise ValueError(
+                f"d_model is {self.d_model}, not a multiple of n_heads = {self.n_heads}. Change one"
+                " of them, or set d_head."
+            )
+        self._settle(
+            d_head=self.d_head or self.d_model // self.n_heads, d_mlp=self.d_mlp or 4 * self.d_model
+        )
 
     @property
     def n_outputs(self) -> int:
         """Numbers that the network gives per prediction: the last axis of its logits."""
-        raise TypeError(f"{type(self).__name__} is what networks share. Use RegressionConfig, ClassificationConfig or UnsupervisedConfig.")
+        raise TypeError(
+            f"{type(self).__name__} is what networks share. Use RegressionConfig,"
+            " ClassificationConfig or UnsupervisedConfig."
+        )
 
     def _settle(self, **values: Any) -> None:
         for name, value in values.items():
-            object.__setattr__(self, name, value)    # the record holds what None stood for
+            object.__setattr__(self, name, value)  # the record holds what None stood for
 
 
 @dataclass(frozen=True)
@@ -67,19 +77,23 @@ class _Values(SequenceConfig):
     """How numbers are predicted."""
 
     prediction_type: Literal["distribution", "point"] = "distribution"
-    """A distribution, trained by its log-density, or the mean alone, trained by the squared error."""
+    """A distribution, trained by its log-density, or the mean alone, trained by the squared
+    error."""
     bucket_type: Literal["uniform", "riemann", "mixture"] | None = None
-    """Buckets of equal width, buckets between `riemann_borders`, or no buckets but a mixture of normal distributions."""
+    """Buckets of equal width, buckets between `riemann_borders`, or no buckets but a mixture of
+    normal distributions."""
     bucket_support: Literal["unbounded", "bounded"] = "unbounded"
     """Half-normal tails in place of the outermost buckets, or no probability beyond them."""
     d_vocab: int | None = None
-    """Buckets or components of the mixture; None for 100 buckets, as many as there are borders for, or 32 components."""
+    """Buckets or components of the mixture; None for 100 buckets, as many as there are borders for,
+    or 32 components."""
     y_min: float | None = None
     """Lower end of the uniform buckets; for a mixture, where small values of y lie."""
     y_max: float | None = None
     """Upper end of the uniform buckets; for a mixture, where great values of y lie."""
     riemann_borders: Sequence[float] | Any = None
-    """The d_vocab + 1 borders of riemann buckets, increasing; a tensor or a sequence, kept as a tuple."""
+    """The d_vocab + 1 borders of riemann buckets, increasing; a tensor or a sequence, kept as a
+    tuple."""
 
     @property
     def n_outputs(self) -> int:
@@ -95,59 +109,103 @@ class _Values(SequenceConfig):
         if self.prediction_type == "point":
             for name in ("bucket_type", "y_min", "y_max", "riemann_borders"):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"{name} is set, but prediction_type='point' predicts the mean alone. Leave {name} out.")
+                    raise ValueError(
+                        f"{name} is set, but prediction_type='point' predicts the mean alone. Leave"
+                        f" {name} out."
+                    )
             return self._settle(d_vocab=1)
         if self.bucket_type is None:
-            raise ValueError("bucket_type is None, but prediction_type='distribution' needs 'uniform', 'riemann' or 'mixture'.")
+            raise ValueError(
+                "bucket_type is None, but prediction_type='distribution' needs 'uniform', 'riemann'"
+                " or 'mixture'."
+            )
         if self.bucket_type == "riemann":
             return self._check_borders()
         if self.riemann_borders is not None:
-            raise ValueError(f"riemann_borders are set, but bucket_type is {self.bucket_type!r}. Set bucket_type='riemann'.")
+            raise ValueError(
+                f"riemann_borders are set, but bucket_type is {self.bucket_type!r}. Set"
+                " bucket_type='riemann'."
+            )
         if self.bucket_type == "uniform" or self.y_min is not None or self.y_max is not None:
-            if self.y_min is None or self.y_max is None or not -math.inf < self.y_min < self.y_max < math.inf:
-                raise ValueError(f"y_min is {self.y_min} and y_max {self.y_max}; {self.bucket_type} needs finite y_min < y_max.")
+            if (
+                self.y_min is None
+                or self.y_max is None
+                or not -math.inf < self.y_min < self.y_max < math.inf
+            ):
+                raise ValueError(
+                    f"y_min is {self.y_min} and y_max {self.y_max}; {self.bucket_type} needs finite"
+                    " y_min < y_max."
+                )
             self._settle(y_min=float(self.y_min), y_max=float(self.y_max))
-        self._settle(d_vocab=self.d_vocab or (BUCKETS if self.bucket_type == "uniform" else COMPONENTS))
+        self._settle(
+            d_vocab=self.d_vocab or (BUCKETS if self.bucket_type == "uniform" else COMPONENTS)
+        )
         self._check_number_of_buckets()
 
     def _check_borders(self) -> None:
         if self.riemann_borders is None:
-            raise ValueError("riemann_borders is None, but bucket_type='riemann' needs them: see estimate_riemann_borders.")
+            raise ValueError(
+                "riemann_borders is None, but bucket_type='riemann' needs them: see"
+                " estimate_riemann_borders."
+            )
         if self.y_min is not None or self.y_max is not None:
-            raise ValueError("y_min or y_max is set, but riemann_borders say where buckets lie. Leave y_min and y_max out.")
+            raise ValueError(
+                "y_min or y_max is set, but riemann_borders say where buckets lie. Leave y_min and"
+                " y_max out."
+            )
         given: Any = self.riemann_borders
         if getattr(given, "ndim", 1) != 1:
             raise ValueError(f"riemann_borders has {given.ndim} axes, must have one.")
         numbers = given.tolist() if hasattr(given, "tolist") else given
-        if not isinstance(numbers, list | tuple) or not all(isinstance(number, Real) for number in numbers):
-            raise TypeError(f"riemann_borders is {numbers!r:.60}, must be a tensor or a sequence of numbers.")
+        if not isinstance(numbers, list | tuple) or not all(
+            isinstance(number, Real) for number in numbers
+        ):
+            raise TypeError(
+                f"riemann_borders is {numbers!r:.60}, must be a tensor or a sequence of numbers."
+            )
         borders = tuple(map(float, numbers))
         n_buckets = self.d_vocab or len(borders) - 1
         if len(borders) != n_buckets + 1:
-            raise ValueError(f"riemann_borders holds {len(borders)} numbers, must hold d_vocab + 1 = {n_buckets + 1}.")
+            raise ValueError(
+                f"riemann_borders holds {len(borders)} numbers, must hold d_vocab + 1 ="
+                f" {n_buckets + 1}."
+            )
         if not all(a < b for a, b in pairwise(borders)) or not all(map(math.isfinite, borders)):
-            raise ValueError("riemann_borders must be finite and increase. Estimate them from more values, or with fewer buckets.")
+            raise ValueError(
+                "riemann_borders must be finite and increase. Estimate them from more values, or"
+                " with fewer buckets."
+            )
         self._settle(riemann_borders=borders, d_vocab=n_buckets)
         self._check_number_of_buckets()
 
     def _check_number_of_buckets(self) -> None:
         assert self.d_vocab is not None
-        if self.bucket_type != "mixture" and self.bucket_support == "unbounded" and self.d_vocab < 3:
-            raise ValueError(f"d_vocab is {self.d_vocab}; unbounded support needs two tails and at least one bucket between: 3 or more.")
+        if (
+            self.bucket_type != "mixture"
+            and self.bucket_support == "unbounded"
+            and self.d_vocab < 3
+        ):
+            raise ValueError(
+                f"d_vocab is {self.d_vocab}; unbounded support needs two tails and at least one"
+                " bucket between: 3 or more."
+            )
 
 
 @dataclass(frozen=True)
 class RegressionConfig(_Values):
     """A network that predicts numbers y from x and the pairs before.
 
-    >>> RegressionConfig(input_dim=1, bucket_type="uniform", d_vocab=50, y_min=-5, y_max=5).n_outputs
+    >>> RegressionConfig(
+    ...     input_dim=1, bucket_type="uniform", d_vocab=50, y_min=-5, y_max=5
+    ... ).n_outputs
     50
     """
 
     model: ClassVar[str] = "sequence"
 
     mask_type: Literal["autoregressive-pfn", "gpt2", "set"] = "autoregressive-pfn"
-    """What a token reads: itself and the pairs before; every token before; or, in a set, all pairs of the context without order."""
+    """What a token reads: itself and the pairs before; every token before; or, in a set, all pairs
+    of the context without order."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,9 +221,11 @@ class ClassificationConfig(SequenceConfig):
     num_classes: int = 2
     """Classes: y is 0 … num_classes − 1."""
     y_type: Literal["continuous", "categorical"] = "continuous"
-    """Whether the class of a pair enters as a number, or as a vector of its own: use the latter for classes without an order."""
+    """Whether the class of a pair enters as a number, or as a vector of its own: use the latter for
+    classes without an order."""
     mask_type: Literal["autoregressive-pfn", "gpt2", "set"] = "autoregressive-pfn"
-    """What a token reads: itself and the pairs before; every token before; or, in a set, all pairs of the context without order."""
+    """What a token reads: itself and the pairs before; every token before; or, in a set, all pairs
+    of the context without order."""
     prediction_type: Literal["distribution"] = "distribution"
     """Classes are always predicted by their probabilities."""
 
@@ -195,10 +255,15 @@ class UnsupervisedConfig(_Values):
         if self.input_type == "continuous":
             return self._check_values()
         if self.prediction_type != "distribution":
-            raise ValueError("prediction_type is 'point', but input_type='discrete' predicts the probabilities of tokens. Leave it out.")
+            raise ValueError(
+                "prediction_type is 'point', but input_type='discrete' predicts the probabilities"
+                " of tokens. Leave it out."
+            )
         for name in ("bucket_type", "y_min", "y_max", "riemann_borders"):
             if getattr(self, name) is not None:
-                raise ValueError(f"{name} is set, but input_type='discrete' predicts tokens. Leave {name} out.")
+                raise ValueError(
+                    f"{name} is set, but input_type='discrete' predicts tokens. Leave {name} out."
+                )
         self._settle(d_vocab=2 if self.d_vocab is None else self.d_vocab)
-        if self.d_vocab < 2:    # pyright: ignore[reportOptionalOperand]
+        if self.d_vocab < 2:  # pyright: ignore[reportOptionalOperand]
             raise ValueError(f"d_vocab is {self.d_vocab}, must be at least 2 tokens.")

@@ -10,7 +10,8 @@ from openpfn.configs.checks import check_fields
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained. Names and defaults follow the pfn_transformers document where it has them."""
+    """How a network is trained. Names and defaults follow the pfn_transformers document where it
+    has them."""
 
     batch_size: int = 32
     """Tasks per optimizer step and accumulation slice."""
@@ -37,23 +38,28 @@ class TrainingConfig:
     save_every: int = 1000
     """Steps between checkpoints (a checkpoint is also written every `save_minutes`)."""
     checkpoint_dir: str = "checkpoints"
-    """Folder of this run's checkpoints and history; the default, "checkpoints", holds a folder for each run, called by the run's id."""
+    """Folder of this run's checkpoints and history; the default, "checkpoints", holds a folder for
+    each run, called by the run's id."""
     checkpoint_schedule: Literal["linear", "logarithmic"] | None = None
-    """Keep the weights of many steps as `step-N.safetensors`: evenly or logarithmically spaced; None keeps latest and best."""
+    """Keep the weights of many steps as `step-N.safetensors`: evenly or logarithmically spaced;
+    None keeps latest and best."""
     linear_checkpoint_interval: int = 100
     """Steps between the kept weights of the linear schedule."""
     n_log_checkpoints: int = 1000
-    """Kept weights of the logarithmic schedule, at most: early steps, which round to the same number, are kept once."""
+    """Kept weights of the logarithmic schedule, at most: early steps, which round to the same
+    number, are kept once."""
     eval_every: int | None = None
     """Steps between evaluations on fixed tasks; None evaluates never."""
     eval_batches: int = 10
     """Batches of fixed tasks per evaluation."""
     log_distributional_mse: bool = True
-    """Measure the squared error of the predictive mean also where the network answers with a distribution over numbers."""
+    """Measure the squared error of the predictive mean also where the network answers with a
+    distribution over numbers."""
     device: str = "auto"
     """auto (cuda, then mps, then cpu) or a torch device."""
     optimizer: Literal["adamw", "schedulefree", "muon"] = "adamw"
-    """AdamW; schedule-free AdamW (Defazio et al. 2024); Muon on hidden 2-D weights with AdamW on the rest."""
+    """AdamW; schedule-free AdamW (Defazio et al. 2024); Muon on hidden 2-D weights with AdamW on
+    the rest."""
     muon_learning_rate: float = 0.02
     """Peak rate of Muon on 2-D weights, before its shape-dependent scale."""
     schedule: Literal["constant", "cosine"] = "constant"
@@ -63,7 +69,8 @@ class TrainingConfig:
     accumulation: int = 1
     """Batches whose gradients are averaged into one step."""
     average_decay: float = 0.0
-    """Decay of the exponential average of the weights, which evaluation and export use; 0 keeps no average."""
+    """Decay of the exponential average of the weights, which evaluation and export use; 0 keeps no
+    average."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 runs the forward pass under autocast: faster from d_model 64 up, slower below."""
     compile: bool = False
@@ -77,19 +84,23 @@ class TrainingConfig:
     n_workers: int = 1
     """Processes that draw tasks ahead of the training; 0 draws them in the training process."""
     num_workers: int | None = None
-    """The name of `n_workers` in PyTorch's data loaders: its value goes there, and this stays None."""
+    """The name of `n_workers` in PyTorch's data loaders: its value goes there, and this stays
+    None."""
     prefetch_factor: int = 4
     """Batches that wait per worker, beside the one it is drawing."""
     pin_memory: bool | None = None
-    """Keep batches from workers in page-locked memory, from where a CUDA device takes them faster; None: on CUDA only."""
+    """Keep batches from workers in page-locked memory, from where a CUDA device takes them faster;
+    None: on CUDA only."""
     persistent_workers: bool = True
-    """Accepted from PyTorch's data loaders, without effect: tasks have no epochs, so workers live as long as the run."""
+    """Accepted from PyTorch's data loaders, without effect: tasks have no epochs, so workers live
+    as long as the run."""
     n_threads: int | None = None
     """Torch threads of the training process; None leaves them as they are."""
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
     """Precision of float32 matrix products: high allows TF32 on CUDA, medium bfloat16 products."""
     init_from: str | None = None
-    """Start from the weights of this checkpoint (a path or a shipped name) instead of random ones."""
+    """Start from the weights of this checkpoint (a path or a shipped name) instead of random
+    ones."""
     overwrite: bool = False
     """Start afresh even if `checkpoint_dir` already holds a run, whose files are then replaced."""
     use_wandb: bool = False
@@ -107,9 +118,11 @@ class TrainingConfig:
     wandb_log_model: bool = True
     """Keep checkpoints with the tracked run: as artifacts at W&B, as files in the registry."""
     wandb_mode: Literal["online", "offline", "disabled"] | None = None
-    """offline keeps W&B's files here for `wandb sync`, disabled sends nothing; None takes WANDB_MODE, then online."""
+    """offline keeps W&B's files here for `wandb sync`, disabled sends nothing; None takes
+    WANDB_MODE, then online."""
     registry: str | None = None
-    """Folder of a registry on disk that tracks the run; None takes OPENPFN_REGISTRY, or ./openpfn-runs for a run with a name."""
+    """Folder of a registry on disk that tracks the run; None takes OPENPFN_REGISTRY, or
+    ./openpfn-runs for a run with a name."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -129,21 +142,33 @@ class TrainingConfig:
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay is {self.average_decay}, must lie in [0, 1).")
         if not 0 <= self.final_learning_rate <= 1:
-            raise ValueError(f"final_learning_rate is {self.final_learning_rate}, a share of the peak rate: must lie in [0, 1].")
+            raise ValueError(
+                f"final_learning_rate is {self.final_learning_rate}, a share of the peak rate: must"
+                " lie in [0, 1]."
+            )
         if self.optimizer == "schedulefree" and self.schedule != "constant":
             raise ValueError("schedule: schedule-free AdamW needs schedule='constant'.")
         if self.optimizer == "schedulefree" and self.average_decay:
-            raise ValueError("average_decay: schedule-free AdamW averages the weights itself. Set average_decay=0.")
+            raise ValueError(
+                "average_decay: schedule-free AdamW averages the weights itself. Set"
+                " average_decay=0."
+            )
 
     def _settle_names(self) -> None:
         """One name for the number of workers; tags that nobody can change."""
         if self.num_workers is not None:
             if self.n_workers not in (type(self).n_workers, self.num_workers):
-                raise ValueError(f"num_workers is {self.num_workers} and n_workers {self.n_workers}: they mean the same. Give one of them.")
+                raise ValueError(
+                    f"num_workers is {self.num_workers} and n_workers {self.n_workers}: they mean"
+                    " the same. Give one of them."
+                )
             object.__setattr__(self, "n_workers", self.num_workers)
             object.__setattr__(self, "num_workers", None)
         if isinstance(self.wandb_tags, str):
-            raise ValueError(f"wandb_tags is {self.wandb_tags!r}, one text. Give a list of them: [{self.wandb_tags!r}].")
+            raise ValueError(
+                f"wandb_tags is {self.wandb_tags!r}, one text. Give a list of them:"
+                f" [{self.wandb_tags!r}]."
+            )
         if self.wandb_tags is not None:
             object.__setattr__(self, "wandb_tags", tuple(self.wandb_tags))
 

@@ -1,4 +1,5 @@
-"""Orders of classes and rows that come from the data alone, so that neither names nor the order of rows matter."""
+"""Orders of classes and rows that come from the data alone, so that neither names nor the order of
+rows matter."""
 
 from __future__ import annotations
 
@@ -11,15 +12,19 @@ from jaxtyping import Float, Int
 def canonical_order(
     context: Float[np.ndarray, "n D"], labels: Int[np.ndarray, " n"], n_classes: int
 ) -> tuple[Int[np.ndarray, " k"], list[list[int]]]:
-    """The classes in canonical order, and the groups of places whose classes have exactly the same rows.
+    """The classes in canonical order, and the groups of places whose classes have exactly the same
+    rows.
 
-    Frequent classes come first; among equally frequent ones, those with the smaller mean in the first column where
-    the means differ; then those whose sorted rows come first. What still ties has identical rows: nothing but a name
-    tells such classes apart, so they deserve equal probabilities.
+    Frequent classes come first; among equally frequent ones, those with the smaller mean in the
+    first column where the means differ; then those whose sorted rows come first. What still ties
+    has identical rows: nothing but a name tells such classes apart, so they deserve equal
+    probabilities.
     """
     keys = [_key(context[labels == c]) for c in range(n_classes)]
     order = sorted(range(n_classes), key=keys.__getitem__)
-    groups = [list(group) for _, group in groupby(range(n_classes), key=lambda place: keys[order[place]])]
+    groups = [
+        list(group) for _, group in groupby(range(n_classes), key=lambda place: keys[order[place]])
+    ]
     return np.array(order), [group for group in groups if len(group) > 1]
 
 
@@ -28,8 +33,8 @@ def in_canonical_order(
 ) -> tuple[Float[np.ndarray, "n D"], Int[np.ndarray, " n"]]:
     """The rows and canonical classes of a context, in an order that the rows alone decide.
 
-    Sums over rows then round alike: the same rows give the same bits, however they come. The order is a fixed
-    shuffle of the sorted rows, so that neighbours are no more alike than others.
+    Sums over rows then round alike: the same rows give the same bits, however they come. The order
+    is a fixed shuffle of the sorted rows, so that neighbours are no more alike than others.
     """
     order = np.lexsort([places, *context.T[::-1]])
     order = order[np.random.default_rng(0).permutation(len(order))]
@@ -37,7 +42,7 @@ def in_canonical_order(
 
 
 def _key(rows: Float[np.ndarray, "n D"]) -> tuple[int, tuple[float, ...], bytes]:
-    rows = rows + 0.0                                               # −0 and 0 are one number
+    rows = rows + 0.0  # −0 and 0 are one number
     present = ~np.isnan(rows)
     # summed in the order of size, so that the order of the rows does not touch the last bits
     totals = np.sort(np.where(present, rows, 0.0), axis=0).sum(axis=0)

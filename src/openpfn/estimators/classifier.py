@@ -1,4 +1,5 @@
-"""`PFNClassifier`: a scikit-learn classifier whose network was trained before it saw any of your data."""
+"""`PFNClassifier`: a scikit-learn classifier whose network was trained before it saw any of your
+data."""
 
 from __future__ import annotations
 
@@ -14,7 +15,13 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from openpfn.estimators.canonical import canonical_order, in_canonical_order
 from openpfn.estimators.context import Context
@@ -26,8 +33,9 @@ from openpfn.tables.encode import TableEncoder
 class PFNClassifier(ClassifierMixin, BaseEstimator):
     """Predicts classes in context: `fit` shows the rows to a network, nothing is trained.
 
-    Takes arrays and DataFrames with numbers, categories, truth values, dates, words and missing values, and labels
-    of any type. A prediction depends neither on the other query rows nor on the names of the classes.
+    Takes arrays and DataFrames with numbers, categories, truth values, dates, words and missing
+    values, and labels of any type. A prediction depends neither on the other query rows nor on the
+    names of the classes.
 
     Parameters
     ----------
@@ -36,7 +44,8 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
     model : network in memory, optional
         Used in place of a checkpoint; clones share it.
     n_estimators : int
-        Views of the table (orders of columns, shifts of classes, transformed columns) whose logits are averaged.
+        Views of the table (orders of columns, shifts of classes, transformed columns) whose logits
+        are averaged.
         The first is the table as it is.
     softmax_temperature : float
         Divides the averaged logits; below 1 sharpens the probabilities.
@@ -60,7 +69,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
     (75, 3)
     """
 
-    @no_type_check    # scikit-learn's contract: the constructor takes anything, `fit` complains
+    @no_type_check  # scikit-learn's contract: the constructor takes anything, `fit` complains
     def __init__(
         self,
         checkpoint: str | Path = "auto",
@@ -83,7 +92,8 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> PFNClassifier:
         """Show the network the context: rows `X` (n, D) and their labels `y` (n,).
 
-        Raises ValueError for infinite values, missing labels, and more classes than the network can tell apart.
+        Raises ValueError for infinite values, missing labels, and more classes than the network can
+        tell apart.
         """
         self._check_parameters()
         table = self._table(X, reset=True)
@@ -100,10 +110,18 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
             seen, places = in_canonical_order(self._select(rows), np.argsort(self.order_)[labels])
             self.context_ = Context(
                 network,
-                draw_members(self.n_estimators, n_classes, check_random_state(self.random_state).randint(2**31 - 1)),
+                draw_members(
+                    self.n_estimators,
+                    n_classes,
+                    check_random_state(self.random_state).randint(2**31 - 1),
+                ),
                 seen,
                 places,
-                self.encoder_.categorical[self.columns_] if len(self.columns_) else np.zeros(1, dtype=bool),
+                (
+                    self.encoder_.categorical[self.columns_]
+                    if len(self.columns_)
+                    else np.zeros(1, dtype=bool)
+                ),
                 n_classes,
                 self.device,
                 self.memory_limit,
@@ -136,7 +154,12 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         return 0 if self.context_ is None else self.context_.state_bytes
 
     def save(
-        self, path: str | Path, *, embed_weights: bool | None = None, keep_rows: bool = True, states: str | None = None
+        self,
+        path: str | Path,
+        *,
+        embed_weights: bool | None = None,
+        keep_rows: bool = True,
+        states: str | None = None,
     ) -> Path:
         """Write the fitted classifier to one safetensors file, without pickle.
 
@@ -144,13 +167,17 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         ----------
         path : where to.
         embed_weights : bool or None
-            Put the network's weights into the file. None: only those of a shipped checkpoint stay out, and are recorded by name and hash.
+            Put the network's weights into the file. None: only those of a shipped checkpoint stay
+            out, and are recorded by name and hash.
         keep_rows : bool
-            False leaves out the context's rows and labels. The states take their place, and sorted column values are
+            False leaves out the context's rows and labels. The states take their place, and sorted
+            column values are
             thinned to 1,000 per column.
         states : "float32", "bfloat16" or None
-            Store what the network keeps of the context, so that the loaded classifier predicts without reading it again:
-            with the same bits, or in half the size with nearly the same probabilities. None stores it only where the rows are left out.
+            Store what the network keeps of the context, so that the loaded classifier predicts
+            without reading it again:
+            with the same bits, or in half the size with nearly the same probabilities. None stores
+            it only where the rows are left out.
 
         Raises ValueError where states are to be stored that `memory_limit` did not let `fit` keep.
         """
@@ -168,35 +195,53 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         if not isinstance(self.n_estimators, numbers.Integral) or self.n_estimators < 1:
-            raise ValueError(f"n_estimators is {self.n_estimators!r}, must be a whole number of at least 1.")
+            raise ValueError(
+                f"n_estimators is {self.n_estimators!r}, must be a whole number of at least 1."
+            )
         if not self.softmax_temperature > 0:
-            raise ValueError(f"softmax_temperature is {self.softmax_temperature!r}, must be above 0.")
+            raise ValueError(
+                f"softmax_temperature is {self.softmax_temperature!r}, must be above 0."
+            )
         if self.memory_limit is not None and not self.memory_limit > 0:
-            raise ValueError(f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or None.")
+            raise ValueError(
+                f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or"
+                " None."
+            )
 
     def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """`X` as a DataFrame, its shape and column names checked."""
         if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
             X = X.to_pandas()
         if not isinstance(X, pd.DataFrame):
-            return pd.DataFrame(validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan"))
-        validate_data(self, X=X, reset=reset, skip_check_array=True)    # pyright: ignore[reportArgumentType]
+            return pd.DataFrame(
+                validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+            )
+        validate_data(self, X=X, reset=reset, skip_check_array=True)  # pyright: ignore[reportArgumentType]
         if 0 in X.shape:
             what = "sample" if len(X) == 0 else "feature"
-            raise ValueError(f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required by {type(self).__name__}.")
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required"
+                f" by {type(self).__name__}."
+            )
         return X
 
     def _labels(self, y: Any, table: pd.DataFrame) -> Int[np.ndarray, " n"]:
         """Set `classes_` and return the index of each row's class."""
         if y is None:
-            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
+                " None."
+            )
         y = column_or_1d(y, warn=True)
         if y.dtype == object:
             y = pd.Series(y).infer_objects().to_numpy()
         if y.dtype.kind == "f":
             assert_all_finite(y, input_name="y")
         elif pd.isna(y).any():
-            raise ValueError(f"Input y contains NaN: {int(pd.isna(y).sum())} labels are missing. Leave those rows out.")
+            raise ValueError(
+                f"Input y contains NaN: {int(pd.isna(y).sum())} labels are missing. Leave those"
+                " rows out."
+            )
         check_consistent_length(table, y)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -209,23 +254,30 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
     def _compare_with_training(self, network: Network, n_rows: int, n_columns: int) -> None:
         if len(self.classes_) > network.max_classes:
             raise ValueError(
-                f"y has {len(self.classes_)} classes, but this network can tell at most {network.max_classes} apart. "
-                "Merge rare classes, or use a checkpoint with more."
+                f"y has {len(self.classes_)} classes, but this network can tell at most"
+                f" {network.max_classes} apart. Merge rare classes, or use a checkpoint with more."
             )
-        for n, limit, what in ((n_rows, network.max_rows, "rows"), (n_columns, network.max_columns, "columns")):
+        for n, limit, what in (
+            (n_rows, network.max_rows, "rows"),
+            (n_columns, network.max_columns, "columns"),
+        ):
             if limit is not None and n > limit:
                 warnings.warn(
-                    f"X has {n} {what}, but this checkpoint was trained on at most {limit}: predictions may be worse than they could be.",
+                    f"X has {n} {what}, but this checkpoint was trained on at most {limit}:"
+                    " predictions may be worse than they could be.",
                     stacklevel=3,
                 )
 
     def __sklearn_clone__(self) -> PFNClassifier:
         """A model in memory is shared between clones: it is read, never changed."""
-        parameters = {name: value if name == "model" else clone(value, safe=False) for name, value in self.get_params(deep=False).items()}
+        parameters = {
+            name: value if name == "model" else clone(value, safe=False)
+            for name, value in self.get_params(deep=False).items()
+        }
         copy = type(self)(**parameters)
         routing = getattr(self, "_metadata_request", None)
         if routing is not None:
-            setattr(copy, "_metadata_request", clone(routing, safe=False))    # noqa: B010
+            setattr(copy, "_metadata_request", clone(routing, safe=False))  # noqa: B010
         return copy
 
     def __sklearn_tags__(self) -> Any:

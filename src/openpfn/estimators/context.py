@@ -17,17 +17,20 @@ from openpfn.estimators.ensemble import Member, View
 from openpfn.estimators.network import Network, find_network, nested_bytes
 
 QUERY_MULTIPLE = 8
-"""Query rows are read in multiples of this: matrix kernels then treat all rows alike, and a row gets the same bits alone or in a batch."""
+"""Query rows are read in multiples of this: matrix kernels then treat all rows alike, and a row
+gets the same bits alone or in a batch."""
 CELLS_PER_PASS = 8192
-"""Cells that pass through the network at once on a CPU: more do not fit its caches and take longer per cell."""
+"""Cells that pass through the network at once on a CPU: more do not fit its caches and take longer
+per cell."""
 
 
 class Context:
     """The context of one classification task, seen through the views of an ensemble.
 
-    `labels` are class indices 0 … n_classes − 1. Views of the same width pass through the network as one batch
-    of tasks. States that do not fit into `memory_limit` bytes are computed anew for each prediction. A context that
-    came from a file without rows has none, only `groups` of views and their `states`.
+    `labels` are class indices 0 … n_classes − 1. Views of the same width pass through the network
+    as one batch of tasks. States that do not fit into `memory_limit` bytes are computed anew for
+    each prediction. A context that came from a file without rows has none, only `groups` of views
+    and their `states`.
     """
 
     def __init__(
@@ -50,10 +53,13 @@ class Context:
         self.states: list[Any] = []
 
     def read(self) -> Context:
-        """Show the context to the network; `mean_log_probs` does so by itself where it was not yet done."""
+        """Show the context to the network; `mean_log_probs` does so by itself where it was not yet
+        done."""
         network = self.ready_network()
         assert self.rows is not None, "a context without rows keeps its states"
-        self.groups = self._grouped([View.fit(member, self.rows, self.categorical) for member in self.members], network)
+        self.groups = self._grouped(
+            [View.fit(member, self.rows, self.categorical) for member in self.members], network
+        )
         kept = 0
         self.states = []
         for group in self.groups:
@@ -81,28 +87,30 @@ class Context:
         total = np.zeros((len(rows), self.n_classes))
         for group, kept in zip(self.groups, self.states, strict=True):
             state = kept if kept is not None else self._summarize(group, network)
-            views = np.stack([view(rows) for view in group])                    # (B, Q, V)
+            views = np.stack([view(rows) for view in group])  # (B, Q, V)
             for part in self._parts(views, network):
-                logits = self._ask(network, views[:, part], state)              # (B, q, classes)
+                logits = self._ask(network, views[:, part], state)  # (B, q, classes)
                 log_probs = log_softmax(logits.astype(np.float64), axis=-1)
                 for view, answer in zip(group, log_probs, strict=True):
                     total[part] += answer[:, view.class_order(self.n_classes)]
         return total / len(self.members)
 
     def ready_network(self) -> Network:
-        """The network; after unpickling it is loaded again, and must have the weights that the context was fitted with."""
+        """The network; after unpickling it is loaded again, and must have the weights that the
+        context was fitted with."""
         if self.network is None:
             network = find_network(self.source, None, self.device)
             if network.fingerprint != self.fingerprint:
                 raise ValueError(
-                    f"this classifier was fitted with other weights than checkpoint {self.source!r} holds now. "
-                    "Fit it again, or bring back the checkpoint it was fitted with."
+                    f"this classifier was fitted with other weights than checkpoint {self.source!r}"
+                    " holds now. Fit it again, or bring back the checkpoint it was fitted with."
                 )
             self.network = network
         return self.network
 
     def __getstate__(self) -> dict[str, Any]:
-        """Weights from a checkpoint and states are left out of pickles and copies: both come back when needed.
+        """Weights from a checkpoint and states are left out of pickles and copies: both come back
+        when needed.
 
         Without rows the states cannot come back: they stay.
         """
@@ -114,7 +122,12 @@ class Context:
     def example_state(self, group: list[View]) -> Any:
         """A state of the same make as that of `group`, of two rows of zeros."""
         labels = np.stack([view.show_classes(np.arange(2), self.n_classes) for view in group])
-        return self._show(np.zeros((len(group), 2, group[0].width), dtype=np.float32), labels, group, self.ready_network())
+        return self._show(
+            np.zeros((len(group), 2, group[0].width), dtype=np.float32),
+            labels,
+            group,
+            self.ready_network(),
+        )
 
     def _summarize(self, group: list[View], network: Network) -> Any:
         assert self.rows is not None
@@ -123,7 +136,11 @@ class Context:
         return self._show(np.stack([view(self.rows) for view in group]), labels, group, network)
 
     def _show(
-        self, rows: Float[np.ndarray, "B n V"], labels: Int[np.ndarray, "B n"], group: list[View], network: Network
+        self,
+        rows: Float[np.ndarray, "B n V"],
+        labels: Int[np.ndarray, "B n"],
+        group: list[View],
+        network: Network,
     ) -> Any:
         batch = TaskBatch(
             x=torch.from_numpy(rows),
@@ -135,7 +152,9 @@ class Context:
         with _evaluating(network.model):
             return network.model.summarize(batch.to(network.device))
 
-    def _ask(self, network: Network, views: Float[np.ndarray, "B q V"], state: Any) -> Float[np.ndarray, "B q k"]:
+    def _ask(
+        self, network: Network, views: Float[np.ndarray, "B q V"], state: Any
+    ) -> Float[np.ndarray, "B q k"]:
         n_rows = views.shape[1]
         padding = np.repeat(views[:, -1:], -n_rows % QUERY_MULTIPLE, axis=1)
         x = torch.from_numpy(np.concatenate([views, padding], axis=1)).to(network.device)
@@ -146,7 +165,9 @@ class Context:
     def _grouped(self, views: list[View], network: Network) -> list[list[View]]:
         """Views of the same width together, as many as should pass through the network at once."""
         groups: list[list[View]] = []
-        for width, same in groupby(sorted(views, key=lambda view: view.width), key=lambda view: view.width):
+        for width, same in groupby(
+            sorted(views, key=lambda view: view.width), key=lambda view: view.width
+        ):
             alike = list(same)
             size = self._cells(network, width) // ((width + 1) * self.n_rows)
             size = min(max(size, 1), len(alike))
@@ -155,13 +176,22 @@ class Context:
 
     def _parts(self, views: Float[np.ndarray, "B Q V"], network: Network) -> Iterator[slice]:
         n_views, n_rows, width = views.shape
-        size = self._cells(network, width) // ((width + 1) * n_views) // QUERY_MULTIPLE * QUERY_MULTIPLE
+        size = (
+            self._cells(network, width)
+            // ((width + 1) * n_views)
+            // QUERY_MULTIPLE
+            * QUERY_MULTIPLE
+        )
         size = max(size, QUERY_MULTIPLE)
         return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
     def _cells(self, network: Network, width: int) -> int:
         """How many cells may pass through the network at once."""
-        within = 2**62 if self.memory_limit is None else self.memory_limit // network.bytes_per_cell(width, self.n_rows)
+        within = (
+            2**62
+            if self.memory_limit is None
+            else self.memory_limit // network.bytes_per_cell(width, self.n_rows)
+        )
         return min(within, CELLS_PER_PASS) if network.device.type == "cpu" else within
 
     def _within_limit(self, n_bytes: int) -> bool:

@@ -1,4 +1,5 @@
-"""Ensemble members: different views of one table for one network, so that its answers can be averaged."""
+"""Ensemble members: different views of one table for one network, so that its answers can be
+averaged."""
 
 from __future__ import annotations
 
@@ -9,12 +10,18 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from openpfn.estimators.transforms import NormalScores, PrincipalComponents, SoftClip, Standardise, Transform
+from openpfn.estimators.transforms import (
+    NormalScores,
+    PrincipalComponents,
+    SoftClip,
+    Standardise,
+    Transform,
+)
 
 Variant = Literal["plain", "normal", "squashed", "rotated"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
-"""How a member sees the columns: as they are; as normal scores of their ranks, categories coded by frequency;
-softly clipped around the median; as they are plus their principal components."""
+"""How a member sees the columns: as they are; as normal scores of their ranks, categories coded by
+frequency; softly clipped around the median; as they are plus their principal components."""
 TRANSFORMS: dict[Variant, tuple[Any, ...]] = {
     "plain": (Standardise,),
     "normal": (Standardise, NormalScores),
@@ -37,14 +44,18 @@ class Member:
 
 
 def draw_members(n_members: int, n_classes: int, seed: int) -> list[Member]:
-    """The first member is plain; the others go through variants and class shifts in turn, each with its own column order."""
+    """The first member is plain; the others go through variants and class shifts in turn, each with
+    its own column order."""
     for_shifts, for_orders = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
     turns = -(-n_members // n_classes)
     # every shift comes equally often: the network's preference for a position then averages out
-    shifts = np.concatenate([np.arange(n_classes), *[for_shifts.permutation(n_classes) for _ in range(turns)]])
+    shifts = np.concatenate(
+        [np.arange(n_classes), *[for_shifts.permutation(n_classes) for _ in range(turns)]]
+    )
     seeds = for_orders.integers(2**31, size=n_members)
     return [
-        Member(VARIANTS[i % len(VARIANTS)], int(shifts[i]), int(seeds[i]) if i else None) for i in range(n_members)
+        Member(VARIANTS[i % len(VARIANTS)], int(shifts[i]), int(seeds[i]) if i else None)
+        for i in range(n_members)
     ]
 
 
@@ -52,13 +63,25 @@ class View:
     """A member fitted to context rows: turns rows of the table into what the network reads."""
 
     def __init__(
-        self, member: Member, transforms: list[Transform], order: Int[np.ndarray, " V"], categorical: Bool[np.ndarray, " V"]
+        self,
+        member: Member,
+        transforms: list[Transform],
+        order: Int[np.ndarray, " V"],
+        categorical: Bool[np.ndarray, " V"],
     ) -> None:
-        self.member, self.transforms, self.order, self.categorical = member, transforms, order, categorical
+        self.member, self.transforms, self.order, self.categorical = (
+            member,
+            transforms,
+            order,
+            categorical,
+        )
 
     @classmethod
-    def fit(cls, member: Member, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> View:
-        """`member`, having seen the context rows; `categorical` marks the columns of category codes."""
+    def fit(
+        cls, member: Member, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]
+    ) -> View:
+        """`member`, having seen the context rows; `categorical` marks the columns of category
+        codes."""
         transforms: list[Transform] = []
         shown = context
         for kind in TRANSFORMS[member.variant]:
@@ -66,7 +89,11 @@ class View:
                 shown = transforms[-1](shown)
             transforms.append(kind.fit(shown, categorical))
         n_columns = transforms[-1](shown[:1]).shape[1]
-        order = np.arange(n_columns) if member.seed is None else np.random.default_rng(member.seed).permutation(n_columns)
+        order = (
+            np.arange(n_columns)
+            if member.seed is None
+            else np.random.default_rng(member.seed).permutation(n_columns)
+        )
         flags = np.concatenate([categorical, np.zeros(n_columns - len(categorical), dtype=bool)])
         return cls(member, transforms, order, flags[order])
 
@@ -91,11 +118,20 @@ class View:
 
     def thinned(self, most: int) -> View:
         """The same view, holding at most `most` single values of each column of numbers."""
-        return View(self.member, [transform.thinned(most) for transform in self.transforms], self.order, self.categorical)
+        return View(
+            self.member,
+            [transform.thinned(most) for transform in self.transforms],
+            self.order,
+            self.categorical,
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that was fitted, by name."""
-        fitted = {f"{i}.{name}": array for i, transform in enumerate(self.transforms) for name, array in transform.arrays().items()}
+        fitted = {
+            f"{i}.{name}": array
+            for i, transform in enumerate(self.transforms)
+            for name, array in transform.arrays().items()
+        }
         return fitted | {"order": self.order, "categorical": self.categorical}
 
     @classmethod
@@ -103,6 +139,10 @@ class View:
         """The view of `member` whose `arrays()` these were."""
         transforms = []
         for i, kind in enumerate(TRANSFORMS[member.variant]):
-            own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{i}.")}
+            own = {
+                name.partition(".")[2]: array
+                for name, array in arrays.items()
+                if name.startswith(f"{i}.")
+            }
             transforms.append(kind(**own))
         return cls(member, transforms, arrays["order"], arrays["categorical"])

@@ -1,4 +1,5 @@
-"""The network behind an estimator: where it comes from, on which device it runs, what it was trained for."""
+"""The network behind an estimator: where it comes from, on which device it runs, what it was
+trained for."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class Network:
     source: str | None
     """The checkpoint's name or path; None for a model in memory."""
     fingerprint: str | None
-    """Hash of the weights of a checkpoint; None for a model in memory, whose weights may still change."""
+    """Hash of the weights of a checkpoint; None for a model in memory, whose weights may still
+    change."""
     max_columns: int | None
     """Most columns of its training tasks; None if unknown."""
     max_rows: int | None
@@ -41,8 +43,13 @@ class Network:
         """About how much memory one cell of the table takes while it passes through a layer."""
         config = self.model.config
         width, n_heads = getattr(config, "d_model", 64), getattr(config, "n_heads", 1)
-        # embeddings before and after a sublayer, its projections, the MLP or the scores of both attentions
-        widest = max(2 * getattr(config, "d_mlp", width), 2 * n_heads * (n_columns + 1), n_heads * min(n_context, 512))
+        # embeddings before and after a sublayer, its projections, the MLP or the scores of both
+        # attentions
+        widest = max(
+            2 * getattr(config, "d_mlp", width),
+            2 * n_heads * (n_columns + 1),
+            n_heads * min(n_context, 512),
+        )
         return 4 * (6 * width + widest)
 
 
@@ -75,19 +82,31 @@ def nested_bytes(state: Any) -> int:
         return sum(nested_bytes(value) for value in state.values())
     if isinstance(state, (list, tuple)):
         return sum(nested_bytes(value) for value in state)
-    return sum(nested_bytes(value) for value in vars(state).values()) if hasattr(state, "__dict__") else 0
+    return (
+        sum(nested_bytes(value) for value in vars(state).values())
+        if hasattr(state, "__dict__")
+        else 0
+    )
 
 
 @lru_cache(maxsize=8)
 def _from_file(name: str, path: Path, version: tuple[int, int], device: str) -> Network:
-    """Loaded once per file version and device: estimators share the weights, which nobody changes."""
+    """Loaded once per file version and device: estimators share the weights, which nobody
+    changes."""
     from openpfn import checkpoint
 
     loaded = checkpoint.load(path)
     limits = _training_limits(loaded.provenance)
     fingerprint = fingerprint_of(loaded.model)
     model = loaded.model.to(device).eval().requires_grad_(False)
-    return Network(model, torch.device(device), name, fingerprint, limits.get("max_features"), limits.get("max_seq_len"))
+    return Network(
+        model,
+        torch.device(device),
+        name,
+        fingerprint,
+        limits.get("max_features"),
+        limits.get("max_seq_len"),
+    )
 
 
 def _training_limits(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -98,10 +117,17 @@ def _training_limits(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _in_memory(model: Any, device: str) -> Network:
-    here = next((p.device for p in model.parameters()), torch.device("cpu")) if isinstance(model, nn.Module) else torch.device("cpu")
+    here = (
+        next((p.device for p in model.parameters()), torch.device("cpu"))
+        if isinstance(model, nn.Module)
+        else torch.device("cpu")
+    )
     wanted = here if device == "auto" else find_device(device)
     if wanted.type != here.type or (wanted.index is not None and wanted.index != here.index):
-        model, here = copy.deepcopy(model).to(wanted), wanted       # the caller's model stays where it is
+        model, here = (
+            copy.deepcopy(model).to(wanted),
+            wanted,
+        )  # the caller's model stays where it is
     return Network(model, here, None, None, None, None)
 
 
@@ -110,5 +136,7 @@ def fingerprint_of(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(
+            tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        )
     return digest.hexdigest()

@@ -1,8 +1,8 @@
 """A network's state of the context, taken apart into named tensors and put together again.
 
-A state is any nesting of NamedTuples, dataclasses, mappings, lists and tuples that ends in tensors, numbers, words and
-None. A file holds the ends alone. Their types come from a state that the same network makes of two rows when the file is
-loaded: no name in the file decides which code runs.
+A state is any nesting of NamedTuples, dataclasses, mappings, lists and tuples that ends in tensors,
+numbers, words and None. A file holds the ends alone. Their types come from a state that the same
+network makes of two rows when the file is loaded: no name in the file decides which code runs.
 """
 
 from __future__ import annotations
@@ -23,30 +23,42 @@ def take_apart(state: Any) -> Ends:
     ends: Ends = {}
     for path, end in _walk(state, ""):
         if not isinstance(end, Tensor | bool | int | float | str | None):
-            raise TypeError(f"the state holds a {type(end).__name__} at {path!r}: only tensors, numbers, words and None can be saved.")
+            raise TypeError(
+                f"the state holds a {type(end).__name__} at {path!r}: only tensors, numbers, words"
+                " and None can be saved."
+            )
         ends[path] = end
     return ends
 
 
 def put_together(ends: Mapping[str, Any], like: Any) -> Any:
-    """The state with these ends, built as `like` is; tensors of real numbers get the precision and device of its tensors.
+    """The state with these ends, built as `like` is; tensors of real numbers get the precision and
+    device of its tensors.
 
     Raises ValueError if `like` has other paths.
     """
     paths = {path for path, _ in _walk(like, "")}
     if paths != ends.keys():
         odd = sorted(paths ^ ends.keys())[0]
-        raise ValueError(f"the states do not fit this network: {odd or 'the state itself'} is only in {'it' if odd in paths else 'them'}.")
+        raise ValueError(
+            f"the states do not fit this network: {odd or 'the state itself'} is only in"
+            f" {'it' if odd in paths else 'them'}."
+        )
     return _build(like, ends, "")
 
 
 def narrowed(ends: Ends, dtype: torch.dtype) -> Ends:
-    """The same with what the layers keep in `dtype`, unless it is narrower; column statistics keep their precision."""
-    return {path: _narrowed(end, dtype) if path.startswith("layers/") else end for path, end in ends.items()}
+    """The same with what the layers keep in `dtype`, unless it is narrower; column statistics keep
+    their precision."""
+    return {
+        path: _narrowed(end, dtype) if path.startswith("layers/") else end
+        for path, end in ends.items()
+    }
 
 
 def in_storage_order(tensor: Tensor) -> tuple[Tensor, list[int]]:
-    """`tensor` with its axes in the order in which they lie in memory, and this order; kernels round by it."""
+    """`tensor` with its axes in the order in which they lie in memory, and this order; kernels
+    round by it."""
     order = sorted(range(tensor.dim()), key=lambda axis: -tensor.stride(axis))
     return tensor.permute(order).contiguous(), order
 
@@ -74,7 +86,7 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _parts(value: Any) -> dict[str, Any] | None:
     """What `value` is made of, by name; None for an end."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return value._asdict()    # type: ignore[attr-defined]
+        return value._asdict()  # type: ignore[attr-defined]
     if isinstance(value, list | tuple):
         return {str(i): part for i, part in enumerate(value)}
     if isinstance(value, Mapping):
@@ -88,7 +100,9 @@ def _build(like: Any, ends: Mapping[str, Any], path: str) -> Any:
     parts = _parts(like)
     if parts is None:
         return _like(ends[path], like)
-    built = {name: _build(part, ends, f"{path}/{name}" if path else name) for name, part in parts.items()}
+    built = {
+        name: _build(part, ends, f"{path}/{name}" if path else name) for name, part in parts.items()
+    }
     if isinstance(like, Mapping):
         return dict(zip(like, built.values(), strict=True))
     if is_dataclass(like) or hasattr(like, "_asdict"):

@@ -12,12 +12,14 @@ from scipy.special import ndtri
 MAX_COMPONENTS = 8
 """Principal components that the rotated view adds at most."""
 LARGEST = 1e6
-"""A query value may be astronomically far from the context's: the network only needs to know "far"."""
+"""A query value may be astronomically far from the context's: the network only needs to know
+"far"."""
 
 
 @dataclass(frozen=True)
 class Transform(ABC):
-    """Maps rows (N, D) to rows (N, V). Its fields are all that its `fit(context, categorical)` learned."""
+    """Maps rows (N, D) to rows (N, V). Its fields are all that its `fit(context, categorical)`
+    learned."""
 
     @abstractmethod
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
@@ -34,17 +36,21 @@ class Transform(ABC):
 
 @dataclass(frozen=True)
 class Standardise(Transform):
-    """(x − mean) / standard deviation in double precision: offsets such as timestamps would drown the differences in single."""
+    """(x − mean) / standard deviation in double precision: offsets such as timestamps would drown
+    the differences in single."""
 
     unit: Float[np.ndarray, " D"]
-    """Largest size of each column's values: mean and standard deviation are those of values in this unit."""
+    """Largest size of each column's values: mean and standard deviation are those of values in this
+    unit."""
     mean: Float[np.ndarray, " D"]
     std: Float[np.ndarray, " D"]
 
     @classmethod
-    def fit(cls, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> Standardise:
+    def fit(
+        cls, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]
+    ) -> Standardise:
         largest = np.nanmax(np.abs(context), axis=0, initial=0.0)
-        unit = np.where(largest > 0, largest, 1.0)                  # keeps the squares of huge values finite
+        unit = np.where(largest > 0, largest, 1.0)  # keeps the squares of huge values finite
         scaled = context / unit
         present = ~np.isnan(scaled)
         n_present = np.maximum(present.sum(axis=0), 1)
@@ -58,7 +64,8 @@ class Standardise(Transform):
 
 @dataclass(frozen=True)
 class NormalScores(Transform):
-    """Standard normal quantiles of the mid-ranks among the context; category codes become ranks of their frequency."""
+    """Standard normal quantiles of the mid-ranks among the context; category codes become ranks of
+    their frequency."""
 
     known: Float[np.ndarray, " K"]
     """Distinct values of the first column in order, then of the second, and so on."""
@@ -69,22 +76,34 @@ class NormalScores(Transform):
     is_code: Bool[np.ndarray, " D"]
 
     @classmethod
-    def fit(cls, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> NormalScores:
-        columns = [_score(values, bool(flag)) for values, flag in zip(context.T, categorical, strict=True)]
+    def fit(
+        cls, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]
+    ) -> NormalScores:
+        columns = [
+            _score(values, bool(flag)) for values, flag in zip(context.T, categorical, strict=True)
+        ]
         return cls._joined(columns, categorical)
 
     @classmethod
-    def _joined(cls, columns: list[tuple[np.ndarray, np.ndarray]], is_code: Bool[np.ndarray, " D"]) -> NormalScores:
+    def _joined(
+        cls, columns: list[tuple[np.ndarray, np.ndarray]], is_code: Bool[np.ndarray, " D"]
+    ) -> NormalScores:
         known, score = (np.concatenate(parts) for parts in zip(*columns, strict=True))
         return cls(known, score, np.cumsum([len(values) for values, _ in columns]), is_code)
 
     def columns(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Distinct values and scores of each column."""
         starts = [0, *self.ends[:-1]]
-        return [(self.known[start:end], self.score[start:end]) for start, end in zip(starts, self.ends, strict=True)]
+        return [
+            (self.known[start:end], self.score[start:end])
+            for start, end in zip(starts, self.ends, strict=True)
+        ]
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
-        shown = [_interpolate(values, *column) for values, column in zip(rows.T, self.columns(), strict=True)]
+        shown = [
+            _interpolate(values, *column)
+            for values, column in zip(rows.T, self.columns(), strict=True)
+        ]
         return np.stack(shown, axis=1)
 
     def thinned(self, most: int) -> NormalScores:
@@ -98,16 +117,20 @@ class NormalScores(Transform):
 
 @dataclass(frozen=True)
 class SoftClip(Transform):
-    """u / √(1 + (u/3)²), u the distance to the median in robust standard deviations: outliers keep their order, not their weight."""
+    """u / √(1 + (u/3)²), u the distance to the median in robust standard deviations: outliers keep
+    their order, not their weight."""
 
     median: Float[np.ndarray, " D"]
     spread: Float[np.ndarray, " D"]
-    """The standard deviation of a normal column with the same quartiles; 1 where the quartiles are equal."""
+    """The standard deviation of a normal column with the same quartiles; 1 where the quartiles are
+    equal."""
     untouched: Bool[np.ndarray, " D"]
     """Columns of codes."""
 
     @classmethod
-    def fit(cls, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> SoftClip:
+    def fit(
+        cls, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]
+    ) -> SoftClip:
         low, median, high = _quantiles(context, (0.25, 0.5, 0.75))
         spread = (high - low) / 1.349
         return cls(median, np.where(spread > 1e-12, spread, 1.0), categorical)
@@ -125,11 +148,13 @@ class PrincipalComponents(Transform):
     """Largest variance first."""
 
     @classmethod
-    def fit(cls, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]) -> PrincipalComponents:
+    def fit(
+        cls, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]
+    ) -> PrincipalComponents:
         filled = np.nan_to_num(context)
         values, vectors = np.linalg.eigh(filled.T @ filled)
         n_components = min(MAX_COMPONENTS, int((values > 1e-9 * max(values.max(), 1e-300)).sum()))
-        directions = vectors[:, ::-1][:, :n_components]             # (D, components)
+        directions = vectors[:, ::-1][:, :n_components]  # (D, components)
         largest = np.abs(directions).argmax(axis=0)
         return cls(directions * np.sign(directions[largest, np.arange(n_components)]))
 
@@ -149,7 +174,9 @@ def _score(context: Float[np.ndarray, " n"], is_code: bool) -> tuple[np.ndarray,
     return known, ndtri((below + counts / 2) / max(counts.sum(), 1))
 
 
-def _interpolate(values: Float[np.ndarray, " N"], known: np.ndarray, score: np.ndarray) -> Float[np.ndarray, " N"]:
+def _interpolate(
+    values: Float[np.ndarray, " N"], known: np.ndarray, score: np.ndarray
+) -> Float[np.ndarray, " N"]:
     if len(known) == 0:
         return np.full_like(values, np.nan)
     return np.where(np.isnan(values), np.nan, np.interp(values, known, score))

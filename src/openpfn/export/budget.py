@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.c_code import BACKENDS, Backend, CodeOptions, check_supported, n_knots, separate_reading
+from openpfn.export.c_code import (
+    BACKENDS,
+    Backend,
+    CodeOptions,
+    check_supported,
+    n_knots,
+    separate_reading,
+)
 
 CODE_BYTES = {"fpu": 7 * 1024, "soft": 13824}
-"""Most that fit and predict take without weights, at -O2, with what the compiler's library adds on cores with and without an FPU."""
+"""Most that fit and predict take without weights, at -O2, with what the compiler's library adds on
+cores with and without an FPU."""
 PREDICT_CODE_BYTES = {"fpu": 4 * 1024, "soft": 9728}
 """The same for predict alone, from a frozen context."""
 INSTRUCTIONS: dict[Backend, dict[str, int]] = {
@@ -16,7 +24,8 @@ INSTRUCTIONS: dict[Backend, dict[str, int]] = {
     "int8": {"fpu": 9, "soft": 270},
     "int": {"fpu": 9, "soft": 18},
 }
-"""Instructions that a multiplication and addition take, everything around it included: within a factor of 2 of what any core executes."""
+"""Instructions that a multiplication and addition take, everything around it included: within a
+factor of 2 of what any core executes."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,8 @@ class Budget:
     scratch_bytes: int
     """Working memory of fit and predict, exactly."""
     row_bytes: int
-    """The raw context rows and labels, if they are kept in memory while fitting; a stream needs none."""
+    """The raw context rows and labels, if they are kept in memory while fitting; a stream needs
+    none."""
     cache_bytes: int
     """The row cache for all context rows, which is optional."""
     stack_bytes: int
@@ -96,18 +106,26 @@ def budget(
     max_classes: int | None = None,
     frozen: bool = False,
 ) -> Budget:
-    """What `config` needs for a context of `n_rows` × `n_features`, compiled for `max_features` and `max_classes` (the table's, if absent).
+    """What `config` needs for a context of `n_rows` × `n_features`, compiled for `max_features` and
+    `max_classes` (the table's, if absent).
 
-    Raises ValueError for a table or maxima that cannot be, and for a network that the C code does not carry.
+    Raises ValueError for a table or maxima that cannot be, and for a network that the C code does
+    not carry.
     """
     max_features = n_features if max_features is None else max_features
     max_classes = max(n_classes, 2) if max_classes is None else max_classes
-    for name, value, most in (("rows", n_rows, 2**31 - 2), ("features", n_features, max_features), ("classes", n_classes, max_classes)):
+    for name, value, most in (
+        ("rows", n_rows, 2**31 - 2),
+        ("features", n_features, max_features),
+        ("classes", n_classes, max_classes),
+    ):
         if not 1 <= value <= most:
             raise ValueError(f"{name} is {value}, must lie between 1 and {most}.")
     check_supported(config, CodeOptions(backend, max_features, max_classes))
     width = config.d_model
-    cell = width * (2 if backend == "int" else 3)    # a cell, its key and its value, in words of 4 bytes
+    cell = width * (
+        2 if backend == "int" else 3
+    )  # a cell, its key and its value, in words of 4 bytes
     padded = -(-(max_features + max_classes) // 4) * 4
     exponents = -(-width // 4) * 4 if backend == "int" else 0
     state = 4 * state_floats(config) + exponents
@@ -117,7 +135,9 @@ def budget(
         backend=backend,
         weight_bytes=weight_bytes(config, max_classes, backend),
         context_bytes=24 + padded + 12 * max_features + n_states * state,
-        scratch_bytes=4 * max_features + 4 * max((max_features + 1) * (cell + 1), 3 * max_features * (max_classes + 1) + max_classes),
+        scratch_bytes=4 * max_features
+        + 4
+        * max((max_features + 1) * (cell + 1), 3 * max_features * (max_classes + 1) + max_classes),
         row_bytes=n_rows * 4 * (n_features + 1),
         cache_bytes=n_rows * (n_features + 1) * width * 4,
         stack_bytes=608 + 4 * (8 * width + config.d_mlp + max_classes),
@@ -131,7 +151,10 @@ def budget(
 def shortages(needed: Budget, chip: Chip) -> list[str]:
     """What the chip has too little of; nothing where the library fits."""
     short = []
-    for name, wanted, has in (("flash", needed.flash_bytes(chip.has_fpu), chip.flash_bytes), ("RAM", needed.ram_bytes, chip.ram_bytes)):
+    for name, wanted, has in (
+        ("flash", needed.flash_bytes(chip.has_fpu), chip.flash_bytes),
+        ("RAM", needed.ram_bytes, chip.ram_bytes),
+    ):
         if wanted > has:
             short.append(f"{wanted:,} bytes of {name} are needed and {has:,} are there")
     return short
@@ -147,8 +170,13 @@ def all_backends(
     frozen: bool = False,
 ) -> dict[Backend, Budget]:
     """The budget of each backend that carries the network's attention."""
-    backends: list[Backend] = [backend for backend in BACKENDS if backend != "int" or config.attention_type == "linear"]
-    return {one: budget(config, n_rows, n_features, n_classes, one, max_features, max_classes, frozen) for one in backends}
+    backends: list[Backend] = [
+        backend for backend in BACKENDS if backend != "int" or config.attention_type == "linear"
+    ]
+    return {
+        one: budget(config, n_rows, n_features, n_classes, one, max_features, max_classes, frozen)
+        for one in backends
+    }
 
 
 def state_floats(config: TabularConfig) -> int:
@@ -162,14 +190,20 @@ def state_floats(config: TabularConfig) -> int:
 def matrices(config: TabularConfig, n_classes: int) -> list[tuple[int, int]]:
     """Rows and columns of every matrix in flash."""
     width, hidden = config.d_model, config.d_mlp
-    layer = [(width, width), (2 * width, width), (width, width)] * 2 + [(hidden, width), (width, hidden)]
-    tables = [(n_knots(config) + config.missing_flags, width)] + [(n_classes + 2, width)] * (1 + config.target_aware)
+    layer = [(width, width), (2 * width, width), (width, width)] * 2 + [
+        (hidden, width),
+        (width, hidden),
+    ]
+    tables = [(n_knots(config) + config.missing_flags, width)] + [(n_classes + 2, width)] * (
+        1 + config.target_aware
+    )
     reading = [(width, width)] * (2 * (config.n_layers - 1) if separate_reading(config) else 0)
     return layer * config.n_layers + tables + reading + [(hidden, width), (n_classes, hidden)]
 
 
 def weight_bytes(config: TabularConfig, n_classes: int, backend: Backend) -> int:
-    """Flash for the weights: matrices, and biases in 4 bytes; those of hidden layers in 2 where arithmetic is in integers."""
+    """Flash for the weights: matrices, and biases in 4 bytes; those of hidden layers in 2 where
+    arithmetic is in integers."""
     n_hidden = (config.n_layers + 1) * config.d_mlp
     n_biases = n_hidden + config.n_layers * config.d_model + n_classes
     if config.attention_type == "ridge":
@@ -182,14 +216,15 @@ def weight_bytes(config: TabularConfig, n_classes: int, backend: Backend) -> int
 
 
 def operations(config: TabularConfig, n_rows: int, n_columns: int) -> tuple[int, int, int]:
-    """Pairs of multiplication and addition of fit, of fit with the row cache, and of one prediction."""
+    """Pairs of multiplication and addition of fit, of fit with the row cache, and of one
+    prediction."""
     width, state = config.d_model, state_floats(config)
     embed = 3 * width * n_columns
 
     def columns(asking: int) -> int:
         return n_columns * 2 * width**2 + asking * 2 * width * (width + n_columns)
 
-    finish = 2 * width**2 + state + 2 * width * config.d_mlp    # one cell
+    finish = 2 * width**2 + state + 2 * width * config.d_mlp  # one cell
     show = 2 * width**2 + state
     last = config.n_layers - 1
     inner = columns(n_columns) + n_columns * finish

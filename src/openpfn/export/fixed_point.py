@@ -1,4 +1,5 @@
-"""A network in integers: 8-bit weights, 16-bit activations, and how many bits of each kind of number are a fraction."""
+"""A network in integers: 8-bit weights, 16-bit activations, and how many bits of each kind of
+number are a fraction."""
 
 from __future__ import annotations
 
@@ -25,17 +26,24 @@ LONGEST_SUM = 2.0**30
 FEWEST_CELL_BITS = 8
 """Fewer fraction bits of the cells would be coarser than 8-bit weights."""
 MOST_CELL_BITS = 20
-"""More fraction bits of the cells would let the ε of the normalisation overflow, and gain nothing."""
+"""More fraction bits of the cells would let the ε of the normalisation overflow, and gain
+nothing."""
 BITS = {
-    "column_query": (7, 14), "column_key": (7, 14), "column_value": (0, 14),
-    "row_query": (5, 14), "row_key": (5, 14), "row_value": (0, 14), "hidden": (4, 14),
-}  # fmt: skip
+    "column_query": (7, 14),
+    "column_key": (7, 14),
+    "column_value": (0, 14),
+    "row_query": (5, 14),
+    "row_key": (5, 14),
+    "row_value": (0, 14),
+    "hidden": (4, 14),
+}
 """Fewest and most fraction bits of each kind of 16-bit number."""
 
 
 @dataclass(frozen=True)
 class IntegerMatrix:
-    """`weight` · `factor` / 2^`shift`, by rows, stands for the matrix in the units of what it reads and gives."""
+    """`weight` · `factor` / 2^`shift`, by rows, stands for the matrix in the units of what it reads
+    and gives."""
 
     weight: Int8[np.ndarray, "rows columns"]
     factor: UInt8[np.ndarray, " rows"]
@@ -47,7 +55,8 @@ class Exponents:
     """How numbers of each kind are written as integers."""
 
     largest_number: int
-    """Products that give 16-bit numbers stop here: those of a head's queries and keys then add up in 32 bits."""
+    """Products that give 16-bit numbers stop here: those of a head's queries and keys then add up
+    in 32 bits."""
     sum_shift: int
     """By how much a row's sum is shortened before it is scaled."""
     cell_bits: int
@@ -57,7 +66,10 @@ class Exponents:
 
     def macros(self, config: TabularConfig) -> dict[str, int]:
         """What the C code needs to know of them."""
-        head_bits, key_bits = (config.d_model // config.n_heads - 1).bit_length(), self.bits["row_key"]
+        head_bits, key_bits = (
+            (config.d_model // config.n_heads - 1).bit_length(),
+            self.bits["row_key"],
+        )
         return {
             "PFN_LARGEST_NUMBER": self.largest_number,
             "PFN_SUM_SHIFT": self.sum_shift,
@@ -69,12 +81,17 @@ class Exponents:
             "PFN_SQUARE_BITS": (31 - (config.d_model - 1).bit_length()) // 2,
             "PFN_EPSILON": max(1, round(config.d_model * 1e-6 * 4.0**self.cell_bits)),
             "PFN_FEATURE_BITS": min(14, 16 - head_bits),
-            "PFN_LONGEST_FEATURE": ((self.largest_number << (20 - key_bits)) + (1 << 20)).bit_length(),
+            "PFN_LONGEST_FEATURE": (
+                ((self.largest_number << (20 - key_bits)) + (1 << 20)).bit_length()
+            ),
         }
 
 
-def choose_exponents(weights: Weights, config: TabularConfig, ranges: dict[str, float]) -> Exponents:
-    """Exponents for numbers that reach `ranges` on prior tasks; cells have room for whatever the weights can make of any row.
+def choose_exponents(
+    weights: Weights, config: TabularConfig, ranges: dict[str, float]
+) -> Exponents:
+    """Exponents for numbers that reach `ranges` on prior tasks; cells have room for whatever the
+    weights can make of any row.
 
     Raises ValueError for a network too wide for 32-bit sums, or whose weights are too large.
     """
@@ -82,23 +99,36 @@ def choose_exponents(weights: Weights, config: TabularConfig, ranges: dict[str, 
     largest = 1 << (15 - (head_bits + 1) // 2)
     if config.d_model > 256 or config.d_mlp > 512:
         raise ValueError(
-            f"d_model is {config.d_model} and d_mlp {config.d_mlp}; sums of the backend int hold at most 256 and 512. "
-            "Take backend int8 or f32, or a smaller network."
+            f"d_model is {config.d_model} and d_mlp {config.d_mlp}; sums of the backend int hold at"
+            " most 256 and 512. Take backend int8 or f32, or a smaller network."
         )
     bits = {}
     for kind, (fewest, most) in BITS.items():
         fitting = math.floor(math.log2(largest / max(HEADROOM * ranges[kind], 1e-9)))
         bits[kind] = min(max(fitting, fewest), most)
-    longest = 127 * 255 * max(math.sqrt(config.d_model) * 2**NORMED_BITS, config.d_model * largest, config.d_mlp * largest)
+    longest = (
+        127
+        * 255
+        * max(
+            math.sqrt(config.d_model) * 2**NORMED_BITS,
+            config.d_model * largest,
+            config.d_mlp * largest,
+        )
+    )
     sum_shift = max(0, math.ceil(math.log2(1.01 * longest / LONGEST_SUM)))
     most = largest_cell(weights, bits, largest)
-    exponents = Exponents(largest, sum_shift, min(math.floor(math.log2(LONGEST_SUM / (1.1 * most))), MOST_CELL_BITS), bits)
+    exponents = Exponents(
+        largest,
+        sum_shift,
+        min(math.floor(math.log2(LONGEST_SUM / (1.1 * most))), MOST_CELL_BITS),
+        bits,
+    )
     while exponents.cell_bits >= FEWEST_CELL_BITS and steepest(weights, config, exponents) > 255:
         exponents = replace(exponents, cell_bits=exponents.cell_bits - 1)
     if exponents.cell_bits < FEWEST_CELL_BITS:
         raise ValueError(
-            f"the weights are too large for the backend int: cells could reach {most:.0f}, which leaves fewer than {FEWEST_CELL_BITS} bits "
-            "for a fraction. Take backend int8 or f32."
+            f"the weights are too large for the backend int: cells could reach {most:.0f}, which"
+            f" leaves fewer than {FEWEST_CELL_BITS} bits for a fraction. Take backend int8 or f32."
         )
     return exponents
 
@@ -106,12 +136,20 @@ def choose_exponents(weights: Weights, config: TabularConfig, ranges: dict[str, 
 def largest_cell(weights: Weights, bits: dict[str, int], largest: int) -> float:
     """No cell and no logit can become larger, whatever the rows: numbers in 16 bits are bounded."""
     reach = {kind: largest * 2.0**-n for kind, n in bits.items()}
-    total = sum(float(2 * np.abs(weights[name]).sum(axis=0).max()) for name in ("values", "targets", "hints") if name in weights)
+    total = sum(
+        float(2 * np.abs(weights[name]).sum(axis=0).max())
+        for name in ("values", "targets", "hints")
+        if name in weights
+    )
     for layer, reading in zip_longest(weights["layers"], weights.get("reading", [])):
         rows = max(row_sums(layer["row_out"]), row_sums(reading["out"]) if reading else 0.0)
         total += row_sums(layer["column_out"]) * reach["column_value"] + rows * reach["row_value"]
         total += row_sums(layer["out"]) * reach["hidden"] + float(np.abs(layer["out_bias"]).max())
-    return max(total, row_sums(weights["head_out"]) * reach["hidden"] + float(np.abs(weights["head_out_bias"]).max()))
+    return max(
+        total,
+        row_sums(weights["head_out"]) * reach["hidden"]
+        + float(np.abs(weights["head_out_bias"]).max()),
+    )
 
 
 def row_sums(matrix: Float[np.ndarray, "rows columns"]) -> float:
@@ -120,23 +158,41 @@ def row_sums(matrix: Float[np.ndarray, "rows columns"]) -> float:
 
 
 READS_AND_GIVES = {
-    "column_query": ("normed", "column_query"), "column_key_value": ("normed", "column_key column_value"),
-    "row_query": ("normed", "row_query"), "row_key_value": ("normed", "row_key row_value"),
-    "column_out": ("column_value", "cell"), "row_out": ("row_value", "cell"),
-    "weight": ("normed", "hidden"), "bias": ("one", "hidden"), "out": ("hidden", "cell"), "out_bias": ("one", "cell"),
-    "head_out": ("hidden", "cell"), "head_out_bias": ("one", "cell"),
-    "values": ("share", "cell"), "targets": ("share", "cell"), "hints": ("share", "cell"),
-}  # fmt: skip
-"""Which kind of number each matrix or bias reads and gives; halves of its rows may give different kinds."""
+    "column_query": ("normed", "column_query"),
+    "column_key_value": ("normed", "column_key column_value"),
+    "row_query": ("normed", "row_query"),
+    "row_key_value": ("normed", "row_key row_value"),
+    "column_out": ("column_value", "cell"),
+    "row_out": ("row_value", "cell"),
+    "weight": ("normed", "hidden"),
+    "bias": ("one", "hidden"),
+    "out": ("hidden", "cell"),
+    "out_bias": ("one", "cell"),
+    "head_out": ("hidden", "cell"),
+    "head_out_bias": ("one", "cell"),
+    "values": ("share", "cell"),
+    "targets": ("share", "cell"),
+    "hints": ("share", "cell"),
+}
+"""Which kind of number each matrix or bias reads and gives; halves of its rows may give different
+kinds."""
 READING = {"query": ("normed", "row_query"), "out": ("row_value", "cell")}
 """The same of the weights with which query rows read."""
 
 
 def in_steps(weights: Weights, config: TabularConfig, exponents: Exponents) -> Weights:
-    """The weights as they act on integers: every matrix and bias in steps of what it gives for steps of what it reads."""
+    """The weights as they act on integers: every matrix and bias in steps of what it gives for
+    steps of what it reads."""
     step = {kind: 2.0**-n for kind, n in exponents.bits.items()}
-    step |= {"normed": math.sqrt(config.d_model) / 2**NORMED_BITS, "share": 2.0**-SHARE_BITS, "one": 1.0, "cell": 2.0**-exponents.cell_bits}
-    powers_of_two = {"column_query": math.log2(math.e)}    # the softmax between columns goes by powers of two
+    step |= {
+        "normed": math.sqrt(config.d_model) / 2**NORMED_BITS,
+        "share": 2.0**-SHARE_BITS,
+        "one": 1.0,
+        "cell": 2.0**-exponents.cell_bits,
+    }
+    powers_of_two = {
+        "column_query": math.log2(math.e)
+    }  # the softmax between columns goes by powers of two
 
     def scaled(value: Any, name: str, roles: dict[str, tuple[str, str]]) -> Any:
         if isinstance(value, list):
@@ -148,7 +204,9 @@ def in_steps(weights: Weights, config: TabularConfig, exponents: Exponents) -> W
         per_row = np.repeat(steps, len(value) // len(steps))
         if name in ("values", "targets", "hints") or value.ndim == 1:
             return (value * (step[read] / steps[0])).astype(np.float32)
-        return (value * (step[read] * powers_of_two.get(name, 1.0) / per_row[:, None])).astype(np.float32)
+        return (value * (step[read] * powers_of_two.get(name, 1.0) / per_row[:, None])).astype(
+            np.float32
+        )
 
     def walk(part: Weights, roles: dict[str, tuple[str, str]]) -> Weights:
         return {name: scaled(value, name, roles) for name, value in part.items()}
@@ -164,14 +222,23 @@ def steepest(weights: Weights, config: TabularConfig, exponents: Exponents) -> f
             return max(most(part, key) for key, part in value.items())
         if isinstance(value, list):
             return max((most(part, name) for part in value), default=0.0)
-        return 0.0 if value.ndim == 1 else float(np.abs(value).max()) * 1.1 / 127 * 2.0 ** shortened(name, exponents)
+        return (
+            0.0
+            if value.ndim == 1
+            else float(np.abs(value).max()) * 1.1 / 127 * 2.0 ** shortened(name, exponents)
+        )
 
     return most(in_steps(weights, config, exponents), "")
 
 
 def shortened(name: str, exponents: Exponents) -> int:
-    """By how much the sums of a matrix's rows are shortened before they are scaled; rows of embeddings are not summed."""
-    return 0 if READS_AND_GIVES.get(name, READING.get(name, ("", "")))[0] == "share" else exponents.sum_shift
+    """By how much the sums of a matrix's rows are shortened before they are scaled; rows of
+    embeddings are not summed."""
+    return (
+        0
+        if READS_AND_GIVES.get(name, READING.get(name, ("", "")))[0] == "share"
+        else exponents.sum_shift
+    )
 
 
 def integer_weights(weights: Weights, config: TabularConfig, exponents: Exponents) -> Weights:
@@ -191,10 +258,11 @@ def integer_weights(weights: Weights, config: TabularConfig, exponents: Exponent
 
 
 def integer_matrix(matrix: Float[np.ndarray, "rows columns"], sum_shift: int) -> IntegerMatrix:
-    """`matrix`, which acts on integers, with its rows' scales as factor / 2^shift for sums shortened by `sum_shift`."""
+    """`matrix`, which acts on integers, with its rows' scales as factor / 2^shift for sums
+    shortened by `sum_shift`."""
     small = quantise_rows(matrix)
     scale = widened(small.scale).astype(np.float64) * 2.0**sum_shift
-    fraction, exponent = np.frexp(scale)                                        # scale = fraction · 2^exponent, ½ ≤ fraction < 1
+    fraction, exponent = np.frexp(scale)  # scale = fraction · 2^exponent, ½ ≤ fraction < 1
     shift = np.minimum(8 - exponent, 29)
     factor = np.rint(np.ldexp(fraction, exponent + shift))
     assert (shift >= 0).all(), "a scale too steep for its exponents"

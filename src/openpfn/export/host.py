@@ -1,4 +1,5 @@
-"""An exported library compiled for this machine and called from Python: the same C, the same answers."""
+"""An exported library compiled for this machine and called from Python: the same C, the same
+answers."""
 
 from __future__ import annotations
 
@@ -14,51 +15,93 @@ from jaxtyping import Float, Num
 
 from openpfn.export.verify import STRICT, find_target
 
-STATUSES = tuple("ok argument features classes rows label value source not_fitted saved capacity".split())
-"""What the library's functions return, by number: the names of `pfn_status` without their prefix."""
-_SIZES = '#include "pfn.h"\nconst int32_t pfn_sizes[] = {PFN_CONTEXT_BYTES, PFN_SCRATCH_BYTES, PFN_SAVED_BYTES, PFN_MAX_CLASSES};\n'
-_NUMPY = {"float": "<f4", "uint32_t": "<u4", "int32_t": "<i4", "uint16_t": "<u2", "int16_t": "<i2", "uint8_t": "u1", "int8_t": "i1"}
+STATUSES = tuple(
+    "ok argument features classes rows label value source not_fitted saved capacity".split()
+)
+"""What the library's functions return, by number: the names of `pfn_status` without their
+prefix."""
+_SIZES = (
+    '#include "pfn.h"\nconst int32_t pfn_sizes[] = {PFN_CONTEXT_BYTES, PFN_SCRATCH_BYTES,'
+    " PFN_SAVED_BYTES, PFN_MAX_CLASSES};\n"
+)
+_NUMPY = {
+    "float": "<f4",
+    "uint32_t": "<u4",
+    "int32_t": "<i4",
+    "uint16_t": "<u2",
+    "int16_t": "<i2",
+    "uint8_t": "u1",
+    "int8_t": "i1",
+}
 
 
 class HostLibrary:
-    """What `write_library` wrote, compiled. One context and one scratch memory; `fit` and `predict_proba` work on them.
+    """What `write_library` wrote, compiled. One context and one scratch memory; `fit` and
+    `predict_proba` work on them.
 
-    Raises FileNotFoundError where no compiler is installed or `folder` holds no library, RuntimeError with the compiler's words.
+    Raises FileNotFoundError where no compiler is installed or `folder` holds no library,
+    RuntimeError with the compiler's words.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).resolve()
         if not (self.folder / "pfn.c").is_file():
-            raise FileNotFoundError(f"{folder} holds no pfn.c. Give a folder that `openpfn export c` wrote.")
+            raise FileNotFoundError(
+                f"{folder} holds no pfn.c. Give a folder that `openpfn export c` wrote."
+            )
         self.compiler = find_target("host").compiler
-        with tempfile.TemporaryDirectory() as place:    # the library stays mapped when its file is gone
+        with (
+            tempfile.TemporaryDirectory() as place
+        ):  # the library stays mapped when its file is gone
             sizes, built = Path(place) / "sizes.c", Path(place) / "pfn.so"
             sizes.write_text(_SIZES)
             flags = [*STRICT, "-O2", "-ffp-contract=off", "-fPIC", "-shared", f"-I{self.folder}"]
             self._compile([*flags, str(self.folder / "pfn.c"), str(sizes), "-o", str(built)])
             self.c = ctypes.CDLL(str(built))
-        self.n_context, self.n_scratch, self.n_saved, self.max_classes = (ctypes.c_int32 * 4).in_dll(self.c, "pfn_sizes")
+        self.n_context, self.n_scratch, self.n_saved, self.max_classes = (
+            ctypes.c_int32 * 4
+        ).in_dll(self.c, "pfn_sizes")
         self.context = ctypes.create_string_buffer(self.n_context)
         self.scratch = np.full(self.n_scratch // 4 + 1, np.nan, dtype=np.float32)
 
-    def fit(self, x: Num[np.ndarray, "n D"], y: Num[np.ndarray, " n"], n_classes: int | None = None) -> str:
+    def fit(
+        self, x: Num[np.ndarray, "n D"], y: Num[np.ndarray, " n"], n_classes: int | None = None
+    ) -> str:
         """Fit rows and their labels 0 … n_classes − 1; the status, "ok" where all went well."""
         x, y = np.ascontiguousarray(x, dtype=np.float32), np.ascontiguousarray(y, dtype=np.int32)
         n_classes = int(y.max(initial=0)) + 1 if n_classes is None else n_classes
-        return STATUSES[self.c.pfn_fit(self.context, address(x), address(y), len(x), x.shape[1], n_classes, address(self.scratch))]
+        return STATUSES[
+            self.c.pfn_fit(
+                self.context,
+                address(x),
+                address(y),
+                len(x),
+                x.shape[1],
+                n_classes,
+                address(self.scratch),
+            )
+        ]
 
-    def predict_proba(self, rows: Num[np.ndarray, "Q D"], n_classes: int) -> Float[np.ndarray, "Q k"]:
-        """Probabilities of all classes; `n_classes` is that of `fit`. Raises ValueError where the library refuses a row."""
+    def predict_proba(
+        self, rows: Num[np.ndarray, "Q D"], n_classes: int
+    ) -> Float[np.ndarray, "Q k"]:
+        """Probabilities of all classes; `n_classes` is that of `fit`. Raises ValueError where the
+        library refuses a row."""
         return self._ask(self.c.pfn_predict_proba, rows, n_classes)
 
-    def predict_logits(self, rows: Num[np.ndarray, "Q D"], n_classes: int) -> Float[np.ndarray, "Q k"]:
-        """Logits of all classes, −inf for one without context rows. Raises ValueError where the library refuses a row."""
+    def predict_logits(
+        self, rows: Num[np.ndarray, "Q D"], n_classes: int
+    ) -> Float[np.ndarray, "Q k"]:
+        """Logits of all classes, −inf for one without context rows. Raises ValueError where the
+        library refuses a row."""
         return self._ask(self.c.pfn_predict_logits, rows, n_classes)
 
     def fields(self) -> np.void:
         """The context, field by field, by the names of the C struct."""
         layout = context_layout(self.preprocessed())
-        assert layout.itemsize == self.n_context, f"{layout} has {layout.itemsize} bytes, the compiler's context {self.n_context}"
+        assert layout.itemsize == self.n_context, (
+            f"{layout} has {layout.itemsize} bytes, the compiler's context {self.n_context}"
+        )
         return np.frombuffer(self.context.raw, dtype=layout)[0]
 
     def preprocessed(self) -> str:
@@ -67,16 +110,25 @@ class HostLibrary:
 
     def _ask(self, function: Any, rows: np.ndarray, n_classes: int) -> np.ndarray:
         answer = np.full((len(rows), n_classes), np.nan, dtype=np.float32)
-        for number, (row, out) in enumerate(zip(np.ascontiguousarray(rows, dtype=np.float32), answer, strict=True)):
-            status = STATUSES[function(self.context, address(row), address(out), address(self.scratch))]
+        for number, (row, out) in enumerate(
+            zip(np.ascontiguousarray(rows, dtype=np.float32), answer, strict=True)
+        ):
+            status = STATUSES[
+                function(self.context, address(row), address(out), address(self.scratch))
+            ]
             if status != "ok":
-                raise ValueError(f"the library refused row {number} with PFN_ERROR_{status.upper()}: pfn.h tells what that means.")
+                raise ValueError(
+                    f"the library refused row {number} with PFN_ERROR_{status.upper()}: pfn.h tells"
+                    " what that means."
+                )
         return answer
 
     def _compile(self, arguments: list[str]) -> str:
         done = subprocess.run([self.compiler, *arguments], capture_output=True, text=True)
         if done.returncode != 0:
-            raise RuntimeError(f"{self.compiler} {' '.join(arguments)} failed:\n{done.stderr[:2000]}")
+            raise RuntimeError(
+                f"{self.compiler} {' '.join(arguments)} failed:\n{done.stderr[:2000]}"
+            )
         return done.stdout
 
 
@@ -86,16 +138,21 @@ def address(array: Num[np.ndarray, "..."]) -> ctypes.c_void_p:
 
 
 def context_layout(header: str) -> np.dtype:
-    """The layout of `pfn_context` as the preprocessed header declares it, laid out as compilers do."""
+    """The layout of `pfn_context` as the preprocessed header declares it, laid out as compilers
+    do."""
     known: dict[str, str | np.dtype] = dict(_NUMPY)
     for body, name in re.findall(r"typedef struct \{([^{}]*)\} (pfn_\w+);", header):
         fields = re.findall(r"(\w+) (\w+)((?:\[[^\]]*\])*);", body)
-        known[name] = np.dtype([(field, known[kind], _shape(sizes)) for kind, field, sizes in fields], align=True)
+        known[name] = np.dtype(
+            [(field, known[kind], _shape(sizes)) for kind, field, sizes in fields], align=True
+        )
     return np.dtype(known["pfn_context"])
 
 
 def _shape(sizes: str) -> tuple[int, ...]:
     """The numbers in brackets such as [2][(4 - 1) * 9 + 1]."""
     products = re.findall(r"\[([^\]]*)\]", sizes)
-    assert all(re.fullmatch(r"[\d\s+*/()-]+", product) for product in products), f"no plain sizes: {sizes}"
+    assert all(re.fullmatch(r"[\d\s+*/()-]+", product) for product in products), (
+        f"no plain sizes: {sizes}"
+    )
     return tuple(eval(product.replace("/", "//")) for product in products)

@@ -16,7 +16,8 @@ class QuantisedMatrix:
 
     weight: Int8[np.ndarray, "rows columns"]
     scale: UInt16[np.ndarray, " rows"]
-    """Upper halves of floats (bfloat16): weights are rounded to steps of this size, so that its own rounding loses nothing."""
+    """Upper halves of floats (bfloat16): weights are rounded to steps of this size, so that its own
+    rounding loses nothing."""
 
     def restored(self) -> Float[np.ndarray, "rows columns"]:
         """The matrix that it stands for."""
@@ -24,8 +25,9 @@ class QuantisedMatrix:
 
 
 def quantise_rows(matrix: Float[np.ndarray, "rows columns"]) -> QuantisedMatrix:
-    """`matrix` in 8 bits: of all 16-bit scales between 70% and 110% of the largest weight's, each row takes the one that loses least."""
-    most = np.abs(matrix).max(axis=1, keepdims=True)                            # (rows, 1)
+    """`matrix` in 8 bits: of all 16-bit scales between 70% and 110% of the largest weight's, each
+    row takes the one that loses least."""
+    most = np.abs(matrix).max(axis=1, keepdims=True)  # (rows, 1)
     most = np.where(most > 0, most, 1.0)
     low, high = halved(0.7 * most / LARGEST), halved(1.1 * most / LARGEST)
     best_scale, best_error = widened(low), np.full_like(most, np.inf)

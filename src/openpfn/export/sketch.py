@@ -1,4 +1,5 @@
-"""A sketch beside an exported library: flashed to a board, it fits and predicts for a computer on the other end of a serial line."""
+"""A sketch beside an exported library: flashed to a board, it fits and predicts for a computer on
+the other end of a serial line."""
 
 from __future__ import annotations
 
@@ -11,13 +12,17 @@ from openpfn.files import write_whole
 
 
 def write_sketch(folder: str | Path) -> list[Path]:
-    """Write the sketch, the protocol it speaks, and what Arduino and PlatformIO want to know into `folder`; their paths.
+    """Write the sketch, the protocol it speaks, and what Arduino and PlatformIO want to know into
+    `folder`; their paths.
 
     Raises ValueError where the folder's name, which is the sketch's, is none that Arduino takes.
     """
     folder = Path(folder).resolve()
     require_name(folder)
-    names = {name: name for name in ("pfn_serial.h", "pfn_serial.c", "library.properties", "platformio.ini")}
+    names = {
+        name: name
+        for name in ("pfn_serial.h", "pfn_serial.c", "library.properties", "platformio.ini")
+    }
     names[f"{folder.name}.ino"] = "sketch.ino"
     for name, source in names.items():
         write_whole(folder / name, board_file(source).replace("@VERSION@", __version__))
@@ -25,10 +30,13 @@ def write_sketch(folder: str | Path) -> list[Path]:
 
 
 def require_name(folder: Path) -> None:
-    """Raise ValueError unless a sketch may be called like `folder`: Arduino looks for a sketch of its folder's name."""
+    """Raise ValueError unless a sketch may be called like `folder`: Arduino looks for a sketch of
+    its folder's name."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", folder.resolve().name):
-        raise ValueError(f"a sketch is called like its folder, and Arduino takes no {folder.resolve().name!r}: letters, digits, _, . and - "
-                         "alone, at most 63. Give another --out.")    # fmt: skip
+        raise ValueError(
+            f"a sketch is called like its folder, and Arduino takes no {folder.resolve().name!r}:"
+            " letters, digits, _, . and - alone, at most 63. Give another --out."
+        )
 
 
 def board_file(name: str) -> str:

@@ -1,4 +1,5 @@
-"""A piecewise distribution over the real line: uniform buckets, with half-normal tails or none, and its decoder."""
+"""A piecewise distribution over the real line: uniform buckets, with half-normal tails or none, and
+its decoder."""
 
 from __future__ import annotations
 
@@ -22,27 +23,46 @@ GINI_OF_HALF_NORMAL = 2 / math.sqrt(math.pi) * (2 - math.sqrt(2))
 
 
 class BarDistribution(OverLogits):
-    """Probabilities of K buckets between K + 1 increasing `borders`; within a bucket the density is constant.
+    """Probabilities of K buckets between K + 1 increasing `borders`; within a bucket the density is
+    constant.
 
-    `logits` (..., K). With "unbounded" `support` the first and the last bucket are half-normal tails that begin at their inner border
-    and have their median at the outer one (the full-support Riemann distribution of Müller et al. 2022), so that any y has a density.
-    With "bounded" support values outside have density zero. Everything is in closed form.
+    `logits` (..., K). With "unbounded" `support` the first and the last bucket are half-normal
+    tails that begin at their inner border and have their median at the outer one (the full-support
+    Riemann distribution of Müller et al. 2022), so that any y has a density. With "bounded" support
+    values outside have density zero. Everything is in closed form.
 
     >>> bars = BarDistribution(torch.zeros(4), torch.tensor([-2.0, -1, 0, 1, 2]), "bounded")
     >>> float(bars.cdf(torch.tensor(0.5))), float(bars.mean)
     (0.625, 0.0)
     """
 
-    def __init__(self, logits: Float[Tensor, "... K"], borders: Float[Tensor, " K1"], support: str = "unbounded") -> None:
+    def __init__(
+        self,
+        logits: Float[Tensor, "... K"],
+        borders: Float[Tensor, " K1"],
+        support: str = "unbounded",
+    ) -> None:
         if support not in ("unbounded", "bounded"):
             raise ValueError(f"support is {support!r}, must be 'unbounded' or 'bounded'.")
         if len(borders) != logits.shape[-1] + 1:
-            raise ValueError(f"logits have {logits.shape[-1]} buckets, which need {logits.shape[-1] + 1} borders, not {len(borders)}.")
+            raise ValueError(
+                f"logits have {logits.shape[-1]} buckets, which need {logits.shape[-1] + 1}"
+                f" borders, not {len(borders)}."
+            )
         if support == "unbounded" and logits.shape[-1] < 3:
-            raise ValueError(f"logits have {logits.shape[-1]} buckets; unbounded support needs at least 3.")
+            raise ValueError(
+                f"logits have {logits.shape[-1]} buckets; unbounded support needs at least 3."
+            )
         self.logits, self.borders, self.support = logits, borders.to(logits), support
-        if not torch.compiler.is_compiling() and not borders.is_cuda and not bool((self.borders.diff() > 0).all()):    # a GPU would wait
-            raise ValueError(f"borders must increase, in the precision of the logits ({logits.dtype}). Sort them and drop what repeats.")
+        if (
+            not torch.compiler.is_compiling()
+            and not borders.is_cuda
+            and not bool((self.borders.diff() > 0).all())
+        ):  # a GPU would wait
+            raise ValueError(
+                f"borders must increase, in the precision of the logits ({logits.dtype}). Sort them"
+                " and drop what repeats."
+            )
 
     @property
     def widths(self) -> Float[Tensor, " K"]:
@@ -60,7 +80,9 @@ class BarDistribution(OverLogits):
     @property
     def representatives(self) -> Float[Tensor, " K"]:
         """The median of each bucket: its middle, or the outermost border in a tail."""
-        return self._with_tails((self.borders[1:] + self.borders[:-1]) / 2, self.borders[0], self.borders[-1])
+        return self._with_tails(
+            (self.borders[1:] + self.borders[:-1]) / 2, self.borders[0], self.borders[-1]
+        )
 
     @property
     def mean(self) -> Float[Tensor, "..."]:
@@ -70,17 +92,25 @@ class BarDistribution(OverLogits):
     def variance(self) -> Float[Tensor, "..."]:
         left, right = (s.square() * (1 - MEAN_OF_HALF_NORMAL**2) for s in self.scales)
         within = self._with_tails(self.widths.square() / 12, left, right)
-        return (self.probs * (within + (self._means() - self.mean.unsqueeze(-1)).square())).sum(dim=-1)
+        return (self.probs * (within + (self._means() - self.mean.unsqueeze(-1)).square())).sum(
+            dim=-1
+        )
 
     @property
     def mode(self) -> Float[Tensor, "..."]:
-        """The middle of the bucket with the highest density; a tail is highest at its inner border."""
+        """The middle of the bucket with the highest density; a tail is highest at its inner
+        border."""
         highest = (self.logits + self._log_peaks()).argmax(dim=-1)
-        return self._with_tails((self.borders[1:] + self.borders[:-1]) / 2, self.borders[1], self.borders[-2])[highest]
+        return self._with_tails(
+            (self.borders[1:] + self.borders[:-1]) / 2, self.borders[1], self.borders[-2]
+        )[highest]
 
     def bucket(self, y: Float[Tensor, "..."] | Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-        """Index of the bucket that `y` falls into; the outermost ones also take what lies beyond them."""
-        return torch.searchsorted(self.borders[1:-1].contiguous(), y.to(self.borders).contiguous(), right=True)
+        """Index of the bucket that `y` falls into; the outermost ones also take what lies beyond
+        them."""
+        return torch.searchsorted(
+            self.borders[1:-1].contiguous(), y.to(self.borders).contiguous(), right=True
+        )
 
     def log_prob(self, y: Values) -> Float[Tensor, "..."]:
         y = as_tensor(y, self.borders).to(self.borders.dtype)
@@ -93,7 +123,7 @@ class BarDistribution(OverLogits):
             beyond = torch.where(y.isnan(), torch.nan, -torch.inf)
             return torch.where((y >= self.borders[0]) & (y <= self.borders[-1]), density, beyond)
         left, right = self.scales
-        into_left = ((self.borders[1] - y) / left).clamp(min=0)      # zero in all other buckets
+        into_left = ((self.borders[1] - y) / left).clamp(min=0)  # zero in all other buckets
         into_right = ((y - self.borders[-2]) / right).clamp(min=0)
         return density - (into_left.square() + into_right.square()) / 2
 
@@ -108,8 +138,12 @@ class BarDistribution(OverLogits):
         if self.unbounded:
             left, right = self.scales
             last = self.logits.shape[-1] - 1
-            inside = torch.where(k == 0, torch.special.erfc((self.borders[1] - y) / left / math.sqrt(2)), inside)
-            inside = torch.where(k == last, torch.special.erf((y - self.borders[-2]) / right / math.sqrt(2)), inside)
+            inside = torch.where(
+                k == 0, torch.special.erfc((self.borders[1] - y) / left / math.sqrt(2)), inside
+            )
+            inside = torch.where(
+                k == last, torch.special.erf((y - self.borders[-2]) / right / math.sqrt(2)), inside
+            )
         at = k.unsqueeze(-1)
         return (before.gather(-1, at) + probs.gather(-1, at) * inside.unsqueeze(-1)).squeeze(-1)
 
@@ -121,15 +155,23 @@ class BarDistribution(OverLogits):
         k = (reached[..., :-1] < p.unsqueeze(-1)).sum(dim=-1)
         mass = probs.gather(-1, k.unsqueeze(-1)).squeeze(-1)
         before = reached.gather(-1, k.unsqueeze(-1)).squeeze(-1) - mass
-        inside = ((p - before) / mass.clamp(min=torch.finfo(mass.dtype).tiny)).clamp(0, 1)     # share of the bucket below the quantile
+        inside = ((p - before) / mass.clamp(min=torch.finfo(mass.dtype).tiny)).clamp(
+            0, 1
+        )  # share of the bucket below the quantile
         return self._at(k, inside).to(self.logits.dtype)
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
         reached = self.probs.cumsum(dim=-1)
-        uniform = torch.rand(2, *self.shape, generator=generator, device=reached.device, dtype=reached.dtype)
-        share = (uniform[0] * reached[..., -1]).unsqueeze(-1)                    # the sum is 1 but for rounding
-        k = torch.searchsorted(reached, share, right=True).squeeze(-1)           # right: a bucket of probability 0 holds no share
-        return self._at(k, uniform[1].clamp(min=torch.finfo(uniform.dtype).eps / 4))    # not 0, where the left tail is at −∞
+        uniform = torch.rand(
+            2, *self.shape, generator=generator, device=reached.device, dtype=reached.dtype
+        )
+        share = (uniform[0] * reached[..., -1]).unsqueeze(-1)  # the sum is 1 but for rounding
+        k = torch.searchsorted(reached, share, right=True).squeeze(
+            -1
+        )  # right: a bucket of probability 0 holds no share
+        return self._at(
+            k, uniform[1].clamp(min=torch.finfo(uniform.dtype).eps / 4)
+        )  # not 0, where the left tail is at −∞
 
     def _at(self, k: Int[Tensor, "..."], inside: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The value in bucket `k` below which the share `inside` of its probability lies."""
@@ -138,7 +180,11 @@ class BarDistribution(OverLogits):
         if self.unbounded:
             left, right = (s.to(inside.dtype) for s in self.scales)
             y = torch.where(k == 0, borders[1] + left * torch.special.ndtri(inside / 2), y)
-            y = torch.where(k == self.logits.shape[-1] - 1, borders[-2] - right * torch.special.ndtri((1 - inside) / 2), y)
+            y = torch.where(
+                k == self.logits.shape[-1] - 1,
+                borders[-2] - right * torch.special.ndtri((1 - inside) / 2),
+                y,
+            )
         return y
 
     def entropy(self) -> Float[Tensor, "..."]:
@@ -148,26 +194,35 @@ class BarDistribution(OverLogits):
         return (torch.special.entr(probs) + probs * within).sum(dim=-1)
 
     def crps(self, y: Values) -> Float[Tensor, "..."]:
-        """As in `Predictive`, from E|Y − y| − E|Y − Y'| / 2; buckets do not overlap, so pairs of them add their means' distances."""
+        """As in `Predictive`, from E|Y − y| − E|Y − Y'| / 2; buckets do not overlap, so pairs of
+        them add their means' distances."""
         y = as_tensor(y, self.borders).to(self.borders.dtype).unsqueeze(-1)
         probs, means = self.probs, self._means()
         below, above = (y - self.borders[:-1]).clamp(min=0), (self.borders[1:] - y).clamp(min=0)
-        inside = (below.square() + above.square()) / (2 * self.widths)                          # E|U − y| within a bucket
+        inside = (below.square() + above.square()) / (2 * self.widths)  # E|U − y| within a bucket
         distance = torch.where((below > 0) & (above > 0), inside, (means - y).abs())
         left, right = self.scales
-        spread = self._with_tails(self.widths / 3, left * GINI_OF_HALF_NORMAL, right * GINI_OF_HALF_NORMAL)
+        spread = self._with_tails(
+            self.widths / 3, left * GINI_OF_HALF_NORMAL, right * GINI_OF_HALF_NORMAL
+        )
         if self.unbounded:
             to_left = _distance_in_tail((self.borders[1] - y) / left) * left
             to_right = _distance_in_tail((y - self.borders[-2]) / right) * right
             distance = torch.cat([to_left, distance[..., 1:-1], to_right], dim=-1)
         reached, moment = probs.cumsum(dim=-1), (probs * means).cumsum(dim=-1)
-        pairs = 2 * (probs * (means * reached - moment)).sum(dim=-1) + (probs.square() * spread).sum(dim=-1)
+        pairs = 2 * (probs * (means * reached - moment)).sum(dim=-1) + (
+            probs.square() * spread
+        ).sum(dim=-1)
         return (probs * distance).sum(dim=-1) - pairs / 2
 
     def _means(self) -> Float[Tensor, " K"]:
         left, right = self.scales
         middle = (self.borders[1:] + self.borders[:-1]) / 2
-        return self._with_tails(middle, self.borders[1] - left * MEAN_OF_HALF_NORMAL, self.borders[-2] + right * MEAN_OF_HALF_NORMAL)
+        return self._with_tails(
+            middle,
+            self.borders[1] - left * MEAN_OF_HALF_NORMAL,
+            self.borders[-2] + right * MEAN_OF_HALF_NORMAL,
+        )
 
     def _log_peaks(self) -> Float[Tensor, " K"]:
         """Log of the highest density in each bucket, were all probability in it."""
@@ -181,14 +236,18 @@ class BarDistribution(OverLogits):
 
 
 def _distance_in_tail(c: Tensor) -> Tensor:
-    """E||Z| − c|: beyond the tail (c < 0) the plain distance, else E|Z| − c + 2 ∫₀ᶜ P(|Z| ≤ t) dt."""
+    """E||Z| − c|: beyond the tail (c < 0) the plain distance, else E|Z| − c + 2 ∫₀ᶜ P(|Z| ≤ t)
+    dt."""
     inside = c.clamp(min=0)
-    area = inside * torch.special.erf(inside / math.sqrt(2)) - MEAN_OF_HALF_NORMAL * -torch.special.expm1(-inside.square() / 2)
+    area = inside * torch.special.erf(
+        inside / math.sqrt(2)
+    ) - MEAN_OF_HALF_NORMAL * -torch.special.expm1(-inside.square() / 2)
     return MEAN_OF_HALF_NORMAL - c + 2 * area
 
 
 class Bucketizer:
-    """Between numbers and buckets: the K buckets between `borders`, with or without tails, for any logits."""
+    """Between numbers and buckets: the K buckets between `borders`, with or without tails, for any
+    logits."""
 
     def __init__(self, borders: Float[Tensor, " K1"], support: str = "unbounded") -> None:
         self.borders, self.support = torch.as_tensor(borders, dtype=torch.float32), support
@@ -207,7 +266,8 @@ class Bucketizer:
         return BarDistribution(logits, self.borders, self.support)
 
     def bucketize(self, y: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
-        """Index of the bucket of each value; values beyond the outermost borders count to the outermost buckets."""
+        """Index of the bucket of each value; values beyond the outermost borders count to the
+        outermost buckets."""
         return self.flat.bucket(y)
 
     def decode(self, buckets: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -215,20 +275,29 @@ class Bucketizer:
         return self.bucket_representatives[buckets]
 
     def sample(
-        self, logits: Float[Tensor, "... K"], temperature: float = 1.0, generator: torch.Generator | None = None
+        self,
+        logits: Float[Tensor, "... K"],
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
     ) -> Float[Tensor, "..."]:
-        """A value drawn from each distribution; a low temperature prefers probable buckets. Raises ValueError unless it is above 0."""
+        """A value drawn from each distribution; a low temperature prefers probable buckets. Raises
+        ValueError unless it is above 0."""
         if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}, must be above 0. For the most probable value, use predictive(logits).mode.")
+            raise ValueError(
+                f"temperature is {temperature}, must be above 0. For the most probable value, use"
+                " predictive(logits).mode."
+            )
         return self.predictive(logits / temperature).sample(generator)
 
     def log_bucket_densities(self, logits: Float[Tensor, "... K"]) -> Float[Tensor, "... K"]:
         """Log-density at the representative of each bucket."""
         at = self.bucket_representatives
-        values = at.view(-1, *(1,) * (logits.dim() - 1))                        # (K, ...)
+        values = at.view(-1, *(1,) * (logits.dim() - 1))  # (K, ...)
         return self.predictive(logits).log_prob(values).movedim(0, -1)
 
-    def log_density_at_values(self, logits: Float[Tensor, "... K"], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def log_density_at_values(
+        self, logits: Float[Tensor, "... K"], y: Float[Tensor, "..."]
+    ) -> Float[Tensor, "..."]:
         """Log-density at each y."""
         return self.predictive(logits).log_prob(y)
 
@@ -238,8 +307,9 @@ def estimate_riemann_borders(
 ) -> Float[Tensor, " K1"]:
     """Borders of `num_buckets` buckets that hold equally many of `sample_data`.
 
-    The first and the last border are the least and the greatest value, moved apart about their middle by
-    `widen_borders_factor`. Raises ValueError where values repeat so often that a bucket would be empty.
+    The first and the last border are the least and the greatest value, moved apart about their
+    middle by `widen_borders_factor`. Raises ValueError where values repeat so often that a bucket
+    would be empty.
     """
     if not (isinstance(num_buckets, Integral) and num_buckets >= 1):
         raise ValueError(f"num_buckets is {num_buckets}, must be a whole number of at least 1.")
@@ -247,8 +317,13 @@ def estimate_riemann_borders(
         raise ValueError(f"widen_borders_factor is {widen_borders_factor}, must be at least 1.")
     ordered = torch.as_tensor(sample_data).flatten().double().sort().values
     if len(ordered) < 2 or not ordered.isfinite().all():
-        raise ValueError(f"sample_data holds {len(ordered)} values, or some that are not finite. Give at least two finite values.")
-    place = torch.linspace(0, len(ordered) - 1, num_buckets + 1, dtype=torch.float64, device=ordered.device)
+        raise ValueError(
+            f"sample_data holds {len(ordered)} values, or some that are not finite. Give at least"
+            " two finite values."
+        )
+    place = torch.linspace(
+        0, len(ordered) - 1, num_buckets + 1, dtype=torch.float64, device=ordered.device
+    )
     low = place.floor().long().clamp(max=len(ordered) - 2)
     borders = torch.lerp(ordered[low], ordered[low + 1], place - low)
     middle = (borders[0] + borders[-1]) / 2
@@ -257,15 +332,18 @@ def estimate_riemann_borders(
     borders = borders.float()
     if not (borders.diff() > 0).all():
         raise ValueError(
-            f"sample_data repeats values so often that {num_buckets} buckets would share borders. Choose fewer, or give more values."
+            f"sample_data repeats values so often that {num_buckets} buckets would share borders."
+            " Choose fewer, or give more values."
         )
     return borders
 
 
 class BarHead(Head):
-    """Two-layer decoder from the embedding of a query row's target to a `BarDistribution` of a standardised target.
+    """Two-layer decoder from the embedding of a query row's target to a `BarDistribution` of a
+    standardised target.
 
-    Its `n_buckets` hold equal probability under a standard normal distribution, beyond three standard deviations are the tails.
+    Its `n_buckets` hold equal probability under a standard normal distribution, beyond three
+    standard deviations are the tails.
     """
 
     aliases = ("riemann",)
@@ -277,12 +355,14 @@ class BarHead(Head):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         reach = torch.special.ndtr(torch.tensor([-3.0, 3.0], dtype=torch.float64))
-        levels = torch.lerp(reach[0], reach[1], torch.linspace(0, 1, n_buckets + 1, dtype=torch.float64))
+        levels = torch.lerp(
+            reach[0], reach[1], torch.linspace(0, 1, n_buckets + 1, dtype=torch.float64)
+        )
         self.register_buffer("borders", torch.special.ndtri(levels).float())
 
     def forward(self, rows: Float[Tensor, "B Q E"]) -> Float[Tensor, "B Q K"]:
         return self.out(F.gelu(self.hidden(rows))).float()
 
     def predictive(self, logits: Float[Tensor, "B Q K"]) -> BarDistribution:
-        borders: Tensor = self.borders    # pyright: ignore[reportAssignmentType]
+        borders: Tensor = self.borders  # pyright: ignore[reportAssignmentType]
         return BarDistribution(logits, borders)

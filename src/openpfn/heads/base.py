@@ -18,18 +18,26 @@ REACH = 5.5
 NUMBERS_AT_ONCE = 2**18
 """Quantiles that the quadrature holds at once."""
 
-Values = Float[Tensor, "..."] | Int[Tensor, "..."] | Float[np.ndarray, "..."] | Int[np.ndarray, "..."] | float | int
+Values = (
+    Float[Tensor, "..."]
+    | Int[Tensor, "..."]
+    | Float[np.ndarray, "..."]
+    | Int[np.ndarray, "..."]
+    | float
+    | int
+)
 """Values of targets: a tensor, an array or a number."""
 
 
 class Predictive(ABC):
     """A distribution of a number per target, over leading axes `...` (usually tasks × query rows).
 
-    Numbers that go in (`y`, `p`) broadcast with these axes: a grid of L values goes in as (L, 1, 1). Subclasses give
-    `log_prob`, `cdf`, `icdf` and `mode`; everything else follows, and is overridden where there is a closed form.
+    Numbers that go in (`y`, `p`) broadcast with these axes: a grid of L values goes in as (L, 1,
+    1). Subclasses give `log_prob`, `cdf`, `icdf` and `mode`; everything else follows, and is
+    overridden where there is a closed form.
 
-    The defaults of `mean`, `variance` and `entropy` are E[g(Y)] = ∫ g(F⁻¹(Φ(t))) φ(t) dt by the trapezoid rule, where
-    Φ and φ are of the standard normal: exact to rounding where Y is normal.
+    The defaults of `mean`, `variance` and `entropy` are E[g(Y)] = ∫ g(F⁻¹(Φ(t))) φ(t) dt by the
+    trapezoid rule, where Φ and φ are of the standard normal: exact to rounding where Y is normal.
     """
 
     @property
@@ -71,15 +79,21 @@ class Predictive(ABC):
     def std(self) -> Float[Tensor, "..."]:
         return self.variance.sqrt()
 
-    def quantile(self, levels: float | Sequence[float] | Float[Tensor, " L"] | Float[Tensor, ""]) -> Float[Tensor, "..."]:
-        """The quantiles at `levels`: axes `...` for one level, (L, ...) for L of them. Raises ValueError for one outside [0, 1]."""
+    def quantile(
+        self, levels: float | Sequence[float] | Float[Tensor, " L"] | Float[Tensor, ""]
+    ) -> Float[Tensor, "..."]:
+        """The quantiles at `levels`: axes `...` for one level, (L, ...) for L of them. Raises
+        ValueError for one outside [0, 1]."""
         p = torch.as_tensor(levels, dtype=torch.float64)
         if not bool(((p >= 0) & (p <= 1)).all()):
-            raise ValueError(f"levels is {levels}; quantiles are asked for at levels from 0 to 1, such as 0.5.")
+            raise ValueError(
+                f"levels is {levels}; quantiles are asked for at levels from 0 to 1, such as 0.5."
+            )
         return self.icdf(p.view(p.shape + (1,) * len(self.shape)).expand(p.shape + self.shape))
 
     def interval(self, level: float = 0.9) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-        """Lower and upper end of the central interval that holds the share `level` of the probability."""
+        """Lower and upper end of the central interval that holds the share `level` of the
+        probability."""
         if not 0 < level < 1:
             raise ValueError(f"level is {level}, must lie between 0 and 1, such as 0.9.")
         return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
@@ -87,7 +101,9 @@ class Predictive(ABC):
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
         """One draw per target: `icdf` of a uniform number."""
         like = self.mode
-        return self.icdf(torch.rand(self.shape, generator=generator, device=like.device, dtype=torch.float64))
+        return self.icdf(
+            torch.rand(self.shape, generator=generator, device=like.device, dtype=torch.float64)
+        )
 
     def entropy(self) -> Float[Tensor, "..."]:
         """Entropy, or differential entropy, in nats."""
@@ -96,9 +112,10 @@ class Predictive(ABC):
     def crps(self, y: Values) -> Float[Tensor, "..."]:
         """Continuous ranked probability score of the true `y`, in units of y; smaller is better.
 
-        ∫ (F(z) − 1[y ≤ z])² dz = ∫ 2 (1[y < F⁻¹(u)] − u) (F⁻¹(u) − y) du over 0 < u < 1 (Gneiting & Raftery 2007, eqs. 20 and 24),
-        by the quadrature of the class.
+        ∫ (F(z) − 1[y ≤ z])² dz = ∫ 2 (1[y < F⁻¹(u)] − u) (F⁻¹(u) − y) du over 0 < u < 1 (Gneiting &
+        Raftery 2007, eqs. 20 and 24), by the quadrature of the class.
         """
+
         def score(z: Tensor, u: Tensor) -> Tensor:
             true = as_tensor(y, z)
             return 2 * ((true < z).to(z.dtype) - u) * (z - true)
@@ -111,12 +128,12 @@ class Predictive(ABC):
     def _integral(self, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """∫ function(F⁻¹(u), u) du over 0 < u < 1."""
         t = torch.linspace(-REACH, REACH, NODES, dtype=torch.float64)
-        weight = torch.exp(-t.square() / 2)                                     # φ(t) dt up to a factor
+        weight = torch.exp(-t.square() / 2)  # φ(t) dt up to a factor
         levels, weight = torch.special.ndtr(t), weight / weight.sum()
         size = max(1, NUMBERS_AT_ONCE // max(1, self.shape.numel()))
         parts = []
         for u, w in zip(levels.split(size), weight.split(size), strict=True):
-            z = self.quantile(u)                                                # (nodes, ...)
+            z = self.quantile(u)  # (nodes, ...)
             u, w = (v.to(z.device, z.dtype).view(-1, *(1,) * len(self.shape)) for v in (u, w))
             parts.append((function(z, u) * w).sum(dim=0))
         return torch.stack(parts).sum(dim=0)
@@ -124,11 +141,16 @@ class Predictive(ABC):
 
 def as_tensor(y: Values, like: Tensor) -> Tensor:
     """`y` as a tensor on the device of `like`; what is no tensor yet takes its precision, too."""
-    return y.to(like.device) if isinstance(y, Tensor) else torch.as_tensor(y, dtype=like.dtype, device=like.device)
+    return (
+        y.to(like.device)
+        if isinstance(y, Tensor)
+        else torch.as_tensor(y, dtype=like.dtype, device=like.device)
+    )
 
 
 class OverLogits(Predictive):
-    """A distribution made of K parts (classes, buckets, components) with the weights softmax(`logits`), (..., K)."""
+    """A distribution made of K parts (classes, buckets, components) with the weights
+    softmax(`logits`), (..., K)."""
 
     logits: Float[Tensor, "... K"]
 

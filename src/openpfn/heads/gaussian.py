@@ -20,17 +20,20 @@ STARTS = 64
 CLIMBS = 100
 """Steps of that climb."""
 MOST_BY_COMPONENT = 128
-"""Components up to which the entropy is summed component by component, in time quadratic in their number."""
+"""Components up to which the entropy is summed component by component, in time quadratic in their
+number."""
 NODES_PER_COMPONENT = 65
 """Nodes of that quadrature."""
 LEAST_STD = 1e-3
-"""Standard deviation that no component of a network's mixture goes below: a density may not grow without bound."""
+"""Standard deviation that no component of a network's mixture goes below: a density may not grow
+without bound."""
 ELEMENTS_AT_ONCE = 2**22
 """Pairs of components looked at together where a formula runs over all pairs."""
 
 
 class Gaussian(Predictive):
-    """A normal distribution per target; `mean` and `variance` (of the target, noise included) broadcast."""
+    """A normal distribution per target; `mean` and `variance` (of the target, noise included)
+    broadcast."""
 
     def __init__(self, mean: Float[Tensor, "..."], variance: Float[Tensor, "..."]) -> None:
         self._mean, self._variance = torch.broadcast_tensors(mean, variance)
@@ -66,7 +69,9 @@ class Gaussian(Predictive):
         return self._mean + self.std * z
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
-        noise = torch.randn(self.shape, generator=generator, device=self._mean.device, dtype=self._mean.dtype)
+        noise = torch.randn(
+            self.shape, generator=generator, device=self._mean.device, dtype=self._mean.dtype
+        )
         return self._mean + self.std * noise
 
     def entropy(self) -> Float[Tensor, "..."]:
@@ -74,17 +79,26 @@ class Gaussian(Predictive):
 
     def crps(self, y: Values) -> Float[Tensor, "..."]:
         """As in `Predictive`; in closed form (Gneiting & Raftery 2007, eq. 21)."""
-        return _mean_distance(as_tensor(y, self._mean) - self._mean, self._variance) - (self._variance / math.pi).sqrt()
+        return (
+            _mean_distance(as_tensor(y, self._mean) - self._mean, self._variance)
+            - (self._variance / math.pi).sqrt()
+        )
 
 
 class GaussianMixture(OverLogits):
     """A mixture of K normal distributions per target.
 
-    `logits` (..., K) are the components' log weights up to a constant (−inf leaves one out); `means` and `variances`
-    broadcast with them. Quantiles are found by bisection, `entropy` by quadrature; `mean`, `variance`, `cdf` and `crps` are exact.
+    `logits` (..., K) are the components' log weights up to a constant (−inf leaves one out);
+    `means` and `variances` broadcast with them. Quantiles are found by bisection, `entropy` by
+    quadrature; `mean`, `variance`, `cdf` and `crps` are exact.
     """
 
-    def __init__(self, logits: Float[Tensor, "... K"], means: Float[Tensor, "... #K"], variances: Float[Tensor, "... #K"]) -> None:
+    def __init__(
+        self,
+        logits: Float[Tensor, "... K"],
+        means: Float[Tensor, "... #K"],
+        variances: Float[Tensor, "... #K"],
+    ) -> None:
         self.logits, self.means, self.variances = torch.broadcast_tensors(logits, means, variances)
 
     @property
@@ -98,12 +112,13 @@ class GaussianMixture(OverLogits):
 
     @property
     def mode(self) -> Float[Tensor, "..."]:
-        """The highest point reached by climbing from the means of the (at most 64) highest components (mean shift)."""
+        """The highest point reached by climbing from the means of the (at most 64) highest
+        components (mean shift)."""
         n_starts = min(STARTS, self.logits.shape[-1])
         starts = (self.logits - self.variances.log() / 2).topk(n_starts, dim=-1).indices
-        y = self.means.gather(-1, starts).movedim(-1, 0)                         # (S, ...)
+        y = self.means.gather(-1, starts).movedim(-1, 0)  # (S, ...)
         for _ in range(CLIMBS):
-            weight = (self._joint(y) - self.variances.log()).softmax(dim=-1)     # (S, ..., K)
+            weight = (self._joint(y) - self.variances.log()).softmax(dim=-1)  # (S, ..., K)
             y = (weight * self.means).sum(dim=-1)
         best = self.log_prob(y).argmax(dim=0, keepdim=True)
         return y.gather(0, best).squeeze(0)
@@ -113,53 +128,74 @@ class GaussianMixture(OverLogits):
 
     def cdf(self, y: Values) -> Float[Tensor, "..."]:
         y = as_tensor(y, self.means).unsqueeze(-1)
-        return (self.probs * torch.special.ndtr((y - self.means) / self.variances.sqrt())).sum(dim=-1)
+        return (self.probs * torch.special.ndtr((y - self.means) / self.variances.sqrt())).sum(
+            dim=-1
+        )
 
     def icdf(self, p: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        wide = GaussianMixture(self.logits.detach().double(), self.means.detach().double(), self.variances.detach().double())
+        wide = GaussianMixture(
+            self.logits.detach().double(),
+            self.means.detach().double(),
+            self.variances.detach().double(),
+        )
         p = p.to(self.means.device, torch.float64)
-        # a quantile of the mixture lies between the least and the greatest of the components' quantiles
-        ends = wide.means + wide.variances.sqrt() * torch.special.ndtri(p).unsqueeze(-1)        # (..., K)
+        # a quantile of the mixture lies between the least and the greatest of the components'
+        # quantiles
+        ends = wide.means + wide.variances.sqrt() * torch.special.ndtri(p).unsqueeze(-1)  # (..., K)
         present = wide.logits > -torch.inf
         low = torch.where(present, ends, torch.inf).amin(dim=-1)
         high = torch.where(present, ends, -torch.inf).amax(dim=-1)
         return bisected(wide.cdf, p, low, high).to(self.means.dtype)
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
-        flat = self.probs.reshape(-1, self.logits.shape[-1])                     # (targets, K)
+        flat = self.probs.reshape(-1, self.logits.shape[-1])  # (targets, K)
         chosen = torch.multinomial(flat, 1, generator=generator).view(*self.shape, 1)
         noise = torch.randn(self.shape, generator=generator, device=flat.device, dtype=flat.dtype)
-        return self.means.gather(-1, chosen).squeeze(-1) + self.variances.gather(-1, chosen).squeeze(-1).sqrt() * noise
+        return (
+            self.means.gather(-1, chosen).squeeze(-1)
+            + self.variances.gather(-1, chosen).squeeze(-1).sqrt() * noise
+        )
 
     def entropy(self) -> Float[Tensor, "..."]:
-        """Entropy in nats, by quadrature: component by component up to 128 of them, along the quantiles of more."""
+        """Entropy in nats, by quadrature: component by component up to 128 of them, along the
+        quantiles of more."""
         if self.logits.shape[-1] > MOST_BY_COMPONENT:
             return super().entropy()
-        t = torch.linspace(-REACH, REACH, NODES_PER_COMPONENT, dtype=self.means.dtype, device=self.means.device)
+        t = torch.linspace(
+            -REACH, REACH, NODES_PER_COMPONENT, dtype=self.means.dtype, device=self.means.device
+        )
         weight = torch.exp(-t.square() / 2)
-        total = torch.zeros_like(self.probs)                                     # (..., K)
+        total = torch.zeros_like(self.probs)  # (..., K)
         for at, w in zip(t, weight / weight.sum(), strict=True):
-            y = (self.means + self.variances.sqrt() * at).movedim(-1, 0)         # (K, ...)
+            y = (self.means + self.variances.sqrt() * at).movedim(-1, 0)  # (K, ...)
             total = total - w * self.log_prob(y).movedim(0, -1)
         return (self.probs * total).sum(dim=-1)
 
     def crps(self, y: Values) -> Float[Tensor, "..."]:
         """As in `Predictive`; in closed form (Grimit et al. 2006), in time quadratic in K."""
         probs, n = self.probs, self.logits.shape[-1]
-        to_y = (probs * _mean_distance(as_tensor(y, self.means).unsqueeze(-1) - self.means, self.variances)).sum(dim=-1)
+        to_y = (
+            probs
+            * _mean_distance(as_tensor(y, self.means).unsqueeze(-1) - self.means, self.variances)
+        ).sum(dim=-1)
         size = max(1, ELEMENTS_AT_ONCE // max(1, probs.numel()))
         between = torch.zeros_like(probs[..., 0])
         for start in range(0, n, size):
             part = slice(start, start + size)
             distance = _mean_distance(
-                self.means[..., part, None] - self.means[..., None, :], self.variances[..., part, None] + self.variances[..., None, :]
-            )                                                                    # (..., size, K)
-            between = between + (probs[..., part, None] * probs[..., None, :] * distance).sum(dim=(-2, -1))
+                self.means[..., part, None] - self.means[..., None, :],
+                self.variances[..., part, None] + self.variances[..., None, :],
+            )  # (..., size, K)
+            between = between + (probs[..., part, None] * probs[..., None, :] * distance).sum(
+                dim=(-2, -1)
+            )
         return to_y - between / 2
 
     def _joint(self, y: Tensor) -> Tensor:
         """Log-density of each component together with `y`, (..., K)."""
-        return self.logits.log_softmax(dim=-1) + _log_normal(y.unsqueeze(-1), self.means, self.variances)
+        return self.logits.log_softmax(dim=-1) + _log_normal(
+            y.unsqueeze(-1), self.means, self.variances
+        )
 
 
 def bisected(cdf: Callable[[Tensor], Tensor], p: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -179,11 +215,14 @@ def _mean_distance(m: Tensor, variance: Tensor) -> Tensor:
     """E|Z| of a normal Z with mean `m`."""
     s = variance.sqrt()
     z = m / s
-    return s * (math.sqrt(2 / math.pi) * torch.exp(-z.square() / 2)) + m * torch.special.erf(z / math.sqrt(2))
+    return s * (math.sqrt(2 / math.pi) * torch.exp(-z.square() / 2)) + m * torch.special.erf(
+        z / math.sqrt(2)
+    )
 
 
 class GaussianMixtureHead(Head):
-    """Two-layer decoder from the embedding of a query row's target to a mixture of `n_components` normal distributions."""
+    """Two-layer decoder from the embedding of a query row's target to a mixture of `n_components`
+    normal distributions."""
 
     def __init__(self, d_model: int, d_hidden: int, n_components: int) -> None:
         super().__init__()
@@ -200,13 +239,15 @@ class GaussianMixtureHead(Head):
 
 
 def mixture_of(logits: Float[Tensor, "... P"]) -> GaussianMixture:
-    """The mixture that a network's P = 3K outputs stand for: K log weights, K means, K raw widths."""
+    """The mixture that a network's P = 3K outputs stand for: K log weights, K means, K raw
+    widths."""
     weights, means, raw = logits.chunk(3, dim=-1)
     return GaussianMixture(weights, means, (F.softplus(raw) + LEAST_STD).square())
 
 
 def spread_out(n_components: int, mean: float = 0.0, std: float = 1.0) -> Float[Tensor, " P"]:
-    """Outputs of a mixture for a network to begin at: equal weights, means at normal quantiles, overlapping widths."""
+    """Outputs of a mixture for a network to begin at: equal weights, means at normal quantiles,
+    overlapping widths."""
     at = (torch.arange(n_components, dtype=torch.float64) + 0.5) / n_components
     means = mean + std * torch.special.ndtri(at)
     width = torch.full((n_components,), std * max(0.3, 1 / n_components))

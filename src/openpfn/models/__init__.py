@@ -14,5 +14,8 @@ def PFN(config: Any) -> Any:
     """The network that `config` describes, with fresh weights."""
     module = getattr(type(config), "model", None)
     if module is None:
-        raise TypeError(f"got a {type(config).__name__}; expected a model configuration such as TabularConfig or RegressionConfig.")
+        raise TypeError(
+            f"got a {type(config).__name__}; expected a model configuration such as TabularConfig"
+            " or RegressionConfig."
+        )
     return importlib.import_module(f"openpfn.models.{module}").build(config)

@@ -1,4 +1,5 @@
-"""From table cells to embeddings: standardised by the context, missing values marked, classes without an order."""
+"""From table cells to embeddings: standardised by the context, missing values marked, classes
+without an order."""
 
 from __future__ import annotations
 
@@ -12,15 +13,18 @@ from torch import Tensor, nn
 from openpfn.configs.tabular import TabularConfig
 
 KNOT_REACH = 2.0
-"""The knots of the piecewise linear embedding cover (−2, 2), the range of the squashed standardised value."""
+"""The knots of the piecewise linear embedding cover (−2, 2), the range of the squashed standardised
+value."""
 
 
 class ColumnStatistics(NamedTuple):
-    """What the encoder keeps of the context: per task and column, and nothing that grows with it but `sorted`."""
+    """What the encoder keeps of the context: per task and column, and nothing that grows with it
+    but `sorted`."""
 
     mean: Float[Tensor, "B D"]
     inverse_std: Float[Tensor, "B D"]
-    """1 / standard deviation; 0 for constant columns, whose every value then encodes as the mean."""
+    """1 / standard deviation; 0 for constant columns, whose every value then encodes as the
+    mean."""
     sorted: Float[Tensor, "B D n"] | None
     """Context values in order, missing ones last as inf; None without ranks."""
     n_present: Float[Tensor, "B D"]
@@ -30,17 +34,19 @@ class ColumnStatistics(NamedTuple):
     categorical: Float[Tensor, "B D"] | None
 
     def thinned(self, most: int) -> ColumnStatistics:
-        """These statistics with at most `most` of the sorted values per column: those in the middle of as many equal shares."""
+        """These statistics with at most `most` of the sorted values per column: those in the middle
+        of as many equal shares."""
         if self.sorted is None or self.sorted.shape[2] <= most:
             return self
         middle = (torch.arange(most, device=self.mean.device) + 0.5) / most
-        places = (middle * self.n_present[:, :, None]).long()               # (B, D, most)
+        places = (middle * self.n_present[:, :, None]).long()  # (B, D, most)
         n_present = torch.where(self.n_present > 0, float(most), 0.0)
         return self._replace(sorted=self.sorted.gather(2, places), n_present=n_present)
 
 
 class CellEncoder(nn.Module):
-    """Embeds the cells of the input columns: one linear map of features of the standardised value."""
+    """Embeds the cells of the input columns: one linear map of features of the standardised
+    value."""
 
     def __init__(self, config: TabularConfig) -> None:
         super().__init__()
@@ -49,39 +55,63 @@ class CellEncoder(nn.Module):
         n_rank = config.n_knots if config.use_ranks else 0
         n_in = n_scalar + n_rank + config.missing_flags + config.categorical_flags
         self.embed = nn.Linear(n_in, config.d_model)
-        self.embed_neighbours = nn.ModuleList(nn.Linear(n_in, config.d_model, bias=False) for _ in config.column_shifts[1:])
+        self.embed_neighbours = nn.ModuleList(
+            nn.Linear(n_in, config.d_model, bias=False) for _ in config.column_shifts[1:]
+        )
 
     def fit(
-        self, x: Float[Tensor, "B n D"], n_features: Int[Tensor, " B"] | None, categorical: Bool[Tensor, "B D"] | None
+        self,
+        x: Float[Tensor, "B n D"],
+        n_features: Int[Tensor, " B"] | None,
+        categorical: Bool[Tensor, "B D"] | None,
     ) -> ColumnStatistics:
         """Statistics of the context rows `x`."""
         present = ~x.isnan()
-        n_present = present.sum(dim=1).to(x.dtype)                          # (B, D)
+        n_present = present.sum(dim=1).to(x.dtype)  # (B, D)
         filled = torch.where(present, x, 0.0)
-        mean = filled.sum(dim=1) / n_present.clamp(min=1)                   # (B, D)
+        mean = filled.sum(dim=1) / n_present.clamp(min=1)  # (B, D)
         deviation = torch.where(present, x - mean[:, None], 0.0)
         std = (deviation.square().sum(dim=1) / (n_present - 1).clamp(min=1)).sqrt()
-        # rounding alone gives a constant column of 1e6 a deviation of 0.1: constant means constant relative to its size
+        # rounding alone gives a constant column of 1e6 a deviation of 0.1: constant means constant
+        # relative to its size
         varies = std > 1e-6 * filled.abs().amax(dim=1).clamp(min=1e-30)
         return ColumnStatistics(
             mean=mean,
             inverse_std=torch.where(varies, 1 / std.clamp(min=1e-30), 0.0),
-            sorted=torch.where(present, x, torch.inf).transpose(1, 2).contiguous().sort(dim=-1).values if self.config.use_ranks else None,
+            sorted=torch.where(present, x, torch.inf)
+            .transpose(1, 2)
+            .contiguous()
+            .sort(dim=-1)
+            .values
+            if self.config.use_ranks
+            else None,
             n_present=n_present,
             neighbours=self.neighbours(x, n_features),
-            categorical=categorical.to(x.dtype) if self.config.categorical_flags and categorical is not None else None,
+            categorical=categorical.to(x.dtype)
+            if self.config.categorical_flags and categorical is not None
+            else None,
         )
 
-    def neighbours(self, x: Float[Tensor, "B n D"], n_features: Int[Tensor, " B"] | None) -> Int[Tensor, "S B D"] | None:
+    def neighbours(
+        self, x: Float[Tensor, "B n D"], n_features: Int[Tensor, " B"] | None
+    ) -> Int[Tensor, "S B D"] | None:
         if len(self.config.column_shifts) == 1:
             return None
         n_tasks, _, n_columns = x.shape
-        width = n_features if n_features is not None else torch.full((n_tasks,), n_columns, device=x.device)
+        width = (
+            n_features
+            if n_features is not None
+            else torch.full((n_tasks,), n_columns, device=x.device)
+        )
         places = torch.arange(n_columns, device=x.device)
-        return torch.stack([(places + shift) % width[:, None] for shift in self.config.column_shifts[1:]])
+        return torch.stack(
+            [(places + shift) % width[:, None] for shift in self.config.column_shifts[1:]]
+        )
 
-    def forward(self, x: Float[Tensor, "B N D"], statistics: ColumnStatistics) -> Float[Tensor, "B D N E"]:
-        features = self.features(x, statistics)                             # (B, D, N, F)
+    def forward(
+        self, x: Float[Tensor, "B N D"], statistics: ColumnStatistics
+    ) -> Float[Tensor, "B D N E"]:
+        features = self.features(x, statistics)  # (B, D, N, F)
         cells = self.embed(features)
         for i, embed in enumerate(self.embed_neighbours):
             assert statistics.neighbours is not None
@@ -89,12 +119,14 @@ class CellEncoder(nn.Module):
             cells = cells + embed(features.gather(1, chosen))
         return cells
 
-    def features(self, x: Float[Tensor, "B N D"], statistics: ColumnStatistics) -> Float[Tensor, "B D N F"]:
-        values = x.transpose(1, 2).contiguous()                             # (B, D, N): one column's rows lie together
+    def features(
+        self, x: Float[Tensor, "B N D"], statistics: ColumnStatistics
+    ) -> Float[Tensor, "B D N F"]:
+        values = x.transpose(1, 2).contiguous()  # (B, D, N): one column's rows lie together
         missing = values.isnan()
         z = (values - statistics.mean[:, :, None]) * statistics.inverse_std[:, :, None]
         z = torch.where(missing, 0.0, z).clamp(-100, 100)
-        squashed = z / (1 + z.abs() / KNOT_REACH)                           # in (−2, 2), slope 1 at 0
+        squashed = z / (1 + z.abs() / KNOT_REACH)  # in (−2, 2), slope 1 at 0
         features = [squashed.unsqueeze(-1)]
         if self.config.scalar_embedding == "knots":
             features.append(hats(squashed / (2 * KNOT_REACH) + 0.5, self.config.n_knots))
@@ -104,12 +136,19 @@ class CellEncoder(nn.Module):
             features = [torch.where(missing[..., None], 0.0, f) for f in features]
             features.append(missing[..., None].to(z.dtype))
         if self.config.categorical_flags:
-            flags = statistics.categorical if statistics.categorical is not None else torch.zeros_like(statistics.mean)
+            flags = (
+                statistics.categorical
+                if statistics.categorical is not None
+                else torch.zeros_like(statistics.mean)
+            )
             features.append(flags[:, :, None, None].expand(*z.shape, 1))
         return torch.cat(features, dim=-1)
 
     def ranks(
-        self, values: Float[Tensor, "B D N"], missing: Bool[Tensor, "B D N"], statistics: ColumnStatistics
+        self,
+        values: Float[Tensor, "B D N"],
+        missing: Bool[Tensor, "B D N"],
+        statistics: ColumnStatistics,
     ) -> Float[Tensor, "B D N"]:
         """Share of the present context values below each value, ties counted by half."""
         assert statistics.sorted is not None
@@ -121,7 +160,8 @@ class CellEncoder(nn.Module):
 
 
 class TargetEncoder(nn.Module):
-    """Embeds the targets: a vector per class, so that labels have no order, and one for the unknown."""
+    """Embeds the targets: a vector per class, so that labels have no order, and one for the
+    unknown."""
 
     def __init__(self, config: TabularConfig) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""Rollouts: sequences that a network draws from its own predictions, one row after another, with cached keys and values."""
+"""Rollouts: sequences that a network draws from its own predictions, one row after another, with
+cached keys and values."""
 
 from __future__ import annotations
 
@@ -10,17 +11,27 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from openpfn.models.inputs import check_classes, check_columns, check_finite, check_temperature, check_tensors
+from openpfn.models.inputs import (
+    check_classes,
+    check_columns,
+    check_finite,
+    check_temperature,
+    check_tensors,
+)
 from openpfn.models.transformer import KeysAndValues
 from openpfn.priors_io.distributions import draw_inputs
 from openpfn.priors_io.per_task import seeded
 
-XDistribution = torch.distributions.Distribution | Callable[[int, int, torch.Generator | None], Tensor]
-"""A distribution of x, or a function (n_sequences, n_rows, generator) -> (n_sequences, n_rows, columns)."""
+XDistribution = (
+    torch.distributions.Distribution | Callable[[int, int, torch.Generator | None], Tensor]
+)
+"""A distribution of x, or a function (n_sequences, n_rows, generator) -> (n_sequences, n_rows,
+columns)."""
 
 
 class Generated(NamedTuple):
-    """Sequences with their prompts in front. R rollouts, P rows of prompt, T generated; a batch of prompts puts its axis in front."""
+    """Sequences with their prompts in front. R rollouts, P rows of prompt, T generated; a batch of
+    prompts puts its axis in front."""
 
     x: Float[Tensor, "... N D"] | None
     """Inputs; None where there are none."""
@@ -44,22 +55,40 @@ def roll_out(
 ) -> Generated:
     """What `generate` of the sequence networks gives; see there."""
     if x_distribution is None and hasattr(model, "embedded"):
-        raise TypeError("x_distribution is None: give the distribution of the rows' x, such as torch.distributions.Normal(0.0, 1.0).")
+        raise TypeError(
+            "x_distribution is None: give the distribution of the rows' x, such as"
+            " torch.distributions.Normal(0.0, 1.0)."
+        )
     if num_generate < 1 or num_rollouts < 1:
-        raise ValueError(f"num_generate is {num_generate} and num_rollouts {num_rollouts}, both must be at least 1.")
+        raise ValueError(
+            f"num_generate is {num_generate} and num_rollouts {num_rollouts}, both must be at"
+            " least 1."
+        )
     if x_distribution is not None and (prompt_x is None) != (prompt_y is None):
-        raise ValueError("prompt_x and prompt_y belong together: give both, or neither for an empty prompt.")
+        raise ValueError(
+            "prompt_x and prompt_y belong together: give both, or neither for an empty prompt."
+        )
     if sample:
         check_temperature(temperature)
     _check_prompt(model, prompt_x, prompt_y)
     device = model.unembed.weight.device
     given = torch.zeros(0) if prompt_y is None else prompt_y
     many = given.dim() == 2
-    y = (given if many else given.unsqueeze(0)).to(device, torch.float32).repeat_interleave(num_rollouts, dim=0)    # (S, P)
+    y = (
+        (given if many else given.unsqueeze(0))
+        .to(device, torch.float32)
+        .repeat_interleave(num_rollouts, dim=0)
+    )  # (S, P)
     x = None
     if x_distribution is not None:
-        new = draw_x(x_distribution, len(y), num_generate, model.config.input_dim, generator).to(device, torch.float32)
-        x = new if prompt_x is None else torch.cat([_prompt_rows(prompt_x, y, num_rollouts, device), new], dim=1)     # (S, P + T, D)
+        new = draw_x(x_distribution, len(y), num_generate, model.config.input_dim, generator).to(
+            device, torch.float32
+        )
+        x = (
+            new
+            if prompt_x is None
+            else torch.cat([_prompt_rows(prompt_x, y, num_rollouts, device), new], dim=1)
+        )  # (S, P + T, D)
 
     def choose(logits: Float[Tensor, "S V"]) -> Float[Tensor, " S"]:
         if not sample or model.config.prediction_type == "point":
@@ -73,7 +102,11 @@ def roll_out(
     finally:
         model.train(was_training)
     shape = (len(given), num_rollouts) if many else (num_rollouts,)
-    return Generated(None if x is None else x.view(*shape, *x.shape[1:]), y.view(*shape, -1), logits.view(*shape, *logits.shape[1:]))
+    return Generated(
+        None if x is None else x.view(*shape, *x.shape[1:]),
+        y.view(*shape, -1),
+        logits.view(*shape, *logits.shape[1:]),
+    )
 
 
 def _check_prompt(model: Any, x: Any, y: Any) -> None:
@@ -88,26 +121,43 @@ def _check_prompt(model: Any, x: Any, y: Any) -> None:
 
 
 def draw_x(
-    distribution: XDistribution, n_sequences: int, n_rows: int, n_columns: int, generator: torch.Generator | None
+    distribution: XDistribution,
+    n_sequences: int,
+    n_rows: int,
+    n_columns: int,
+    generator: torch.Generator | None,
 ) -> Float[Tensor, "S T D"]:
     """Rows of x; all randomness comes from `generator`, or from torch's own if that is None."""
-    if not isinstance(distribution, torch.distributions.Distribution) and not callable(distribution):
-        raise TypeError(f"x_distribution is a {type(distribution).__name__}; expected a torch.distributions.Distribution or a function.")
+    if not isinstance(distribution, torch.distributions.Distribution) and not callable(
+        distribution
+    ):
+        raise TypeError(
+            f"x_distribution is a {type(distribution).__name__}; expected a"
+            " torch.distributions.Distribution or a function."
+        )
     if not isinstance(distribution, torch.distributions.Distribution):
         x = distribution(n_sequences, n_rows, generator)
         if x.shape != (n_sequences, n_rows, n_columns):
-            raise ValueError(f"x_distribution gave x of shape {tuple(x.shape)}, expected {(n_sequences, n_rows, n_columns)}.")
+            raise ValueError(
+                f"x_distribution gave x of shape {tuple(x.shape)}, expected"
+                f" {(n_sequences, n_rows, n_columns)}."
+            )
         return x
     # distributions draw from torch's global state
     with nullcontext(torch.device("cpu")) if generator is None else seeded(generator) as device:
         return draw_inputs(distribution, n_sequences, n_rows, n_columns, device)
 
 
-def _prompt_rows(prompt: Tensor, y: Float[Tensor, "S P"], num_rollouts: int, device: torch.device) -> Float[Tensor, "S P D"]:
+def _prompt_rows(
+    prompt: Tensor, y: Float[Tensor, "S P"], num_rollouts: int, device: torch.device
+) -> Float[Tensor, "S P D"]:
     rows = prompt.to(device, torch.float32)
     rows = (rows if rows.dim() == 3 else rows.unsqueeze(0)).repeat_interleave(num_rollouts, dim=0)
     if rows.shape[:2] != y.shape:
-        raise ValueError(f"prompt_x has shape {tuple(prompt.shape)}; with this prompt_y it needs {y.shape[1]} rows for each sequence.")
+        raise ValueError(
+            f"prompt_x has shape {tuple(prompt.shape)}; with this prompt_y it needs {y.shape[1]}"
+            " rows for each sequence."
+        )
     return rows
 
 
@@ -120,8 +170,11 @@ def _ways(model: Any) -> Callable[..., tuple[Tensor, Tensor]]:
     return _pairs
 
 
-def _anew(model: Any, x: Tensor | None, y: Tensor, num_generate: int, choose: Any) -> tuple[Tensor, Tensor]:
-    """The whole sequence anew for each row: where a new row changes what the others stand for, and where hooks look on."""
+def _anew(
+    model: Any, x: Tensor | None, y: Tensor, num_generate: int, choose: Any
+) -> tuple[Tensor, Tensor]:
+    """The whole sequence anew for each row: where a new row changes what the others stand for, and
+    where hooks look on."""
     logits = []
     for _ in range(num_generate):
         n = y.shape[1]
@@ -133,21 +186,27 @@ def _anew(model: Any, x: Tensor | None, y: Tensor, num_generate: int, choose: An
     return y, torch.stack(logits, dim=1)
 
 
-def _pairs(model: Any, x: Tensor, y: Tensor, num_generate: int, choose: Any) -> tuple[Tensor, Tensor]:
-    """Each step sends (x, y) of the row before and x of the next through the layers together: both read only cached rows and each other.
+def _pairs(
+    model: Any, x: Tensor, y: Tensor, num_generate: int, choose: Any
+) -> tuple[Tensor, Tensor]:
+    """Each step sends (x, y) of the row before and x of the next through the layers together: both
+    read only cached rows and each other.
 
     The first step takes the prompt. With the mask "autoregressive-pfn" only (x, y) tokens are kept.
     """
     both = model.config.mask_type == "gpt2"
     n_prompt, n = y.shape[1], y.shape[1] + num_generate
     caches = _caches(model, len(y), 2 * n if both else n + 1)
-    at_x = model.embedded(x)                                                # (S, P + T, E)
+    at_x = model.embedded(x)  # (S, P + T, E)
     y, logits = torch.cat([y, y.new_zeros(len(y), num_generate)], dim=1), []
-    seen = done = 0                                                         # cached tokens, rows whose y has gone in
+    seen = done = 0  # cached tokens, rows whose y has gone in
     for i in range(n_prompt, n):
         new = model.placed(*_tokens(model, at_x, y, done, i, both, is_first=seen == 0))
         logits.append(_through(model, new, caches, seen))
-        seen, done = seen + new.shape[1] - (0 if both else 1), i            # the next step overwrites an x token that nobody reads
+        seen, done = (
+            seen + new.shape[1] - (0 if both else 1),
+            i,
+        )  # the next step overwrites an x token that nobody reads
         y[:, i] = choose(logits[-1])
     return y, torch.stack(logits, dim=1)
 
@@ -155,9 +214,11 @@ def _pairs(model: Any, x: Tensor, y: Tensor, num_generate: int, choose: Any) -> 
 def _tokens(
     model: Any, at_x: Tensor, y: Tensor, done: int, i: int, both: bool, is_first: bool
 ) -> tuple[Float[Tensor, "S m E"], Int[Tensor, " m"]]:
-    """Tokens of rows `done` … i − 1 with their y, then the x token of row i; and their places among all tokens.
+    """Tokens of rows `done` … i − 1 with their y, then the x token of row i; and their places among
+    all tokens.
 
-    With `both` the x tokens stand between them; that of row `done` went in with the step before, unless this `is_first`.
+    With `both` the x tokens stand between them; that of row `done` went in with the step before,
+    unless this `is_first`.
     """
     pairs = at_x[:, done:i] + model.embedded_y(y[:, done:i])
     if not both:
@@ -170,7 +231,9 @@ def _tokens(
     return tokens, torch.arange(2 * i + 1 - tokens.shape[1], 2 * i + 1, device=y.device)
 
 
-def _elements(model: Any, x: None, y: Tensor, num_generate: int, choose: Any) -> tuple[Tensor, Tensor]:
+def _elements(
+    model: Any, x: None, y: Tensor, num_generate: int, choose: Any
+) -> tuple[Tensor, Tensor]:
     """One token a step: the element before; the first step takes the start token and the prompt."""
     n_prompt, n = y.shape[1], y.shape[1] + num_generate
     caches = _caches(model, len(y), n)
@@ -184,7 +247,9 @@ def _elements(model: Any, x: None, y: Tensor, num_generate: int, choose: Any) ->
     return y, torch.stack(logits, dim=1)
 
 
-def _through(model: Any, new: Float[Tensor, "S m E"], caches: list[KeysAndValues], seen: int) -> Float[Tensor, "S V"]:
+def _through(
+    model: Any, new: Float[Tensor, "S m E"], caches: list[KeysAndValues], seen: int
+) -> Float[Tensor, "S V"]:
     """Logits of the last of the new tokens."""
     for i, (block, cache) in enumerate(zip(model.blocks, caches, strict=True)):
         new = block.step(new, cache, seen, last=i == len(caches) - 1)

@@ -1,4 +1,5 @@
-"""Hook points: named places in a network where activations can be read and changed, with TransformerLens' names and signatures."""
+"""Hook points: named places in a network where activations can be read and changed, with
+TransformerLens' names and signatures."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ Direction = Literal["fwd", "bwd"]
 class HookPoint(nn.Module):
     """The identity, at a place with a name. Functions hung on it see, and may replace, what passes.
 
-    Networks pass activations through it only while some function hangs on some hook point (or a cache is asked for).
+    Networks pass activations through it only while some function hangs on some hook point (or a
+    cache is asked for).
     """
 
     def __init__(self) -> None:
@@ -71,10 +73,11 @@ class HookPoint(nn.Module):
 
 
 class ActivationCache(dict[str, Tensor]):
-    """Activations by the name of their hook point; `cache["pattern", 0]` stands for `cache["blocks.0.attn.hook_pattern"]`,
-    `cache["embed"]` for `cache["hook_embed"]`.
+    """Activations by the name of their hook point; `cache["pattern", 0]` stands for
+    `cache["blocks.0.attn.hook_pattern"]`, `cache["embed"]` for `cache["hook_embed"]`.
 
-    With the extra `openpfn[interp]` installed, networks that TransformerLens can read give its own ActivationCache instead.
+    With the extra `openpfn[interp]` installed, networks that TransformerLens can read give its own
+    ActivationCache instead.
     """
 
     def __getitem__(self, key: Any) -> Tensor:
@@ -83,13 +86,24 @@ class ActivationCache(dict[str, Tensor]):
         return super().__getitem__(self.full_name(*key))
 
     def full_name(self, name: str, layer: int | None = None) -> str:
-        """The one name in the cache that ends like `name`, in `layer`. Raises KeyError unless there is one."""
+        """The one name in the cache that ends like `name`, in `layer`. Raises KeyError unless there
+        is one."""
         if layer is not None and layer < 0:
-            layer += 1 + max((int(part) for key in self for part in key.split(".") if part.isdigit()), default=-1)
-        found = [key for key in self if key.rpartition(".")[2] in (name, f"hook_{name}") and (layer is None or f".{layer}." in key)]
+            layer += 1 + max(
+                (int(part) for key in self for part in key.split(".") if part.isdigit()), default=-1
+            )
+        found = [
+            key
+            for key in self
+            if key.rpartition(".")[2] in (name, f"hook_{name}")
+            and (layer is None or f".{layer}." in key)
+        ]
         if len(found) != 1:
             place = "" if layer is None else f" of layer {layer}"
-            raise KeyError(f"{name!r}{place} stands for {' and '.join(found) or 'nothing'} in this cache. It holds: {', '.join(self)}.")
+            raise KeyError(
+                f"{name!r}{place} stands for {' and '.join(found) or 'nothing'} in this cache. It"
+                f" holds: {', '.join(self)}."
+            )
         return found[0]
 
 
@@ -101,16 +115,22 @@ class HookedModule(nn.Module):
         """Hook points by name."""
         points = self.__dict__.get("_hook_dict")
         if points is None:
-            points = {name: module for name, module in self.named_modules() if isinstance(module, HookPoint)}
+            points = {
+                name: module
+                for name, module in self.named_modules()
+                if isinstance(module, HookPoint)
+            }
             for name, point in points.items():
                 point.name = name
-            self.__dict__["_hook_dict"] = points     # no submodule: the points have a place already
+            self.__dict__["_hook_dict"] = points  # no submodule: the points have a place already
         return points
 
     @property
     def is_hooked(self) -> bool:
         """Whether a function hangs on any hook point; a compiled network takes none."""
-        return not torch.compiler.is_compiling() and any(point.has_hooks for point in self.hook_dict.values())
+        return not torch.compiler.is_compiling() and any(
+            point.has_hooks for point in self.hook_dict.values()
+        )
 
     def hook_points(self) -> list[HookPoint]:
         return list(self.hook_dict.values())
@@ -130,10 +150,16 @@ class HookedModule(nn.Module):
 
     @contextmanager
     def hooks(
-        self, fwd_hooks: Iterable[tuple[Names, HookFunction]] = (), bwd_hooks: Iterable[tuple[Names, HookFunction]] = ()
+        self,
+        fwd_hooks: Iterable[tuple[Names, HookFunction]] = (),
+        bwd_hooks: Iterable[tuple[Names, HookFunction]] = (),
     ) -> Iterator[HookedModule]:
-        """Within the context, these functions hang on the hook points; those that hung there before stay."""
-        before = [(point, list(point._functions["fwd"]), list(point._functions["bwd"])) for point in self.hook_points()]
+        """Within the context, these functions hang on the hook points; those that hung there before
+        stay."""
+        before = [
+            (point, list(point._functions["fwd"]), list(point._functions["bwd"]))
+            for point in self.hook_points()
+        ]
         try:
             for name, function in fwd_hooks:
                 self.add_hook(name, function)
@@ -152,9 +178,11 @@ class HookedModule(nn.Module):
         reset_hooks_end: bool = True,
         **kwargs: Any,
     ) -> Any:
-        """The network's answer to `args` with the functions of `fwd_hooks`, pairs (name or predicate, function), at work.
+        """The network's answer to `args` with the functions of `fwd_hooks`, pairs (name or
+        predicate, function), at work.
 
-        Functions of `bwd_hooks` see gradients: keep them with `reset_hooks_end=False`, or call backward within `hooks(...)`.
+        Functions of `bwd_hooks` see gradients: keep them with `reset_hooks_end=False`, or call
+        backward within `hooks(...)`.
         """
         if not reset_hooks_end:
             for name, function in fwd_hooks:
@@ -174,10 +202,11 @@ class HookedModule(nn.Module):
         device: torch.device | str | None = None,
         **kwargs: Any,
     ) -> tuple[Any, Any]:
-        """The network's answer to `args`, and the activations at the hook points that `names_filter` keeps (all, if None).
+        """The network's answer to `args`, and the activations at the hook points that
+        `names_filter` keeps (all, if None).
 
-        Activations are detached. `remove_batch_dim` drops the leading axis, which must have one element;
-        `return_cache_object=False` gives a plain dictionary.
+        Activations are detached. `remove_batch_dim` drops the leading axis, which must have one
+        element; `return_cache_object=False` gives a plain dictionary.
         """
         kept: dict[str, Tensor] = {}
 
@@ -185,7 +214,9 @@ class HookedModule(nn.Module):
             value = activation.detach().to(device or activation.device)
             if remove_batch_dim:
                 if len(value) != 1:
-                    raise ValueError(f"remove_batch_dim needs a batch of one; {hook.name} has {len(value)}.")
+                    raise ValueError(
+                        f"remove_batch_dim needs a batch of one; {hook.name} has {len(value)}."
+                    )
                 value = value[0]
             kept[hook.name] = value
 
@@ -204,18 +235,26 @@ class HookedModule(nn.Module):
         if callable(name):
             found = [point for key, point in points.items() if name(key)]
             if not found:
-                raise KeyError(f"the predicate accepts no hook point. There are: {', '.join(points)}.")
+                raise KeyError(
+                    f"the predicate accepts no hook point. There are: {', '.join(points)}."
+                )
         else:
             names = [name] if isinstance(name, str) else name
             unknown = [key for key in names if key not in points]
             if unknown:
-                raise KeyError(f"no hook point {', '.join(unknown)}. There are: {', '.join(points)}.")
+                raise KeyError(
+                    f"no hook point {', '.join(unknown)}. There are: {', '.join(points)}."
+                )
             found = [points[key] for key in names]
         return found
 
 
-def transformer_lens_cache(activations: dict[str, Tensor], model: nn.Module, has_batch_dim: bool) -> Any:
+def transformer_lens_cache(
+    activations: dict[str, Tensor], model: nn.Module, has_batch_dim: bool
+) -> Any:
     """TransformerLens' ActivationCache where that library is installed, else our own."""
     if importlib.util.find_spec("transformer_lens") is None:
         return ActivationCache(activations)
-    return importlib.import_module("transformer_lens").ActivationCache(activations, model, has_batch_dim=has_batch_dim)
+    return importlib.import_module("transformer_lens").ActivationCache(
+        activations, model, has_batch_dim=has_batch_dim
+    )

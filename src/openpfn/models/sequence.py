@@ -1,4 +1,5 @@
-"""`SequencePFN` and `UnsupervisedPFN`: a task as a sequence of rows in, a prediction of each row's target out."""
+"""`SequencePFN` and `UnsupervisedPFN`: a task as a sequence of rows in, a prediction of each row's
+target out."""
 
 from __future__ import annotations
 
@@ -11,14 +12,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from openpfn.batch import TaskBatch
-from openpfn.configs.sequence import ClassificationConfig, RegressionConfig, SequenceConfig, UnsupervisedConfig
+from openpfn.configs.sequence import (
+    ClassificationConfig,
+    RegressionConfig,
+    SequenceConfig,
+    UnsupervisedConfig,
+)
 from openpfn.heads.bars import Bucketizer
 from openpfn.heads.base import Predictive
 from openpfn.heads.categorical import Categorical
 from openpfn.heads.gaussian import Gaussian, GaussianMixture, mixture_of, spread_out
 from openpfn.models.generation import Generated, XDistribution, roll_out
 from openpfn.models.hooks import HookedModule, HookPoint, transformer_lens_cache
-from openpfn.models.inputs import check_classes, check_columns, check_finite, check_queries, check_temperature, check_tensors
+from openpfn.models.inputs import (
+    check_classes,
+    check_columns,
+    check_finite,
+    check_queries,
+    check_temperature,
+    check_tensors,
+)
 from openpfn.models.masks import causal, context_and_queries, interleaved, positions
 from openpfn.models.transformer import Block, Norm, Unembed
 
@@ -36,22 +49,34 @@ class _Sequence(HookedModule):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        reads_classes = getattr(config, "y_type", None) == "categorical" or getattr(config, "input_type", None) == "discrete"
+        reads_classes = (
+            getattr(config, "y_type", None) == "categorical"
+            or getattr(config, "input_type", None) == "discrete"
+        )
         self.n_classes_read = config.n_outputs if reads_classes else None
         self.hook_embed, self.hook_pos_embed = HookPoint(), HookPoint()
         self.has_positions = config.use_pos_emb and config.mask_type != "set"
-        self.W_pos = nn.Parameter(torch.randn(config.n_ctx, config.d_model) * 0.02) if self.has_positions else None
+        self.W_pos = (
+            nn.Parameter(torch.randn(config.n_ctx, config.d_model) * 0.02)
+            if self.has_positions
+            else None
+        )
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.ln_final = Norm(config)
         self.unembed = Unembed(config)
         if is_mixture(config):
-            self.unembed.bias.data.copy_(spread_out(config.n_outputs // 3, *_middle_and_std(config)))
-        self.register_buffer("borders", _borders(config), persistent=False)    # the configuration holds them
+            self.unembed.bias.data.copy_(
+                spread_out(config.n_outputs // 3, *_middle_and_std(config))
+            )
+        self.register_buffer(
+            "borders", _borders(config), persistent=False
+        )  # the configuration holds them
 
     # answers
 
     def predictive_of(self, logits: Float[Tensor, "... V"], temperature: float = 1.0) -> Predictive:
-        """The distribution that `logits` stand for, sharper with a `temperature` below 1 and flatter above.
+        """The distribution that `logits` stand for, sharper with a `temperature` below 1 and
+        flatter above.
 
         A point prediction stands for a normal distribution of variance `temperature` around it.
         """
@@ -63,12 +88,16 @@ class _Sequence(HookedModule):
             return Gaussian(mean, torch.full_like(mean, temperature))
         if is_mixture(self.config):
             mixture = mixture_of(logits)
-            return GaussianMixture(mixture.logits / temperature, mixture.means, mixture.variances * temperature)
+            return GaussianMixture(
+                mixture.logits / temperature, mixture.means, mixture.variances * temperature
+            )
         if self.borders is None:
             return Categorical(logits / temperature)
         return self.bucketizer.predictive(logits / temperature)
 
-    def losses(self, logits: Float[Tensor, "... V"], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def losses(
+        self, logits: Float[Tensor, "... V"], y: Float[Tensor, "..."]
+    ) -> Float[Tensor, "..."]:
         """−log probability of each `y` in nats, or its squared error for point predictions.
 
         Raises ValueError for a class that there is not, or a number beyond bounded buckets.
@@ -79,8 +108,9 @@ class _Sequence(HookedModule):
             low, high = float(y.min()), float(y.max())
             if low < self.borders[0] or high > self.borders[-1]:
                 raise ValueError(
-                    f"y reaches from {low:.4g} to {high:.4g}, but the buckets end at {float(self.borders[0]):.4g} and "
-                    f"{float(self.borders[-1]):.4g}: no probability lies beyond. Widen them, or use bucket_support='unbounded'."
+                    f"y reaches from {low:.4g} to {high:.4g}, but the buckets end at"
+                    f" {float(self.borders[0]):.4g} and {float(self.borders[-1]):.4g}: no"
+                    " probability lies beyond. Widen them, or use bucket_support='unbounded'."
                 )
         if predicts_classes(self.config):
             check_classes(y, self.config.n_outputs)
@@ -90,7 +120,10 @@ class _Sequence(HookedModule):
     def bucketizer(self) -> Bucketizer:
         """Between numbers and buckets. Raises ValueError if the network predicts no buckets."""
         if self.borders is None:
-            raise ValueError("this network predicts no buckets. Use predictive_of(logits), or set bucket_type='uniform' or 'riemann'.")
+            raise ValueError(
+                "this network predicts no buckets. Use predictive_of(logits), or set"
+                " bucket_type='uniform' or 'riemann'."
+            )
         return Bucketizer(self.borders, self.config.bucket_support)
 
     def get_bucket_values(self) -> Float[Tensor, " K"]:
@@ -107,21 +140,28 @@ class _Sequence(HookedModule):
 
     # the transformer
 
-    def placed(self, tokens: Float[Tensor, "B T E"], places: Int[Tensor, " T"]) -> Float[Tensor, "B T E"]:
+    def placed(
+        self, tokens: Float[Tensor, "B T E"], places: Int[Tensor, " T"]
+    ) -> Float[Tensor, "B T E"]:
         """Tokens with the embeddings of their positions."""
         if self.W_pos is None:
             return tokens
         if len(places) and int(places.max()) >= len(self.W_pos):
             raise ValueError(
-                f"the sequence has a token at position {int(places.max())}, but n_ctx is {len(self.W_pos)}. "
-                "Give a shorter one, or build the network with a larger n_ctx or use_pos_emb=False."
+                f"the sequence has a token at position {int(places.max())}, but n_ctx is"
+                f" {len(self.W_pos)}. Give a shorter one, or build the network with a larger n_ctx"
+                " or use_pos_emb=False."
             )
         return tokens + self.W_pos[places]
 
     def contextual(
-        self, tokens: Float[Tensor, "B T E"], places: Int[Tensor, " T"], allowed: Bool[Tensor, "T T"] | None
+        self,
+        tokens: Float[Tensor, "B T E"],
+        places: Int[Tensor, " T"],
+        allowed: Bool[Tensor, "T T"] | None,
     ) -> Float[Tensor, "B T E"]:
-        """The normalised residual stream at the end; `allowed[i, j]` says that token i reads token j, None is causal."""
+        """The normalised residual stream at the end; `allowed[i, j]` says that token i reads token
+        j, None is causal."""
         if not self.is_hooked:
             x = self.placed(tokens, places)
             for block in self.blocks:
@@ -143,11 +183,24 @@ class _Sequence(HookedModule):
         """The sizes, by TransformerLens' names."""
         config: SequenceConfig = self.config
         return SimpleNamespace(
-            n_layers=config.n_layers, n_heads=config.n_heads, n_key_value_heads=None, d_head=config.d_head, d_model=config.d_model,
-            d_mlp=config.d_mlp, d_vocab=config.n_outputs, d_vocab_out=config.n_outputs, n_ctx=config.n_ctx, act_fn=config.act_fn,
-            normalization_type=config.normalization_type, attn_only=False, final_rms=config.normalization_type == "RMS",
-            device=self.unembed.weight.device, dtype=self.unembed.weight.dtype, use_attn_result=True, output_logits_soft_cap=None,
-        )    # fmt: skip
+            n_layers=config.n_layers,
+            n_heads=config.n_heads,
+            n_key_value_heads=None,
+            d_head=config.d_head,
+            d_model=config.d_model,
+            d_mlp=config.d_mlp,
+            d_vocab=config.n_outputs,
+            d_vocab_out=config.n_outputs,
+            n_ctx=config.n_ctx,
+            act_fn=config.act_fn,
+            normalization_type=config.normalization_type,
+            attn_only=False,
+            final_rms=config.normalization_type == "RMS",
+            device=self.unembed.weight.device,
+            dtype=self.unembed.weight.dtype,
+            use_attn_result=True,
+            output_logits_soft_cap=None,
+        )
 
     @property
     def W_U(self) -> Float[Tensor, "E V"]:
@@ -162,16 +215,23 @@ class _Sequence(HookedModule):
 
 
 class SequencePFN(_Sequence):
-    """Predicts the target of each row from its x and the rows before it (Müller et al. 2022; Garg et al. 2022).
+    """Predicts the target of each row from its x and the rows before it (Müller et al. 2022; Garg
+    et al. 2022).
 
-    Tokens are x₀, (x₀, y₀), x₁, (x₁, y₁), …, each one linear map of x and y, with y = 0 in the x tokens and a learned vector that marks
-    the others. `config.mask_type` says which token reads which: see `openpfn.models.masks`. With "set" rows before
-    have no order and no positions: no permutation of them changes a prediction.
+    Tokens are x₀, (x₀, y₀), x₁, (x₁, y₁), …, each one linear map of x and y, with y = 0 in the x
+    tokens and a learned vector that marks the others. `config.mask_type` says which token reads
+    which: see `openpfn.models.masks`. With "set" rows before have no order and no positions: no
+    permutation of them changes a prediction.
 
-    >>> model = SequencePFN(RegressionConfig(d_model=16, n_layers=1, n_heads=2, input_dim=3, prediction_type="point"))
-    >>> model(torch.randn(2, 5, 3), torch.randn(2, 5)).shape    # each y_i from x_i and the rows before
+    >>> model = SequencePFN(
+    ...     RegressionConfig(
+    ...         d_model=16, n_layers=1, n_heads=2, input_dim=3, prediction_type="point"
+    ...     )
+    ... )
+    >>> model(torch.randn(2, 5, 3), torch.randn(2, 5)).shape    # y_i from x_i and rows before
     torch.Size([2, 5, 1])
-    >>> model(torch.randn(2, 5, 3), torch.randn(2, 5), torch.randn(2, 7, 3)).shape    # 7 other rows from these 5
+    >>> x_new = torch.randn(2, 7, 3)
+    >>> model(torch.randn(2, 5, 3), torch.randn(2, 5), x_new).shape    # 7 other rows from these 5
     torch.Size([2, 7, 1])
     """
 
@@ -193,9 +253,11 @@ class SequencePFN(_Sequence):
         *,
         return_cache: bool = False,
     ) -> Any:
-        """Logits (B, N, V) of each row's target from its x and the rows before; with `x_query`, logits (B, Q, V) of its rows from all N.
+        """Logits (B, N, V) of each row's target from its x and the rows before; with `x_query`,
+        logits (B, Q, V) of its rows from all N.
 
-        `return_cache` gives (logits, cache) with all activations by name. In a set, hooks and caches need `x_query`.
+        `return_cache` gives (logits, cache) with all activations by name. In a set, hooks and
+        caches need `x_query`.
         """
         if return_cache:
             return self.run_with_cache(x, y, x_query)
@@ -208,12 +270,14 @@ class SequencePFN(_Sequence):
             return self.read_growing_set(x, y)
         if self.config.mask_type == "autoregressive-pfn" and not self.is_hooked:
             return self.two_streams(x, y)
-        return self.unembed(self.interleave(x, y)[:, 0::2])                         # (B, N, V)
+        return self.unembed(self.interleave(x, y)[:, 0::2])  # (B, N, V)
 
     def loss(self, batch: TaskBatch) -> Float[Tensor, ""]:
-        """Mean loss per predicted row; with `n_train` = 0, of each row from those before it, else of the query rows from the context.
+        """Mean loss per predicted row; with `n_train` = 0, of each row from those before it, else
+        of the query rows from the context.
 
-        In training, a set with `n_train` = 0 is cut into context and query rows at a random place, the same for the whole batch.
+        In training, a set with `n_train` = 0 is cut into context and query rows at a random place,
+        the same for the whole batch.
         """
         x, n = self.x_of(batch), batch.n_train
         check_queries(n, batch.n_rows)
@@ -223,16 +287,19 @@ class SequencePFN(_Sequence):
         return self.losses(self.logits(batch), batch.y[:, n:]).mean()
 
     def logits(self, batch: TaskBatch) -> Float[Tensor, "B Q V"]:
-        """Logits of the query rows given the context, or, with `n_train` = 0, of each row given those before it."""
+        """Logits of the query rows given the context, or, with `n_train` = 0, of each row given
+        those before it."""
         x, n = self.x_of(batch), batch.n_train
         return self(x, batch.y) if n == 0 else self(x[:, :n], batch.y_context, x[:, n:])
 
     def predictive(self, batch: TaskBatch) -> Predictive:
-        """The distributions of the query rows' targets given the context; with `n_train` = 0, as `prefixes`."""
+        """The distributions of the query rows' targets given the context; with `n_train` = 0, as
+        `prefixes`."""
         return self.predictive_of(self.logits(batch))
 
     def prefixes(self, batch: TaskBatch) -> Predictive:
-        """The distribution of every row's target given the rows before it, (B, N); in a set, one pass for each row."""
+        """The distribution of every row's target given the rows before it, (B, N); in a set, one
+        pass for each row."""
         return self.predictive_of(self(self.x_of(batch), batch.y))
 
     @torch.no_grad()
@@ -245,10 +312,12 @@ class SequencePFN(_Sequence):
         return_logits: bool = False,
         return_cache: bool = False,
     ) -> Any:
-        """What the network believes after a prompt. With y one shorter than x, about the last row; else about each row given those before.
+        """What the network believes after a prompt. With y one shorter than x, about the last row;
+        else about each row given those before.
 
-        Both with or without a leading batch axis. The answer is a `Predictive`, or logits with `return_logits`; with `return_cache` a
-        pair of it and the cache. Raises ValueError for values that are missing or infinite.
+        Both with or without a leading batch axis. The answer is a `Predictive`, or logits with
+        `return_logits`; with `return_cache` a pair of it and the cache. Raises ValueError for
+        values that are missing or infinite.
         """
         check_temperature(temperature)
         check_tensors(x=x, y=y)
@@ -258,10 +327,13 @@ class SequencePFN(_Sequence):
             x, y = x.unsqueeze(0), y.unsqueeze(0)
         n = y.shape[1]
         if n not in (x.shape[1], x.shape[1] - 1):
-            raise ValueError(f"x has {x.shape[1]} rows and y {n}; y must have as many, or one fewer to predict the last row.")
+            raise ValueError(
+                f"x has {x.shape[1]} rows and y {n}; y must have as many, or one fewer to predict"
+                " the last row."
+            )
         inputs = (x, y, None) if n == x.shape[1] else (x[:, :n], y, x[:, n:])
         logits, cache = self.run_with_cache(*inputs) if return_cache else (self(*inputs), None)
-        logits = logits if batched else logits[0]                                   # (..., N or 1, V)
+        logits = logits if batched else logits[0]  # (..., N or 1, V)
         if n < x.shape[1]:
             logits = logits.squeeze(-2)
         answer = logits / temperature if return_logits else self.predictive_of(logits, temperature)
@@ -279,14 +351,27 @@ class SequencePFN(_Sequence):
         *,
         generator: torch.Generator | None = None,
     ) -> Generated:
-        """`num_rollouts` continuations of a prompt: rows with x from `x_distribution` and y from the network's own predictions.
+        """`num_rollouts` continuations of a prompt: rows with x from `x_distribution` and y from
+        the network's own predictions.
 
-        The answer has `x` (R, P + T, D), `y` (R, P + T), `logits` (R, T, V) of the T generated rows; with a batch of prompts (B, P, D)
-        a leading B on each. Without a prompt the first row is drawn from the prior predictive. `sample=False` takes the most
-        probable value in place of a draw. `x_distribution` is over a number, over rows of `input_dim` numbers, or a
-        function (n_sequences, n_rows, generator) -> (n_sequences, n_rows, input_dim). All draws come from `generator`.
+        The answer has `x` (R, P + T, D), `y` (R, P + T), `logits` (R, T, V) of the T generated
+        rows; with a batch of prompts (B, P, D) a leading B on each. Without a prompt the first row
+        is drawn from the prior predictive. `sample=False` takes the most probable value in place of
+        a draw. `x_distribution` is over a number, over rows of `input_dim` numbers, or a function
+        (n_sequences, n_rows, generator) -> (n_sequences, n_rows, input_dim). All draws come from
+        `generator`.
         """
-        return roll_out(self, x_distribution, num_generate, prompt_x, prompt_y, sample, temperature, num_rollouts, generator)
+        return roll_out(
+            self,
+            x_distribution,
+            num_generate,
+            prompt_x,
+            prompt_y,
+            sample,
+            temperature,
+            num_rollouts,
+            generator,
+        )
 
     # ways through the transformer
 
@@ -297,19 +382,29 @@ class SequencePFN(_Sequence):
     def embedded_y(self, y: Float[Tensor, "B N"]) -> Float[Tensor, "B N E"]:
         """What the (x, y) tokens have more than the x tokens."""
         if self.n_y > 1:
-            return F.embedding(y.long(), self.embed.weight[:, self.config.input_dim :].t()) + self.known
+            return (
+                F.embedding(y.long(), self.embed.weight[:, self.config.input_dim :].t())
+                + self.known
+            )
         return y.unsqueeze(-1) * self.embed.weight[:, -1] + self.known
 
-    def interleave(self, x: Float[Tensor, "B N D"], y: Float[Tensor, "B N"]) -> Float[Tensor, "B T E"]:
+    def interleave(
+        self, x: Float[Tensor, "B N D"], y: Float[Tensor, "B N"]
+    ) -> Float[Tensor, "B T E"]:
         """Every token's stream at the end, the T = 2 N tokens in order."""
         tokens = self.embedded(x)
         tokens = torch.stack([tokens, tokens + self.embedded_y(y)], dim=2).flatten(1, 2)
         places = torch.arange(tokens.shape[1], device=x.device)
         mask = self.config.mask_type
-        return self.contextual(tokens, places, None if mask == "gpt2" else interleaved(mask, x.shape[1], x.device))
+        return self.contextual(
+            tokens, places, None if mask == "gpt2" else interleaved(mask, x.shape[1], x.device)
+        )
 
-    def two_streams(self, x: Float[Tensor, "B N D"], y: Float[Tensor, "B N"]) -> Float[Tensor, "B N V"]:
-        """`forward` under the mask "autoregressive-pfn": nobody reads x tokens, so they need not stand among the keys."""
+    def two_streams(
+        self, x: Float[Tensor, "B N D"], y: Float[Tensor, "B N"]
+    ) -> Float[Tensor, "B N V"]:
+        """`forward` under the mask "autoregressive-pfn": nobody reads x tokens, so they need not
+        stand among the keys."""
         at_x = self.embedded(x)
         at_y = at_x + self.embedded_y(y)
         if self.W_pos is not None:
@@ -319,7 +414,9 @@ class SequencePFN(_Sequence):
             at_x, at_y = block.two_streams(at_x, at_y, last=i == len(self.blocks) - 1)
         return self.unembed(self.ln_final(at_x))
 
-    def read(self, x: Float[Tensor, "B n D"], y: Float[Tensor, "B n"], x_query: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q V"]:
+    def read(
+        self, x: Float[Tensor, "B n D"], y: Float[Tensor, "B n"], x_query: Float[Tensor, "B Q D"]
+    ) -> Float[Tensor, "B Q V"]:
         """Logits of query rows; each reads the context and itself."""
         n, n_queries, mask = x.shape[1], x_query.shape[1], self.config.mask_type
         tokens = self.embedded(x)
@@ -330,15 +427,26 @@ class SequencePFN(_Sequence):
         out = self.contextual(torch.cat([context, self.embedded(x_query)], dim=1), places, allowed)
         return self.unembed(out[:, out.shape[1] - n_queries :])
 
-    def read_growing_set(self, x: Float[Tensor, "B N D"], y: Float[Tensor, "B N"]) -> Float[Tensor, "B N V"]:
-        """Logits of each row given the set of those before: their embeddings change with every row, so each takes a pass."""
+    def read_growing_set(
+        self, x: Float[Tensor, "B N D"], y: Float[Tensor, "B N"]
+    ) -> Float[Tensor, "B N V"]:
+        """Logits of each row given the set of those before: their embeddings change with every row,
+        so each takes a pass."""
         if self.is_hooked:
-            raise ValueError("in a set each row takes a pass of its own. Give x_query, so that hooks see one pass.")
-        return torch.cat([self.read(x[:, :i], y[:, :i], x[:, i : i + 1]) for i in range(max(1, x.shape[1]))], dim=1)
+            raise ValueError(
+                "in a set each row takes a pass of its own. Give x_query, so that hooks see one"
+                " pass."
+            )
+        return torch.cat(
+            [self.read(x[:, :i], y[:, :i], x[:, i : i + 1]) for i in range(max(1, x.shape[1]))],
+            dim=1,
+        )
 
     def x_of(self, batch: TaskBatch) -> Float[Tensor, "B N D"]:
         if batch.x is None:
-            raise ValueError("the batch has no x. Train an UnsupervisedConfig on sequences without x.")
+            raise ValueError(
+                "the batch has no x. Train an UnsupervisedConfig on sequences without x."
+            )
         return batch.x
 
     def check(self, x: Tensor, y: Tensor, x_query: Tensor | None = None) -> None:
@@ -346,18 +454,25 @@ class SequencePFN(_Sequence):
         check_tensors(x=x, y=y)
         check_columns("x", x, self.config.input_dim)
         if x.dim() != 3 or x.shape[:2] != y.shape:
-            raise ValueError(f"x has shape {tuple(x.shape)} and y {tuple(y.shape)}; expected (B, N, D) and (B, N).")
+            raise ValueError(
+                f"x has shape {tuple(x.shape)} and y {tuple(y.shape)}; expected (B, N, D) and"
+                " (B, N)."
+            )
         if x_query is not None:
             check_tensors(x_query=x_query)
             check_columns("x_query", x_query, self.config.input_dim)
             if x_query.dim() != 3 or len(x_query) != len(x):
-                raise ValueError(f"x_query has shape {tuple(x_query.shape)} and x {tuple(x.shape)}: both need the same tasks.")
+                raise ValueError(
+                    f"x_query has shape {tuple(x_query.shape)} and x {tuple(x.shape)}: both need"
+                    " the same tasks."
+                )
         if self.n_classes_read is not None:
             check_classes(y, self.n_classes_read)
 
 
 class UnsupervisedPFN(_Sequence):
-    """Predicts each element of a sequence from those before it; the first from a learned start token.
+    """Predicts each element of a sequence from those before it; the first from a learned start
+    token.
 
     >>> model = UnsupervisedPFN(UnsupervisedConfig(d_model=16, n_layers=1, n_heads=2, d_vocab=3))
     >>> model(torch.tensor([[0, 2, 1]])).shape    # logits [:, i] are of element i
@@ -367,7 +482,11 @@ class UnsupervisedPFN(_Sequence):
     def __init__(self, config: UnsupervisedConfig) -> None:
         super().__init__(config)
         assert config.d_vocab is not None
-        self.embed = nn.Embedding(config.d_vocab, config.d_model) if config.input_type == "discrete" else nn.Linear(1, config.d_model)
+        self.embed = (
+            nn.Embedding(config.d_vocab, config.d_model)
+            if config.input_type == "discrete"
+            else nn.Linear(1, config.d_model)
+        )
         nn.init.normal_(self.embed.weight)
         self.start = nn.Parameter(torch.randn(config.d_model))
 
@@ -378,7 +497,8 @@ class UnsupervisedPFN(_Sequence):
         *,
         return_cache: bool = False,
     ) -> Any:
-        """Logits (B, N, V) of each element from those before it. The sequence may be given alone, or as `y` after x = None.
+        """Logits (B, N, V) of each element from those before it. The sequence may be given alone,
+        or as `y` after x = None.
 
         `return_cache` gives (logits, cache) with all activations by name.
         """
@@ -387,12 +507,21 @@ class UnsupervisedPFN(_Sequence):
         sequence = cast(Tensor, y if x is None else x)
         check_tensors(y=sequence)
         if sequence.dim() != 2:
-            raise ValueError(f"the sequences have shape {tuple(sequence.shape)}, expected (B, N). One sequence is y.unsqueeze(0).")
+            raise ValueError(
+                f"the sequences have shape {tuple(sequence.shape)}, expected (B, N). One sequence"
+                " is y.unsqueeze(0)."
+            )
         if self.n_classes_read is not None:
             check_classes(sequence, self.n_classes_read)
         if return_cache:
             return self.run_with_cache(sequence)
-        return self.unembed(self.contextual(self.tokens(sequence[:, :-1]), torch.arange(sequence.shape[1], device=sequence.device), None))
+        return self.unembed(
+            self.contextual(
+                self.tokens(sequence[:, :-1]),
+                torch.arange(sequence.shape[1], device=sequence.device),
+                None,
+            )
+        )
 
     def loss(self, batch: TaskBatch) -> Float[Tensor, ""]:
         """Mean loss per element from `n_train` on, each given all elements before it."""
@@ -400,7 +529,8 @@ class UnsupervisedPFN(_Sequence):
         return self.losses(self(batch.y), batch.y)[:, batch.n_train :].mean()
 
     def predictive(self, batch: TaskBatch) -> Predictive:
-        """The distributions of the elements from `n_train` on, each given all elements before it."""
+        """The distributions of the elements from `n_train` on, each given all elements before
+        it."""
         return self.predictive_of(self(batch.y)[:, batch.n_train :])
 
     def prefixes(self, batch: TaskBatch) -> Predictive:
@@ -416,16 +546,19 @@ class UnsupervisedPFN(_Sequence):
         return_logits: bool = False,
         return_cache: bool = False,
     ) -> Any:
-        """What the network believes about the element after the prompt `y`, with or without a leading batch axis.
+        """What the network believes about the element after the prompt `y`, with or without a
+        leading batch axis.
 
-        The answer is a `Predictive`, or logits with `return_logits`; with `return_cache` a pair of it and the cache.
-        Raises ValueError for values that are missing or infinite.
+        The answer is a `Predictive`, or logits with `return_logits`; with `return_cache` a pair of
+        it and the cache. Raises ValueError for values that are missing or infinite.
         """
         check_temperature(temperature)
         check_tensors(y=y)
         check_finite(y=y)
         batched = y.dim() == 2
-        sequence = F.pad(y if batched else y.unsqueeze(0), (0, 1))                  # a place for the element asked for
+        sequence = F.pad(
+            y if batched else y.unsqueeze(0), (0, 1)
+        )  # a place for the element asked for
         logits, cache = self.run_with_cache(sequence) if return_cache else (self(sequence), None)
         logits = logits[:, -1] if batched else logits[0, -1]
         answer = logits / temperature if return_logits else self.predictive_of(logits, temperature)
@@ -441,16 +574,24 @@ class UnsupervisedPFN(_Sequence):
         *,
         generator: torch.Generator | None = None,
     ) -> Generated:
-        """`num_rollouts` continuations of a prompt, `y` (R, P + T), and `logits` (R, T, V) of the T generated elements.
+        """`num_rollouts` continuations of a prompt, `y` (R, P + T), and `logits` (R, T, V) of the T
+        generated elements.
 
-        With a batch of prompts (B, P), a leading B on each. Without a prompt the first element is drawn from the prior predictive.
-        `sample=False` takes the most probable value in place of a draw. All draws come from `generator`.
+        With a batch of prompts (B, P), a leading B on each. Without a prompt the first element is
+        drawn from the prior predictive. `sample=False` takes the most probable value in place of a
+        draw. All draws come from `generator`.
         """
-        return roll_out(self, None, num_generate, None, prompt, sample, temperature, num_rollouts, generator)
+        return roll_out(
+            self, None, num_generate, None, prompt, sample, temperature, num_rollouts, generator
+        )
 
     def tokens(self, y: Float[Tensor, "B n"] | Int[Tensor, "B n"]) -> Float[Tensor, "B T E"]:
         """The start token and a token per element."""
-        embedded = self.embed(y.long()) if self.config.input_type == "discrete" else self.embed(y.to(self.start.dtype).unsqueeze(-1))
+        embedded = (
+            self.embed(y.long())
+            if self.config.input_type == "discrete"
+            else self.embed(y.to(self.start.dtype).unsqueeze(-1))
+        )
         return torch.cat([self.start.expand(len(y), 1, -1), embedded], dim=1)
 
 
@@ -459,7 +600,10 @@ def is_point(config: Config) -> bool:
 
 
 def predicts_classes(config: Config) -> bool:
-    return isinstance(config, ClassificationConfig) or getattr(config, "input_type", None) == "discrete"
+    return (
+        isinstance(config, ClassificationConfig)
+        or getattr(config, "input_type", None) == "discrete"
+    )
 
 
 def is_mixture(config: Config) -> bool:
@@ -470,7 +614,11 @@ def _borders(config: Any) -> Tensor | None:
     kind = getattr(config, "bucket_type", None)
     if kind == "riemann":
         return torch.tensor(config.riemann_borders)
-    return torch.linspace(config.y_min, config.y_max, config.d_vocab + 1) if kind == "uniform" else None
+    return (
+        torch.linspace(config.y_min, config.y_max, config.d_vocab + 1)
+        if kind == "uniform"
+        else None
+    )
 
 
 def _middle_and_std(config: Any) -> tuple[float, float]:
@@ -482,4 +630,6 @@ def _middle_and_std(config: Any) -> tuple[float, float]:
 
 def build(config: Config) -> SequencePFN | UnsupervisedPFN:
     """The network of `config`, for `openpfn.models.PFN`."""
-    return UnsupervisedPFN(config) if isinstance(config, UnsupervisedConfig) else SequencePFN(config)
+    return (
+        UnsupervisedPFN(config) if isinstance(config, UnsupervisedConfig) else SequencePFN(config)
+    )

@@ -1,4 +1,5 @@
-"""The pre-norm transformer of the sequence networks: any mask with hook points, and shorter ways for what comes often."""
+"""The pre-norm transformer of the sequence networks: any mask with hook points, and shorter ways
+for what comes often."""
 
 from __future__ import annotations
 
@@ -14,11 +15,13 @@ from openpfn.models.hooks import HookPoint
 
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 LONGEST_EXPLICIT = 256
-"""Rows up to which the attention of the two streams is written out; beyond, the fused kernel needs less memory."""
+"""Rows up to which the attention of the two streams is written out; beyond, the fused kernel needs
+less memory."""
 
 
 class KeysAndValues(NamedTuple):
-    """Keys and values of the tokens that later ones read, in buffers with room for those to come."""
+    """Keys and values of the tokens that later ones read, in buffers with room for those to
+    come."""
 
     key: Float[Tensor, "B H T K"]
     value: Float[Tensor, "B H T K"]
@@ -63,7 +66,9 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(self.n_heads * self.d_head, config.d_model)
         nn.init.normal_(self.to_qkv.weight, std=config.d_model**-0.5)
         nn.init.zeros_(self.to_qkv.bias)
-        nn.init.zeros_(self.to_out.weight)      # at the start a layer passes the residual stream on unchanged
+        nn.init.zeros_(
+            self.to_out.weight
+        )  # at the start a layer passes the residual stream on unchanged
         nn.init.zeros_(self.to_out.bias)
         self.hook_q = HookPoint()
         self.hook_k = HookPoint()
@@ -73,70 +78,107 @@ class Attention(nn.Module):
         self.hook_z = HookPoint()
         self.hook_result = HookPoint()
 
-    def forward(self, x: Float[Tensor, "B T E"], allowed: Bool[Tensor, "T T"] | None) -> Float[Tensor, "B T E"]:
+    def forward(
+        self, x: Float[Tensor, "B T E"], allowed: Bool[Tensor, "T T"] | None
+    ) -> Float[Tensor, "B T E"]:
         """Token i reads tokens j where `allowed[i, j]`; None is causal."""
-        q, k, v = self.split(self.to_qkv(x))                                                # each (B, H, T, K)
-        return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=allowed is None))
+        q, k, v = self.split(self.to_qkv(x))  # each (B, H, T, K)
+        return self.merge(
+            F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=allowed is None)
+        )
 
-    def hooked(self, x: Float[Tensor, "B T E"], allowed: Bool[Tensor, "T T"]) -> Float[Tensor, "B T E"]:
-        """`forward` written out, through the hook points; q, k, v and z are (B, T, H, K), scores and pattern (B, H, T, T)."""
-        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.n_heads, self.d_head)).unbind(dim=2)    # each (B, T, H, K)
+    def hooked(
+        self, x: Float[Tensor, "B T E"], allowed: Bool[Tensor, "T T"]
+    ) -> Float[Tensor, "B T E"]:
+        """`forward` written out, through the hook points; q, k, v and z are (B, T, H, K), scores
+        and pattern (B, H, T, T)."""
+        q, k, v = (
+            self.to_qkv(x).unflatten(-1, (3, self.n_heads, self.d_head)).unbind(dim=2)
+        )  # each (B, T, H, K)
         q, k, v = self.hook_q(q), self.hook_k(k), self.hook_v(v)
         scores = torch.einsum("bihk,bjhk->bhij", q, k) * self.d_head**-0.5
         scores = self.hook_attn_scores(scores.masked_fill(~allowed, -torch.inf))
         pattern = self.hook_pattern(scores.softmax(dim=-1))
         z = self.hook_z(torch.einsum("bhij,bjhk->bihk", pattern, v))
         if self.hook_result.has_hooks:
-            return self.hook_result(torch.einsum("bihk,hke->bihe", z, self.W_O)).sum(dim=2) + self.b_O
+            return (
+                self.hook_result(torch.einsum("bihk,hke->bihe", z, self.W_O)).sum(dim=2) + self.b_O
+            )
         return self.to_out(z.flatten(2))
 
     def two_streams(
         self, x: Float[Tensor, "B N E"], y: Float[Tensor, "B N E"], last: bool
     ) -> tuple[Float[Tensor, "B N E"], Float[Tensor, "B N E"] | None]:
-        """What the tokens x_i and (x_i, y_i) take under the mask "autoregressive-pfn", with N keys in place of 2 N.
+        """What the tokens x_i and (x_i, y_i) take under the mask "autoregressive-pfn", with N keys
+        in place of 2 N.
 
         In the last layer nobody reads what the (x, y) tokens take: None.
         """
         n = x.shape[1]
-        qx, kx, vx = self.split(self.to_qkv(x))                                             # each (B, H, N, K)
+        qx, kx, vx = self.split(self.to_qkv(x))  # each (B, H, N, K)
         qy, ky, vy = self.split_for_last(y) if last else self.split(self.to_qkv(y))
         if n > LONGEST_EXPLICIT:
             before = torch.ones(n, n, dtype=torch.bool, device=x.device).tril(-1)
-            allowed = torch.cat([before, torch.eye(n, dtype=torch.bool, device=x.device)], dim=1)   # (N, 2 N)
-            to_x = F.scaled_dot_product_attention(qx, torch.cat([ky, kx], 2), torch.cat([vy, vx], 2), attn_mask=allowed)
-            to_y = None if qy is None else F.scaled_dot_product_attention(qy, ky, vy, is_causal=True)
+            allowed = torch.cat(
+                [before, torch.eye(n, dtype=torch.bool, device=x.device)], dim=1
+            )  # (N, 2 N)
+            to_x = F.scaled_dot_product_attention(
+                qx, torch.cat([ky, kx], 2), torch.cat([vy, vx], 2), attn_mask=allowed
+            )
+            to_y = (
+                None if qy is None else F.scaled_dot_product_attention(qy, ky, vy, is_causal=True)
+            )
             return self.merge(to_x), None if to_y is None else self.merge(to_y)
-        # x_i reads the pairs before it and itself: row i of the causal scores with its own in the diagonal's place
+        # x_i reads the pairs before it and itself: row i of the causal scores with its own in the
+        # diagonal's place
         causal = torch.ones(n, n, dtype=torch.bool, device=x.device).tril()
         itself = torch.eye(n, dtype=torch.bool, device=x.device)
         scores = torch.where(itself, (qx * kx).sum(dim=-1, keepdim=True), qx @ ky.transpose(-1, -2))
-        pattern = (scores * self.d_head**-0.5).masked_fill(~causal, -torch.inf).softmax(dim=-1)     # (B, H, N, N)
-        own = pattern.diagonal(dim1=-2, dim2=-1).unsqueeze(-1)                              # (B, H, N, 1)
+        pattern = (
+            (scores * self.d_head**-0.5).masked_fill(~causal, -torch.inf).softmax(dim=-1)
+        )  # (B, H, N, N)
+        own = pattern.diagonal(dim1=-2, dim2=-1).unsqueeze(-1)  # (B, H, N, 1)
         to_x = pattern @ vy + own * (vx - vy)
         if qy is None:
             return self.merge(to_x), None
-        pattern = (qy @ ky.transpose(-1, -2) * self.d_head**-0.5).masked_fill(~causal, -torch.inf).softmax(dim=-1)
+        pattern = (
+            (qy @ ky.transpose(-1, -2) * self.d_head**-0.5)
+            .masked_fill(~causal, -torch.inf)
+            .softmax(dim=-1)
+        )
         return self.merge(to_x), self.merge(pattern @ vy)
 
-    def step(self, new: Float[Tensor, "B m E"], cache: KeysAndValues, n_seen: int, last: bool) -> Float[Tensor, "B a E"]:
-        """What the `m` new tokens take from the `n_seen` cached ones and, causally, each other; their keys and values enter the cache.
+    def step(
+        self, new: Float[Tensor, "B m E"], cache: KeysAndValues, n_seen: int, last: bool
+    ) -> Float[Tensor, "B a E"]:
+        """What the `m` new tokens take from the `n_seen` cached ones and, causally, each other;
+        their keys and values enter the cache.
 
         In the last layer only the last token asks: a = 1, else a = m.
         """
         end, n_asking = n_seen + new.shape[1], 1 if last else new.shape[1]
         width = self.n_heads * self.d_head
-        k, v = F.linear(new, self.to_qkv.weight[width:], self.to_qkv.bias[width:]).unflatten(-1, (2, self.n_heads, self.d_head)).unbind(2)
-        cache.key[:, :, n_seen:end], cache.value[:, :, n_seen:end] = k.transpose(1, 2), v.transpose(1, 2)
+        k, v = (
+            F.linear(new, self.to_qkv.weight[width:], self.to_qkv.bias[width:])
+            .unflatten(-1, (2, self.n_heads, self.d_head))
+            .unbind(2)
+        )
+        cache.key[:, :, n_seen:end], cache.value[:, :, n_seen:end] = (
+            k.transpose(1, 2),
+            v.transpose(1, 2),
+        )
         q = F.linear(new[:, -n_asking:], self.to_qkv.weight[:width], self.to_qkv.bias[:width])
-        q = q.unflatten(-1, (self.n_heads, self.d_head)).transpose(1, 2)                    # (B, H, a, K)
-        scores = q @ cache.key[:, :, :end].transpose(-1, -2) * self.d_head**-0.5            # (B, H, a, end)
+        q = q.unflatten(-1, (self.n_heads, self.d_head)).transpose(1, 2)  # (B, H, a, K)
+        scores = q @ cache.key[:, :, :end].transpose(-1, -2) * self.d_head**-0.5  # (B, H, a, end)
         if n_asking > 1:
             later = torch.ones(n_asking, end, dtype=torch.bool, device=q.device).triu(n_seen + 1)
             scores = scores.masked_fill(later, -torch.inf)
         return self.merge(scores.softmax(dim=-1) @ cache.value[:, :, :end])
 
     def split(self, qkv: Float[Tensor, "B T three_HK"]) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = qkv.unflatten(-1, (3, self.n_heads, self.d_head)).permute(2, 0, 3, 1, 4).unbind(dim=0)
+        q, k, v = (
+            qkv.unflatten(-1, (3, self.n_heads, self.d_head)).permute(2, 0, 3, 1, 4).unbind(dim=0)
+        )
         return q, k, v
 
     def split_for_last(self, y: Float[Tensor, "B N E"]) -> tuple[None, Tensor, Tensor]:
@@ -182,7 +224,9 @@ class Attention(nn.Module):
         return self.to_qkv.bias.unflatten(0, (3, self.n_heads, self.d_head))[2]
 
     def _part(self, index: int) -> Float[Tensor, "H E K"]:
-        return self.to_qkv.weight.unflatten(0, (3, self.n_heads, self.d_head))[index].transpose(1, 2)
+        return self.to_qkv.weight.unflatten(0, (3, self.n_heads, self.d_head))[index].transpose(
+            1, 2
+        )
 
 
 class SequenceMLP(nn.Module):
@@ -236,10 +280,14 @@ class Block(nn.Module):
         self.hook_mlp_out = HookPoint()
         self.hook_resid_post = HookPoint()
 
-    def forward(self, x: Float[Tensor, "B T E"], allowed: Bool[Tensor, "T T"] | None) -> Float[Tensor, "B T E"]:
+    def forward(
+        self, x: Float[Tensor, "B T E"], allowed: Bool[Tensor, "T T"] | None
+    ) -> Float[Tensor, "B T E"]:
         return self.finish(x + self.attn(self.ln1(x), allowed))
 
-    def hooked(self, x: Float[Tensor, "B T E"], allowed: Bool[Tensor, "T T"]) -> Float[Tensor, "B T E"]:
+    def hooked(
+        self, x: Float[Tensor, "B T E"], allowed: Bool[Tensor, "T T"]
+    ) -> Float[Tensor, "B T E"]:
         x = self.hook_resid_pre(x)
         x = self.hook_resid_mid(x + self.hook_attn_out(self.attn.hooked(self.ln1(x), allowed)))
         return self.hook_resid_post(x + self.hook_mlp_out(self.mlp.hooked(self.ln2(x))))
@@ -250,7 +298,9 @@ class Block(nn.Module):
         to_x, to_y = self.attn.two_streams(self.ln1(x), self.ln1(y), last)
         return self.finish(x + to_x), y if to_y is None else self.finish(y + to_y)
 
-    def step(self, new: Float[Tensor, "B m E"], cache: KeysAndValues, n_seen: int, last: bool) -> Float[Tensor, "B a E"]:
+    def step(
+        self, new: Float[Tensor, "B m E"], cache: KeysAndValues, n_seen: int, last: bool
+    ) -> Float[Tensor, "B a E"]:
         taken = self.attn.step(self.ln1(new), cache, n_seen, last)
         return self.finish(new[:, -taken.shape[1] :] + taken)
 

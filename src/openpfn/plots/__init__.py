@@ -1,1 +1,2 @@
-"""Pictures: arrays in, matplotlib Axes or Figures out; no other part of the package imports matplotlib."""
+"""Pictures: arrays in, matplotlib Axes or Figures out; no other part of the package imports
+matplotlib."""

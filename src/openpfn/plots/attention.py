@@ -15,9 +15,17 @@ INK = "#22262b"
 MOST_LABELS = 24
 
 
-def pattern_axes(axes: Axes, pattern: Float[np.ndarray, "T S"], labels: Sequence[str] | None = None, title: str = "") -> AxesImage:
-    """Draw one head's `pattern` on `axes`: row i shows what token i takes from each token, from 0 (white) to 1."""
-    image = axes.imshow(pattern, cmap="Blues", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+def pattern_axes(
+    axes: Axes,
+    pattern: Float[np.ndarray, "T S"],
+    labels: Sequence[str] | None = None,
+    title: str = "",
+) -> AxesImage:
+    """Draw one head's `pattern` on `axes`: row i shows what token i takes from each token, from 0
+    (white) to 1."""
+    image = axes.imshow(
+        pattern, cmap="Blues", vmin=0, vmax=1, interpolation="nearest", aspect="equal"
+    )
     if labels is not None and len(labels) <= MOST_LABELS:
         axes.set_xticks(np.arange(pattern.shape[1]), labels, rotation=90, fontsize=6)
         axes.set_yticks(np.arange(pattern.shape[0]), labels, fontsize=6)
@@ -28,10 +36,18 @@ def pattern_axes(axes: Axes, pattern: Float[np.ndarray, "T S"], labels: Sequence
     return image
 
 
-def attention_figure(patterns: Sequence[Float[np.ndarray, "H T S"]], labels: Sequence[str] | None = None) -> Figure:
-    """A panel for each head; one row of panels for each layer, whose `patterns` are (heads, tokens, tokens)."""
+def attention_figure(
+    patterns: Sequence[Float[np.ndarray, "H T S"]], labels: Sequence[str] | None = None
+) -> Figure:
+    """A panel for each head; one row of panels for each layer, whose `patterns` are (heads, tokens,
+    tokens)."""
     n_layers, n_heads = len(patterns), max(len(layer) for layer in patterns)
-    figure = Figure(figsize=(2.7 * n_heads + 0.8, 2.8 * n_layers + 0.3), dpi=150, layout="constrained", facecolor="white")
+    figure = Figure(
+        figsize=(2.7 * n_heads + 0.8, 2.8 * n_layers + 0.3),
+        dpi=150,
+        layout="constrained",
+        facecolor="white",
+    )
     panels: Any = figure.subplots(n_layers, n_heads, squeeze=False)
     image: Any = None
     for i, layer in enumerate(patterns):

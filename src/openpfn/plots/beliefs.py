@@ -17,7 +17,9 @@ INK, FAINT, GRID = "#22262b", "#6d747c", "#e3e6e9"
 WIDTH = 8.4
 """Inches of a figure: it fills a page of the documentation."""
 
-PALE = LinearSegmentedColormap.from_list("violet to orange", ["#9d92c9", "#d6d2ea", "#ffffff", "#fbd9a8", "#f0a94f"])
+PALE = LinearSegmentedColormap.from_list(
+    "violet to orange", ["#9d92c9", "#d6d2ea", "#ffffff", "#fbd9a8", "#f0a94f"]
+)
 """From class 0 to class 1: pale enough for marks and lines on it."""
 
 Who = Literal["network", "exact", "truth"]
@@ -33,11 +35,21 @@ LABELS: dict[str, str] = {"network": "network", "exact": "exact posterior", "tru
 """What a legend calls them."""
 
 
-def panels(n_columns: int = 1, n_rows: int = 1, *, height: float = 2.9, **options: Any) -> tuple[Figure, Any]:
-    """A new pyplot figure as wide as a page, and its panels (n_rows, n_columns), `height` inches each; `options` as in `plt.subplots`."""
+def panels(
+    n_columns: int = 1, n_rows: int = 1, *, height: float = 2.9, **options: Any
+) -> tuple[Figure, Any]:
+    """A new pyplot figure as wide as a page, and its panels (n_rows, n_columns), `height` inches
+    each; `options` as in `plt.subplots`."""
     size = (WIDTH, height * n_rows + 0.4)
     figure, grid = pyplot.subplots(
-        n_rows, n_columns, figsize=size, dpi=130, layout="constrained", facecolor="white", squeeze=False, **options
+        n_rows,
+        n_columns,
+        figsize=size,
+        dpi=130,
+        layout="constrained",
+        facecolor="white",
+        squeeze=False,
+        **options,
     )
     for axes in grid.flat:
         axes.grid(color=GRID, linewidth=0.7)
@@ -48,7 +60,8 @@ def panels(n_columns: int = 1, n_rows: int = 1, *, height: float = 2.9, **option
 
 
 def named(axes: Axes, title: str = "", x_label: str = "", y_label: str = "") -> Axes:
-    """Write what a panel shows, along which axes and in which units; "" leaves what stands there."""
+    """Write what a panel shows, along which axes and in which units; "" leaves what stands
+    there."""
     if title:
         axes.set_title(title, loc="left", fontsize=9.5, color=INK)
     if x_label:
@@ -65,7 +78,13 @@ def legend_above(figure: Figure) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     figure.legend(
-        handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9, labelcolor=INK
+        handles.values(),
+        handles.keys(),
+        loc="outside upper center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
     )
 
 
@@ -76,15 +95,29 @@ def look_of(who: Who) -> dict[str, Any]:
     return LOOKS[who]
 
 
-def curve(axes: Axes, x: Num[np.ndarray, " n"], y: Float[np.ndarray, " n"], who: Who, label: str | None = None, **look: Any) -> Axes:
+def curve(
+    axes: Axes,
+    x: Num[np.ndarray, " n"],
+    y: Float[np.ndarray, " n"],
+    who: Who,
+    label: str | None = None,
+    **look: Any,
+) -> Axes:
     """A belief along x as a line; `look` changes single properties of the line."""
     properties = look_of(who) | look
     axes.plot(x, y, label=label or LABELS[who], **properties)
     return axes
 
 
-def band(axes: Axes, x: Num[np.ndarray, " n"], quantiles: Float[np.ndarray, "3 n"], who: Who, label: str | None = None) -> Axes:
-    """Lower, middle and upper quantile along x: filled around its middle for a network, lines alone for others."""
+def band(
+    axes: Axes,
+    x: Num[np.ndarray, " n"],
+    quantiles: Float[np.ndarray, "3 n"],
+    who: Who,
+    label: str | None = None,
+) -> Axes:
+    """Lower, middle and upper quantile along x: filled around its middle for a network, lines alone
+    for others."""
     low, middle, high = quantiles
     look = look_of(who)
     curve(axes, x, middle, who, label)
@@ -97,22 +130,50 @@ def band(axes: Axes, x: Num[np.ndarray, " n"], quantiles: Float[np.ndarray, "3 n
 
 
 def observed(
-    axes: Axes, x: Num[np.ndarray, " n"], y: Num[np.ndarray, " n"], label: str = "rows seen", classes: Num[np.ndarray, " n"] | None = None
+    axes: Axes,
+    x: Num[np.ndarray, " n"],
+    y: Num[np.ndarray, " n"],
+    label: str = "rows seen",
+    classes: Num[np.ndarray, " n"] | None = None,
 ) -> Axes:
-    """The rows that were seen: dark dots; with `classes` 0 and 1, white discs and dark triangles."""
+    """The rows that were seen: dark dots; with `classes` 0 and 1, white discs and dark
+    triangles."""
     if classes is None:
-        axes.plot(x, y, linestyle="", marker="o", markersize=4, color=INK, markeredgecolor="white", label=label, zorder=5)
+        axes.plot(
+            x,
+            y,
+            linestyle="",
+            marker="o",
+            markersize=4,
+            color=INK,
+            markeredgecolor="white",
+            label=label,
+            zorder=5,
+        )
         return axes
     if not np.isin(classes, (0, 1)).all():
         raise ValueError(f"classes holds {np.unique(classes).tolist()}, must be 0 and 1 alone.")
     for one, (marker, color, edge) in enumerate((("o", "white", INK), ("^", INK, "white"))):
         rows = classes == one
-        style = {"linestyle": "", "marker": marker, "markersize": 5, "color": color, "markeredgecolor": edge, "markeredgewidth": 0.8}
+        style = {
+            "linestyle": "",
+            "marker": marker,
+            "markersize": 5,
+            "color": color,
+            "markeredgecolor": edge,
+            "markeredgewidth": 0.8,
+        }
         axes.plot(x[rows], y[rows], label=f"class {one}", zorder=5, **style)
     return axes
 
 
-def fan(axes: Axes, x: Num[np.ndarray, " n"], paths: Float[np.ndarray, "m n"], who: Who, label: str | None = None) -> Axes:
+def fan(
+    axes: Axes,
+    x: Num[np.ndarray, " n"],
+    paths: Float[np.ndarray, "m n"],
+    who: Who,
+    label: str | None = None,
+) -> Axes:
     """Many sequences as faint lines over each other."""
     look = look_of(who) | {"linestyle": "-", "linewidth": 0.9, "alpha": 0.6}
     for i, path in enumerate(paths):
@@ -121,13 +182,28 @@ def fan(axes: Axes, x: Num[np.ndarray, " n"], paths: Float[np.ndarray, "m n"], w
 
 
 def probability_field(
-    axes: Axes, x: Float[np.ndarray, " columns"], y: Float[np.ndarray, " rows"], probability: Float[np.ndarray, "rows columns"], who: Who
+    axes: Axes,
+    x: Float[np.ndarray, " columns"],
+    y: Float[np.ndarray, " rows"],
+    probability: Float[np.ndarray, "rows columns"],
+    who: Who,
 ) -> ScalarMappable:
-    """Probability of class 1 over a plane, and a line where it is one half; gives the colours' scale, for `color_bar`."""
-    image = axes.pcolormesh(x, y, probability, cmap=PALE, vmin=0, vmax=1, shading="nearest", rasterized=True, zorder=0)
+    """Probability of class 1 over a plane, and a line where it is one half; gives the colours'
+    scale, for `color_bar`."""
+    image = axes.pcolormesh(
+        x, y, probability, cmap=PALE, vmin=0, vmax=1, shading="nearest", rasterized=True, zorder=0
+    )
     look = look_of(who)
     if probability.min() < 0.5 < probability.max():
-        lines = axes.contour(x, y, probability, levels=[0.5], colors=look["color"], linewidths=look["linewidth"], zorder=3)
+        lines = axes.contour(
+            x,
+            y,
+            probability,
+            levels=[0.5],
+            colors=look["color"],
+            linewidths=look["linewidth"],
+            zorder=3,
+        )
         lines.set_linestyle(look["linestyle"])
     axes.plot([], [], label=f"one half: {LABELS[who]}", **look)
     axes.grid(visible=False)
@@ -135,14 +211,32 @@ def probability_field(
 
 
 def number_map(
-    axes: Axes, values: Float[np.ndarray, "rows columns"], rows: Sequence[str], columns: Sequence[str], limits: tuple[float, float]
+    axes: Axes,
+    values: Float[np.ndarray, "rows columns"],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    limits: tuple[float, float],
 ) -> ScalarMappable:
-    """Numbers in coloured cells, white to blue between `limits`; gives the colours' scale, for `color_bar`."""
+    """Numbers in coloured cells, white to blue between `limits`; gives the colours' scale, for
+    `color_bar`."""
     low, high = limits
-    image = axes.imshow(values, cmap="Blues", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+    image = axes.imshow(
+        values, cmap="Blues", vmin=low, vmax=high, aspect="auto", interpolation="nearest"
+    )
     for (i, j), value in np.ndenumerate(values):
-        dark, shown = value - low > 0.6 * (high - low), round(float(value), 2) + 0.0    # + 0: no "-0.00"
-        axes.text(j, i, f"{shown:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else INK)
+        dark, shown = (
+            value - low > 0.6 * (high - low),
+            round(float(value), 2) + 0.0,
+        )  # + 0: no "-0.00"
+        axes.text(
+            j,
+            i,
+            f"{shown:.2f}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if dark else INK,
+        )
     axes.set_xticks(np.arange(len(columns)), columns)
     axes.set_yticks(np.arange(len(rows)), rows)
     axes.grid(visible=False)

@@ -1,4 +1,5 @@
-"""The picture of the demo: what classifiers believe between the rows they saw, and how well they predict real tables."""
+"""The picture of the demo: what classifiers believe between the rows they saw, and how well they
+predict real tables."""
 
 from __future__ import annotations
 
@@ -50,8 +51,11 @@ class Plane:
     """Their classes."""
 
 
-def demo_figure(methods: Sequence[Method], tables: Sequence[str], metrics: Mapping[str, str], plane: Plane) -> Figure:
-    """Above, one map of beliefs per method; below, one panel per metric (name in `scores` → title)."""
+def demo_figure(
+    methods: Sequence[Method], tables: Sequence[str], metrics: Mapping[str, str], plane: Plane
+) -> Figure:
+    """Above, one map of beliefs per method; below, one panel per metric (name in `scores` →
+    title)."""
     figure = Figure(figsize=(11.5, 7.0), dpi=150, layout="constrained", facecolor="white")
     halves: Any = figure.subfigures(2, 1, height_ratios=[1, 1.15])
     above, below = halves
@@ -62,41 +66,76 @@ def demo_figure(methods: Sequence[Method], tables: Sequence[str], metrics: Mappi
         axes.set_title(method.name, color=color, fontsize=11, fontweight=weight)
         axes.set_xlabel(plane.names[0], color=FAINT, fontsize=9)
     maps[0].set_ylabel(plane.names[1], color=FAINT, fontsize=9)
-    above.suptitle(f"What each believes after {len(plane.points)} rows of two columns of {plane.title}", x=0.01, ha="left", **_HEADING)
+    above.suptitle(
+        f"What each believes after {len(plane.points)} rows of two columns of {plane.title}",
+        x=0.01,
+        ha="left",
+        **_HEADING,
+    )
     panels = below.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, (metric, title) in zip(panels, metrics.items(), strict=True):
         score_panel(axes, methods, metric, tables, title)
-    below.suptitle("How well each predicts real tables (all columns; faint: single splits)", x=0.01, ha="left", **_HEADING)
-    handles = [Line2D([], [], linestyle="", label=m.name, **_style(methods, i)) for i, m in enumerate(methods)]
-    below.legend(handles=handles, loc="outside lower center", ncols=len(methods), frameon=False, fontsize=10, handletextpad=0.1)
+    below.suptitle(
+        "How well each predicts real tables (all columns; faint: single splits)",
+        x=0.01,
+        ha="left",
+        **_HEADING,
+    )
+    handles = [
+        Line2D([], [], linestyle="", label=m.name, **_style(methods, i))
+        for i, m in enumerate(methods)
+    ]
+    below.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(methods),
+        frameon=False,
+        fontsize=10,
+        handletextpad=0.1,
+    )
     return figure
 
 
 def belief_map(axes: Axes, beliefs: Float[np.ndarray, "rows columns k"], plane: Plane) -> Axes:
-    """Colours mixed by probability over the plane, with the context rows and the borders where the decision changes."""
+    """Colours mixed by probability over the plane, with the context rows and the borders where the
+    decision changes."""
     n_classes = beliefs.shape[-1]
     colors = np.array([to_rgb(CLASSES[c % len(CLASSES)]) for c in range(n_classes)])
     pale = 1 - 0.62 * (1 - colors)
-    axes.imshow(beliefs @ pale, origin="lower", extent=plane.extent, aspect="auto", interpolation="bilinear", zorder=0)
+    axes.imshow(
+        beliefs @ pale,
+        origin="lower",
+        extent=plane.extent,
+        aspect="auto",
+        interpolation="bilinear",
+        zorder=0,
+    )
     left, right, bottom, top = plane.extent
-    across, up = np.linspace(left, right, beliefs.shape[1]), np.linspace(bottom, top, beliefs.shape[0])
+    across, up = (
+        np.linspace(left, right, beliefs.shape[1]),
+        np.linspace(bottom, top, beliefs.shape[0]),
+    )
     for c in range(n_classes):
         lead = beliefs[..., c] - np.delete(beliefs, c, axis=-1).max(axis=-1)
         if lead.min() < 0 < lead.max():
             axes.contour(across, up, lead, levels=[0], colors="white", linewidths=1.1, zorder=1)
-    axes.scatter(*plane.points.T, c=colors[plane.labels], s=15, edgecolors="white", linewidths=0.5, zorder=2)
+    axes.scatter(
+        *plane.points.T, c=colors[plane.labels], s=15, edgecolors="white", linewidths=0.5, zorder=2
+    )
     axes.tick_params(labelsize=8, colors=FAINT, length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return axes
 
 
-def score_panel(axes: Axes, methods: Sequence[Method], metric: str, tables: Sequence[str], title: str) -> Axes:
+def score_panel(
+    axes: Axes, methods: Sequence[Method], metric: str, tables: Sequence[str], title: str
+) -> Axes:
     """One line per table, the mean of all last; a mark per method, its splits faint behind it."""
-    last = len(tables) + 0.35                                       # the mean's row is taller, for its numbers
+    last = len(tables) + 0.35  # the mean's row is taller, for its numbers
     lanes = np.linspace(-0.3, 0.3, len(methods)) if len(methods) > 1 else np.zeros(1)
     for i, method in enumerate(methods):
-        scores = method.scores[metric]                              # (tables, splits)
+        scores = method.scores[metric]  # (tables, splits)
         style = _style(methods, i)
         places = np.arange(len(tables)) + lanes[i]
         faint = style | {"markersize": 3.5, "alpha": 0.35, "markeredgewidth": 0}
@@ -104,8 +143,17 @@ def score_panel(axes: Axes, methods: Sequence[Method], metric: str, tables: Sequ
         axes.plot(scores.mean(axis=1), places, linestyle="", **style)
         mean = scores.mean()
         axes.plot([mean], [last + 2 * lanes[i]], linestyle="", **style)
-        edge = axes.get_yaxis_transform()                           # x in widths of the panel, y in rows
-        axes.text(1.0, last + 2 * lanes[i], f"{mean:.3f}", transform=edge, color=style["color"], ha="right", va="center", fontsize=8)
+        edge = axes.get_yaxis_transform()  # x in widths of the panel, y in rows
+        axes.text(
+            1.0,
+            last + 2 * lanes[i],
+            f"{mean:.3f}",
+            transform=edge,
+            color=style["color"],
+            ha="right",
+            va="center",
+            fontsize=8,
+        )
     axes.axhspan(len(tables) - 0.5, last + 0.85, color="#f4f5f6", zorder=0)
     axes.set_ylim(last + 0.85, -0.5)
     names = [name.replace("_", " ") for name in (*tables, "mean of all")]
@@ -116,7 +164,7 @@ def score_panel(axes: Axes, methods: Sequence[Method], metric: str, tables: Sequ
     axes.grid(axis="x", color=GRID, linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
     low, high = axes.get_xlim()
-    axes.set_xlim(low, high + 0.16 * (high - low))                  # room for the numbers
+    axes.set_xlim(low, high + 0.16 * (high - low))  # room for the numbers
     for spine in axes.spines.values():
         spine.set_visible(False)
     return axes
@@ -126,9 +174,22 @@ _HEADING: dict[str, Any] = {"fontsize": 12, "color": INK, "fontweight": "bold"}
 
 
 def _style(methods: Sequence[Method], i: int) -> dict[str, Any]:
-    """Ours are warm discs; the others are cool, each of its own shape, so that colour is not all that tells them apart."""
+    """Ours are warm discs; the others are cool, each of its own shape, so that colour is not all
+    that tells them apart."""
     before = sum(m.is_ours == methods[i].is_ours for m in methods[:i])
     if methods[i].is_ours:
-        return {"marker": "o", "color": OURS[before % len(OURS)], "markersize": 9, "markeredgecolor": "white", "zorder": 4}
+        return {
+            "marker": "o",
+            "color": OURS[before % len(OURS)],
+            "markersize": 9,
+            "markeredgecolor": "white",
+            "zorder": 4,
+        }
     shape = OTHER_MARKERS[before % len(OTHER_MARKERS)]
-    return {"marker": shape, "color": OTHERS[before % len(OTHERS)], "markersize": 7, "markeredgecolor": "white", "zorder": 3}
+    return {
+        "marker": shape,
+        "color": OTHERS[before % len(OTHERS)],
+        "markersize": 7,
+        "markeredgecolor": "white",
+        "zorder": 3,
+    }

@@ -16,12 +16,29 @@ Run = Mapping[str, Float[np.ndarray, " rows"]]
 """A run's history: column name → values, NaN where a row has none."""
 
 
-def history_figure(runs: Mapping[str, Run], against: str = "step", label: str = "step", log: bool = False) -> Figure:
-    """Loss of each run (name → history) and, where it was evaluated, accuracy, against the column `against`."""
-    quantities = [name for name in ("loss", "eval_accuracy") if any(np.isfinite(run[name]).any() for run in runs.values())]
-    figure = Figure(figsize=(6.2 * max(1, len(quantities)), 4.2), dpi=150, layout="constrained", facecolor="white")
-    titles = {"loss": "loss in nats (faint: training, dots: evaluation)", "eval_accuracy": "accuracy of the evaluations"}
-    for axes, quantity in zip(figure.subplots(1, max(1, len(quantities)), squeeze=False)[0], quantities, strict=False):
+def history_figure(
+    runs: Mapping[str, Run], against: str = "step", label: str = "step", log: bool = False
+) -> Figure:
+    """Loss of each run (name → history) and, where it was evaluated, accuracy, against the column
+    `against`."""
+    quantities = [
+        name
+        for name in ("loss", "eval_accuracy")
+        if any(np.isfinite(run[name]).any() for run in runs.values())
+    ]
+    figure = Figure(
+        figsize=(6.2 * max(1, len(quantities)), 4.2),
+        dpi=150,
+        layout="constrained",
+        facecolor="white",
+    )
+    titles = {
+        "loss": "loss in nats (faint: training, dots: evaluation)",
+        "eval_accuracy": "accuracy of the evaluations",
+    }
+    for axes, quantity in zip(
+        figure.subplots(1, max(1, len(quantities)), squeeze=False)[0], quantities, strict=False
+    ):
         for color, (name, run) in zip(COLORS * len(runs), runs.items(), strict=False):
             if quantity == "loss":
                 loss_curves(axes, run[against], run["loss"], run["eval_loss"], name, color)
@@ -43,18 +60,32 @@ def loss_curves(
     name: str,
     color: str,
 ) -> Axes:
-    """The training loss as a faint line, the evaluations as dots; the line stands out where there are no evaluations."""
+    """The training loss as a faint line, the evaluations as dots; the line stands out where there
+    are no evaluations."""
     evaluated = bool(np.isfinite(eval_loss).any())
-    axes.plot(x, loss, color=color, alpha=0.35 if evaluated else 1.0, linewidth=1.2, label=None if evaluated else name)
+    axes.plot(
+        x,
+        loss,
+        color=color,
+        alpha=0.35 if evaluated else 1.0,
+        linewidth=1.2,
+        label=None if evaluated else name,
+    )
     return evaluation_curve(axes, x, eval_loss, name, color) if evaluated else tidied(axes)
 
 
 def evaluation_curve(
-    axes: Axes, x: Float[np.ndarray, " rows"], values: Float[np.ndarray, " rows"], name: str, color: str
+    axes: Axes,
+    x: Float[np.ndarray, " rows"],
+    values: Float[np.ndarray, " rows"],
+    name: str,
+    color: str,
 ) -> Axes:
     """The rows that have a value, joined by a line."""
     known = np.isfinite(values)
-    axes.plot(x[known], values[known], color=color, linewidth=1.6, marker="o", markersize=3.5, label=name)
+    axes.plot(
+        x[known], values[known], color=color, linewidth=1.6, marker="o", markersize=3.5, label=name
+    )
     return tidied(axes)
 
 

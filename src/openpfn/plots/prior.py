@@ -1,4 +1,5 @@
-"""A picture of tasks drawn from a prior: what their columns look like, and what the target depends on."""
+"""A picture of tasks drawn from a prior: what their columns look like, and what the target depends
+on."""
 
 from __future__ import annotations
 
@@ -16,11 +17,25 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy import ndarray
 
-# Paul Tol's "muted" scheme and grey: ten colours that people with any colour vision tell apart (personal.sron.nl/~pault)
-COLORS = ("#332288", "#DDCC77", "#CC6677", "#44AA99", "#88CCEE", "#AA4499", "#117733", "#999933", "#882255", "#888888")
-MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "p")    # classes differ in shape too
+# Paul Tol's "muted" scheme and grey: ten colours that people with any colour vision tell apart
+# (personal.sron.nl/~pault)
+COLORS = (
+    "#332288",
+    "#DDCC77",
+    "#CC6677",
+    "#44AA99",
+    "#88CCEE",
+    "#AA4499",
+    "#117733",
+    "#999933",
+    "#882255",
+    "#888888",
+)
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "p")  # classes differ in shape too
 INK, FAINT, BAR = "#222222", "#8a8a8a", "#4477AA"
-DIVERGING: Colormap = LinearSegmentedColormap.from_list("blue to red", ["#2166AC", "#92C5DE", "#F7F7F7", "#F4A582", "#B2182B"])
+DIVERGING: Colormap = LinearSegmentedColormap.from_list(
+    "blue to red", ["#2166AC", "#92C5DE", "#F7F7F7", "#F4A582", "#B2182B"]
+)
 N_BINS = 8
 MOST_POINTS = 400
 MOST_BARS = 8
@@ -43,18 +58,30 @@ class DrawnTask:
 
 
 def tasks_figure(tasks: Sequence[DrawnTask], title: str) -> Figure:
-    """One row per task: its two most informative columns, what each column tells, the target, the correlations."""
+    """One row per task: its two most informative columns, what each column tells, the target, the
+    correlations."""
     height = 0.75 + 2.9 * len(tasks)
     figure = Figure(figsize=(13, height), layout="constrained", facecolor="white")
     layout = figure.get_layout_engine()
     assert isinstance(layout, ConstrainedLayoutEngine)
     layout.set(h_pad=0.06, w_pad=0.08, hspace=0.17, rect=(0, 0, 1, 1 - 0.72 / height))
-    figure.text(0.008, 1 - 0.1 / height, title, ha="left", va="top", fontsize=15, fontweight="bold", color=INK)
+    figure.text(
+        0.008,
+        1 - 0.1 / height,
+        title,
+        ha="left",
+        va="top",
+        fontsize=15,
+        fontweight="bold",
+        color=INK,
+    )
     panels = figure.subplots(len(tasks), 4, width_ratios=[1.35, 1.05, 0.85, 1.05], squeeze=False)
     for i, (row, task) in enumerate(zip(panels, tasks, strict=True)):
         _task_row(figure, list(row), task)
         heading = f"{i + 1}    {describe(task)}"
-        row[0].text(0, 1.17, heading, transform=row[0].transAxes, fontsize=10.5, color=INK).set_in_layout(False)
+        row[0].text(
+            0, 1.17, heading, transform=row[0].transAxes, fontsize=10.5, color=INK
+        ).set_in_layout(False)
     return figure
 
 
@@ -66,15 +93,19 @@ def describe(task: DrawnTask) -> str:
         kinds.append(f"{max(missing, 0.001):.1%} missing")
     inside = f" ({', '.join(kinds)})" if kinds else ""
     target = "real-valued target" if task.n_classes is None else f"{task.n_classes} classes"
-    return f"{task.n_train} context + {n - task.n_train} query rows  ·  {d} column{'s' * (d > 1)}{inside}  ·  {target}"
+    return (
+        f"{task.n_train} context + {n - task.n_train} query rows  ·  {d}"
+        f" column{'s' * (d > 1)}{inside}  ·  {target}"
+    )
 
 
 def scatter_of_two_columns(axes: Axes, task: DrawnTask, first: int, second: int | None) -> None:
-    """Rows on two columns, coloured by the target: context filled, query hollow. Missing values lie on the lower edge."""
+    """Rows on two columns, coloured by the target: context filled, query hollow. Missing values lie
+    on the lower edge."""
     step = max(1, -(-len(task.y) // MOST_POINTS))
     is_context = (np.arange(len(task.y)) < task.n_train)[::step]
     across, across_limits = _spread(task, first, step)
-    if second is None:    # a single column: the target upwards
+    if second is None:  # a single column: the target upwards
         up, up_limits = _jitter(task.y[::step], seed=1), None
     else:
         up, up_limits = _spread(task, second, step, seed=1)
@@ -84,9 +115,16 @@ def scatter_of_two_columns(axes: Axes, task: DrawnTask, first: int, second: int 
         for chosen, filled in ((of_class & ~is_context, False), (of_class & is_context, True)):
             look: dict[str, Any] = {"s": 17, "marker": marker, "linewidths": 0.9, "alpha": 0.8}
             if color is None:
-                look |= {"c": y[chosen], "cmap": "cividis", "vmin": y.min(), "vmax": y.max()} if filled else {"edgecolors": FAINT}
+                look |= (
+                    {"c": y[chosen], "cmap": "cividis", "vmin": y.min(), "vmax": y.max()}
+                    if filled
+                    else {"edgecolors": FAINT}
+                )
             else:
-                look |= {"edgecolors": color if not filled else "white", "linewidths": 0.9 if not filled else 0.3}
+                look |= {
+                    "edgecolors": color if not filled else "white",
+                    "linewidths": 0.9 if not filled else 0.3,
+                }
             if color is not None or not filled:
                 look["facecolors"] = color if filled else "none"
             axes.scatter(across[chosen], up[chosen], **look)
@@ -99,13 +137,18 @@ def scatter_of_two_columns(axes: Axes, task: DrawnTask, first: int, second: int 
 
 
 def bars_of_what_columns_tell(axes: Axes, task: DrawnTask, told: Float[ndarray, " D"]) -> None:
-    """The share of the target's entropy that each column tells on its own, the most telling columns only."""
+    """The share of the target's entropy that each column tells on its own, the most telling columns
+    only."""
     best = np.argsort(-told, kind="stable")[:MOST_BARS]
     axes.barh(np.arange(len(best)), told[best], color=BAR, height=0.66)
-    axes.set_yticks(np.arange(len(best)), [f"{j + 1}{' cat.' if task.categorical[j] else ''}" for j in best])
+    axes.set_yticks(
+        np.arange(len(best)), [f"{j + 1}{' cat.' if task.categorical[j] else ''}" for j in best]
+    )
     if told.max() < 0.01:
         centred: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
-        axes.text(0.5, 0.55, "no column tells anything\non its own", color=FAINT, fontsize=9, **centred)
+        axes.text(
+            0.5, 0.55, "no column tells anything\non its own", color=FAINT, fontsize=9, **centred
+        )
     axes.set_ylim(max(len(best), 4) - 0.5, -0.6)
     axes.set_ylabel("column")
     left_out = len(told) - len(best)
@@ -116,7 +159,8 @@ def bars_of_what_columns_tell(axes: Axes, task: DrawnTask, told: Float[ndarray, 
 
 
 def bars_of_class_balance(axes: Axes, task: DrawnTask) -> None:
-    """The share of each class; a tick marks its share among the context rows alone. In regression, a histogram."""
+    """The share of each class; a tick marks its share among the context rows alone. In regression,
+    a histogram."""
     if task.n_classes is None:
         axes.hist(task.y, bins=24, color=BAR)
         axes.set(xlabel="target", ylabel="rows")
@@ -135,8 +179,11 @@ def bars_of_class_balance(axes: Axes, task: DrawnTask) -> None:
 
 
 def correlation_matrix(axes: Axes, x: Float[ndarray, "N D"]) -> Any:
-    """Pearson correlations of the columns' ranks over the rows where both are known; returns the image."""
-    image = axes.imshow(rank_correlations(x), cmap=DIVERGING, vmin=-1, vmax=1, interpolation="nearest")
+    """Pearson correlations of the columns' ranks over the rows where both are known; returns the
+    image."""
+    image = axes.imshow(
+        rank_correlations(x), cmap=DIVERGING, vmin=-1, vmax=1, interpolation="nearest"
+    )
     d = x.shape[1]
     ticks = np.arange(d) if d <= 6 else np.unique(np.linspace(0, d - 1, 5).astype(int))
     axes.set_xticks(ticks, [str(t + 1) for t in ticks])
@@ -149,17 +196,19 @@ def correlation_matrix(axes: Axes, x: Float[ndarray, "N D"]) -> Any:
 
 
 def told_by_columns(task: DrawnTask) -> Float[ndarray, " D"]:
-    """Mutual information of each column, in bins, and the target, over the target's entropy: 0 nothing, 1 everything.
+    """Mutual information of each column, in bins, and the target, over the target's entropy: 0
+    nothing, 1 everything.
 
-    Missing values are a bin of their own; the bias of the estimate, (cells − 1)(classes − 1) / 2N nats, is taken off
-    (Miller 1955), so that columns that tell nothing show about zero.
+    Missing values are a bin of their own; the bias of the estimate, (cells − 1)(classes − 1) / 2N
+    nats, is taken off (Miller 1955), so that columns that tell nothing show about zero.
     """
     target = _target_bins(task)
     return np.array([_told(bins, target) for bins in _bins(task)])
 
 
 def most_informative_pair(task: DrawnTask) -> tuple[int, int | None]:
-    """The column that tells most of the target, and the one that tells most together with it (None if there is no other)."""
+    """The column that tells most of the target, and the one that tells most together with it (None
+    if there is no other)."""
     target, bins = _target_bins(task), _bins(task)
     first = int(np.argmax([_told(b, target) for b in bins]))
     others = [j for j in range(len(bins)) if j != first]
@@ -170,7 +219,8 @@ def most_informative_pair(task: DrawnTask) -> tuple[int, int | None]:
 
 
 def rank_correlations(x: Float[ndarray, "N D"]) -> Float[ndarray, "D D"]:
-    """Spearman's correlation of every pair of columns; a missing value counts as the middle rank, a constant column as 0."""
+    """Spearman's correlation of every pair of columns; a missing value counts as the middle rank, a
+    constant column as 0."""
     ranks = np.stack([_ranks(column) for column in x.T], axis=1)
     scale = np.sqrt((ranks**2).sum(axis=0))
     normed = ranks / np.where(scale > 0, scale, 1)
@@ -190,7 +240,16 @@ def _task_row(figure: Figure, panels: list[Axes], task: DrawnTask) -> None:
     for panel, heading in zip(panels, headings, strict=True):
         _quieten(panel, heading)
     context = Line2D([], [], marker="o", linestyle="", color=FAINT, markersize=4, label="context")
-    query = Line2D([], [], marker="o", linestyle="", color=FAINT, markersize=4, markerfacecolor="none", label="query")
+    query = Line2D(
+        [],
+        [],
+        marker="o",
+        linestyle="",
+        color=FAINT,
+        markersize=4,
+        markerfacecolor="none",
+        label="query",
+    )
     _key(panels[0], [context, query])
     if task.n_classes is not None:
         _key(panels[2], [Line2D([], [], color=INK, linewidth=1.3, label="context", markersize=4)])
@@ -199,9 +258,18 @@ def _task_row(figure: Figure, panels: list[Axes], task: DrawnTask) -> None:
 def _key(axes: Axes, handles: list[Line2D]) -> None:
     """What the marks mean, in one quiet line above the panel's right end."""
     legend = axes.legend(
-        handles=handles, loc="lower right", bbox_to_anchor=(1.03, 0.985), ncols=2, fontsize=7.5, frameon=False, borderpad=0.1,
-        handletextpad=0.3, columnspacing=0.8, handlelength=1.0, labelcolor=FAINT,
-    )  # fmt: skip
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.03, 0.985),
+        ncols=2,
+        fontsize=7.5,
+        frameon=False,
+        borderpad=0.1,
+        handletextpad=0.3,
+        columnspacing=0.8,
+        handlelength=1.0,
+        labelcolor=FAINT,
+    )
     legend.set_in_layout(False)
 
 
@@ -225,8 +293,11 @@ def _column_name(task: DrawnTask, column: int) -> str:
     return f"column {column + 1}" + (" (categories)" if task.categorical[column] else "")
 
 
-def _spread(task: DrawnTask, column: int, step: int, seed: int = 0) -> tuple[Float[ndarray, " n"], tuple[float, float]]:
-    """Values for drawing and the limits of their axis: few outliers are put on the edge, codes are spread out."""
+def _spread(
+    task: DrawnTask, column: int, step: int, seed: int = 0
+) -> tuple[Float[ndarray, " n"], tuple[float, float]]:
+    """Values for drawing and the limits of their axis: few outliers are put on the edge, codes are
+    spread out."""
     values = task.x[::step, column]
     if np.isnan(values).all():
         return np.zeros(len(values)), (-1.0, 1.0)
@@ -234,7 +305,10 @@ def _spread(task: DrawnTask, column: int, step: int, seed: int = 0) -> tuple[Flo
         values = _jitter(values, seed)
     low, high = np.nanquantile(values, [0.02, 0.98])
     widest = (high - low) or 1.0
-    low, high = max(np.nanmin(values), low - 0.3 * widest), min(np.nanmax(values), high + 0.3 * widest)
+    low, high = (
+        max(np.nanmin(values), low - 0.3 * widest),
+        min(np.nanmax(values), high + 0.3 * widest),
+    )
     margin = 0.06 * ((high - low) or 1.0)
     drawn = np.where(np.isnan(values), low - margin, np.clip(values, low, high))
     return drawn, (float(low - 1.5 * margin), float(high + 1.5 * margin))
@@ -247,7 +321,8 @@ def _jitter(codes: Float[ndarray, " n"], seed: int) -> Float[ndarray, " n"]:
 
 
 def _bins(task: DrawnTask) -> list[Int[ndarray, " N"]]:
-    """Per column the bin of each row: its category, or an eighth of the ranks; 0 where the value is missing."""
+    """Per column the bin of each row: its category, or an eighth of the ranks; 0 where the value is
+    missing."""
     return [_binned(task.x[:, j], keep=bool(task.categorical[j])) for j in range(task.x.shape[1])]
 
 

@@ -16,7 +16,8 @@ MOST_LINEAR = 12
 
 
 def save_bars(path: Path, shapes: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Draw `bars` for each of `shapes` (rows by shape) below each other and write them to `path`."""
+    """Draw `bars` for each of `shapes` (rows by shape) below each other and write them to
+    `path`."""
     heights = [0.9 + 0.32 * len(rows) for rows in shapes.values()]
     figure = Figure(figsize=(8.5, sum(heights)), layout="constrained", facecolor="white")
     panels = figure.subplots(len(shapes), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -27,12 +28,23 @@ def save_bars(path: Path, shapes: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
 
 
 def bars(ax: Axes, rows: Sequence[Mapping[str, Any]], title: str = "") -> Axes:
-    """A bar per row (`subject`, `median`, `low`, `high`, `unit`), the first on top; ours are blue."""
+    """A bar per row (`subject`, `median`, `low`, `high`, `unit`), the first on top; ours are
+    blue."""
     medians = [row["median"] for row in rows]
-    whiskers = [[max(0.0, row["median"] - row["low"]) for row in rows], [max(0.0, row["high"] - row["median"]) for row in rows]]
+    whiskers = [
+        [max(0.0, row["median"] - row["low"]) for row in rows],
+        [max(0.0, row["high"] - row["median"]) for row in rows],
+    ]
     colors = [OURS if row["subject"].startswith("openpfn") else PEER for row in rows]
     places = range(len(rows))[::-1]
-    ax.barh(places, medians, xerr=whiskers, color=colors, height=0.7, error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#444444"})
+    ax.barh(
+        places,
+        medians,
+        xerr=whiskers,
+        color=colors,
+        height=0.7,
+        error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#444444"},
+    )
     ax.set_yticks(list(places), [row["subject"] for row in rows])
     if min(medians) > 0 and max(medians) > MOST_LINEAR * min(medians):
         ax.set_xscale("log")

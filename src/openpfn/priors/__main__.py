@@ -1,4 +1,5 @@
-"""`python -m openpfn.priors --num_batches …` draws tasks into a file, as `openpfn priors generate` does."""
+"""`python -m openpfn.priors --num_batches …` draws tasks into a file, as `openpfn priors generate`
+does."""
 
 import sys
 

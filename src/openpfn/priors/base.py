@@ -1,4 +1,5 @@
-"""`TaskPrior`: a distribution over tasks; `SequencePrior`: one whose tasks are sequences, described in Python."""
+"""`TaskPrior`: a distribution over tasks; `SequencePrior`: one whose tasks are sequences, described
+in Python."""
 
 from __future__ import annotations
 
@@ -19,18 +20,21 @@ from openpfn.configs.prior import PriorConfig
 
 
 class TaskPrior(ABC):
-    """A distribution over tasks. A subclass in its own file of this folder is found by the name of the file.
+    """A distribution over tasks. A subclass in its own file of this folder is found by the name of
+    the file.
 
     Instances are picklable (worker processes receive a copy) and hold no random state of their own.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     config_class: ClassVar[type | None] = PriorConfig
-    """What the command line makes the prior with, as `Class(config)`; None where a prior is made in Python alone."""
+    """What the command line makes the prior with, as `Class(config)`; None where a prior is made in
+    Python alone."""
 
     @abstractmethod
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
-        """`n_tasks` tasks, vectorised; all randomness comes from `generator`, on whose device they are made."""
+        """`n_tasks` tasks, vectorised; all randomness comes from `generator`, on whose device they
+        are made."""
 
     def for_evaluation(self) -> TaskPrior:
         """The prior whose tasks tell how good a network is that was trained on this one's.
@@ -44,22 +48,30 @@ class TaskPrior(ABC):
         return self
 
     def task_pools(self) -> dict[str, Tensor]:
-        """The finite pools (M, …) that parameters of tasks are taken from, by name; empty where every task is new."""
+        """The finite pools (M, …) that parameters of tasks are taken from, by name; empty where
+        every task is new."""
         return {}
 
 
 class SequencePrior(TaskPrior):
-    """Tasks of `seq_len` rows, made in Python of distributions and functions. Subclasses say in `draw` what a row is.
+    """Tasks of `seq_len` rows, made in Python of distributions and functions. Subclasses say in
+    `draw` what a row is.
 
-    `n_train` of the rows are context for a network that reads a context and answers queries; 0 suits sequence models, which
-    predict every row from those before it. `device` is where `generate` makes its tensors: the CPU if None.
+    `n_train` of the rows are context for a network that reads a context and answers queries; 0
+    suits sequence models, which predict every row from those before it. `device` is where
+    `generate` makes its tensors: the CPU if None.
     """
 
     config_class: ClassVar[type | None] = None
 
-    def __init__(self, *, seq_len: int = 64, n_train: int = 0, device: torch.device | str | None = None) -> None:
+    def __init__(
+        self, *, seq_len: int = 64, n_train: int = 0, device: torch.device | str | None = None
+    ) -> None:
         if not (seq_len >= 1 and 0 <= n_train <= seq_len):
-            raise ValueError(f"got seq_len={seq_len} and n_train={n_train}; expected seq_len ≥ 1 and 0 ≤ n_train ≤ seq_len.")
+            raise ValueError(
+                f"got seq_len={seq_len} and n_train={n_train}; expected seq_len ≥ 1 and 0 ≤ n_train"
+                " ≤ seq_len."
+            )
         self.seq_len, self.n_train = seq_len, n_train
         self.device = torch.device("cpu" if device is None else device)
 
@@ -69,32 +81,43 @@ class SequencePrior(TaskPrior):
         """A small prior of this kind, to try it out; the laws of priors are tested on it."""
 
     @abstractmethod
-    def draw(self, n_tasks: int, n_rows: int, generator: torch.Generator) -> tuple[Tensor | None, Tensor, Mapping[str, Tensor]]:
-        """Inputs (B, N, D) or None, targets (B, N) and latents with a leading axis B: float32, on the generator's device."""
+    def draw(
+        self, n_tasks: int, n_rows: int, generator: torch.Generator
+    ) -> tuple[Tensor | None, Tensor, Mapping[str, Tensor]]:
+        """Inputs (B, N, D) or None, targets (B, N) and latents with a leading axis B: float32, on
+        the generator's device."""
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         x, y, latents = self.draw(n_tasks, self.seq_len, generator)
         return TaskBatch(x, y, n_train=self.n_train, latents=MappingProxyType(dict(latents)))
 
     def of_length(self, seq_len: int) -> SequencePrior:
-        """The same prior with sequences of `seq_len` rows. Raises ValueError if they cannot hold `n_train`."""
+        """The same prior with sequences of `seq_len` rows. Raises ValueError if they cannot hold
+        `n_train`."""
         if not (isinstance(seq_len, Integral) and seq_len >= max(self.n_train, 1)):
             least = max(self.n_train, 1)
-            raise ValueError(f"seq_len is {seq_len!r}; expected a whole number of at least {least}, with n_train={self.n_train}.")
+            raise ValueError(
+                f"seq_len is {seq_len!r}; expected a whole number of at least {least}, with"
+                f" n_train={self.n_train}."
+            )
         other = copy(self)
         other.seq_len = seq_len
         return other
 
     def generate(self, seq_len: int, generator: torch.Generator | None = None) -> Any:
-        """One sequence: `(x, y)` of shapes (seq_len, D) and (seq_len,), or `y` alone where there are no inputs.
+        """One sequence: `(x, y)` of shapes (seq_len, D) and (seq_len,), or `y` alone where there
+        are no inputs.
 
         Without a generator, torch's global random state decides.
         """
         outputs = self.generate_with_params(seq_len, generator)[:-1]
         return outputs if len(outputs) == 2 else outputs[0]
 
-    def generate_with_params(self, seq_len: int, generator: torch.Generator | None = None) -> tuple[Any, ...]:
-        """As `generate`, and then the parameters behind the sequence: `(x, y, params)` or `(y, params)`.
+    def generate_with_params(
+        self, seq_len: int, generator: torch.Generator | None = None
+    ) -> tuple[Any, ...]:
+        """As `generate`, and then the parameters behind the sequence: `(x, y, params)` or `(y,
+        params)`.
 
         `params` is one tensor, or a dict of them by name where the prior has named latents.
         """
@@ -107,18 +130,27 @@ class SequencePrior(TaskPrior):
 
 
 def sample_batch(
-    data_generator: TaskPrior, batch_size: int, seq_len: int, generator: torch.Generator | None = None
+    data_generator: TaskPrior,
+    batch_size: int,
+    seq_len: int,
+    generator: torch.Generator | None = None,
 ) -> tuple[Float[Tensor, "B N D"] | None, Float[Tensor, "B N"]]:
-    """`(x, y)` of `batch_size` sequences of `seq_len` rows, drawn at once; `x` is None where there are no inputs.
+    """`(x, y)` of `batch_size` sequences of `seq_len` rows, drawn at once; `x` is None where there
+    are no inputs.
 
     Without a generator, torch's global random state decides.
     """
     if not isinstance(data_generator, TaskPrior):
-        raise TypeError(f"data_generator is a {type(data_generator).__name__}; expected a TaskPrior, such as a DeterministicGenerator.")
+        raise TypeError(
+            f"data_generator is a {type(data_generator).__name__}; expected a TaskPrior, such as a"
+            " DeterministicGenerator."
+        )
     if not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}, must be a whole number of at least 1.")
     device = getattr(data_generator, "device", torch.device("cpu"))
-    batch = data_generator.of_length(seq_len).sample(batch_size, generator or fresh_generator(device))
+    batch = data_generator.of_length(seq_len).sample(
+        batch_size, generator or fresh_generator(device)
+    )
     return batch.x, batch.y
 
 
@@ -128,7 +160,8 @@ def fresh_generator(device: torch.device) -> torch.Generator:
 
 
 def made(name: Any, config: Any) -> TaskPrior:
-    """The prior that `name` stands for, made with `config`; an instance ("module:object", or itself) as it is.
+    """The prior that `name` stands for, made with `config`; an instance ("module:object", or
+    itself) as it is.
 
     Raises ValueError for the name of a prior that is made in Python alone.
     """
@@ -137,7 +170,7 @@ def made(name: Any, config: Any) -> TaskPrior:
         return found
     if found.config_class is None:
         raise ValueError(
-            f"{name!r} is made in Python, not from options. Make one in a file of yours, prior = {found.__name__}(…) in my_prior.py, "
-            "and give 'my_prior:prior'."
+            f"{name!r} is made in Python, not from options. Make one in a file of yours, prior ="
+            f" {found.__name__}(…) in my_prior.py, and give 'my_prior:prior'."
         )
     return found(config)

@@ -14,10 +14,12 @@ from openpfn.priors_io.rows import draw_without_replacement
 
 
 class DatasetGenerator(SequencePrior):
-    """Sequences of rows of `x_data` (N, D) and `y_data` (N,): random ones, none twice in a sequence, or N consecutive ones.
+    """Sequences of rows of `x_data` (N, D) and `y_data` (N,): random ones, none twice in a
+    sequence, or N consecutive ones.
 
-    Both may be NumPy arrays; `x_data` is None for sequences without inputs. With `sequential` a sequence is a window that begins at a
-    random row. The latent `rows` tells which rows a sequence has. Raises ValueError when a sequence is to be longer than the data.
+    Both may be NumPy arrays; `x_data` is None for sequences without inputs. With `sequential` a
+    sequence is a window that begins at a random row. The latent `rows` tells which rows a sequence
+    has. Raises ValueError when a sequence is to be longer than the data.
 
     >>> data = DatasetGenerator(torch.randn(100, 3), torch.arange(100.0), sequential=True)
     >>> bool((data.generate(seq_len=10)[1].diff() == 1).all())
@@ -37,11 +39,23 @@ class DatasetGenerator(SequencePrior):
         n_train: int = 0,
     ) -> None:
         super().__init__(seq_len=seq_len, n_train=n_train, device=device)
-        x_data, y_data = None if x_data is None else torch.as_tensor(x_data), torch.as_tensor(y_data)
-        if y_data.ndim != 1 or len(y_data) < 1 or (x_data is not None and (x_data.ndim != 2 or len(x_data) != len(y_data))):
+        x_data, y_data = (
+            None if x_data is None else torch.as_tensor(x_data),
+            torch.as_tensor(y_data),
+        )
+        if (
+            y_data.ndim != 1
+            or len(y_data) < 1
+            or (x_data is not None and (x_data.ndim != 2 or len(x_data) != len(y_data)))
+        ):
             given = "None" if x_data is None else tuple(x_data.shape)
-            raise ValueError(f"x_data has shape {given} and y_data {tuple(y_data.shape)}; expected (N, D), or None, and (N,).")
-        self.x_data: Float[Tensor, "N D"] | None = None if x_data is None else x_data.detach().float()
+            raise ValueError(
+                f"x_data has shape {given} and y_data {tuple(y_data.shape)}; expected (N, D), or"
+                " None, and (N,)."
+            )
+        self.x_data: Float[Tensor, "N D"] | None = (
+            None if x_data is None else x_data.detach().float()
+        )
         self.y_data: Float[Tensor, " N"] = y_data.detach().float()
         self.sequential = sequential
 
@@ -50,12 +64,19 @@ class DatasetGenerator(SequencePrior):
         rows = torch.linspace(0, 1, 100)
         return cls(torch.stack([rows, rows.cos()], 1), rows)
 
-    def draw(self, n_tasks: int, n_rows: int, generator: torch.Generator) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
+    def draw(
+        self, n_tasks: int, n_rows: int, generator: torch.Generator
+    ) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
         n_data, device = len(self.y_data), generator.device
         if n_rows > n_data:
-            raise ValueError(f"seq_len is {n_rows}, but the data have {n_data} rows. Lower seq_len or give more data.")
+            raise ValueError(
+                f"seq_len is {n_rows}, but the data have {n_data} rows. Lower seq_len or give more"
+                " data."
+            )
         if self.sequential:
-            first = torch.randint(n_data - n_rows + 1, (n_tasks, 1), generator=generator, device=device)
+            first = torch.randint(
+                n_data - n_rows + 1, (n_tasks, 1), generator=generator, device=device
+            )
             rows = first + torch.arange(n_rows, device=device)
         else:
             rows = draw_without_replacement(n_tasks, n_rows, n_data, generator)

@@ -15,11 +15,15 @@ from openpfn.priors_io.tasks import draw_shape, joined, narrowed
 
 
 class MixturePrior(TaskPrior):
-    """Draws each task from one of `config.parts`, in proportion to `config.part_weights`; all tasks of a batch share rows and context.
+    """Draws each task from one of `config.parts`, in proportion to `config.part_weights`; all tasks
+    of a batch share rows and context.
 
-    The parts are found by name, or given as "module:Class"; each is made as `Class(PriorConfig(...))`.
+    The parts are found by name, or given as "module:Class"; each is made as
+    `Class(PriorConfig(...))`.
 
-    >>> batch = MixturePrior(PriorConfig(max_features=5, max_seq_len=60)).sample(4, torch.Generator().manual_seed(0))
+    >>> batch = MixturePrior(PriorConfig(max_features=5, max_seq_len=60)).sample(
+    ...     4, torch.Generator().manual_seed(0)
+    ... )
     >>> batch.n_tasks
     4
     """
@@ -32,12 +36,21 @@ class MixturePrior(TaskPrior):
         for name, part in zip(self.config.parts, self.parts, strict=True):
             kind = part.config_class or object
             if not (isinstance(part, type) and issubclass(kind, PriorConfig)):
-                raise ValueError(f"{name} is not a class made with a PriorConfig: it cannot be part of a mixture. Give such classes.")
+                raise ValueError(
+                    f"{name} is not a class made with a PriorConfig: it cannot be part of a"
+                    " mixture. Give such classes."
+                )
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         noise = Noise(generator)
         config = narrowed(self.config, draw_shape(self.config, noise))
         part_of_task = noise.choice(list(self.config.part_weights), n_tasks)
         counts = torch.bincount(part_of_task, minlength=len(self.parts)).tolist()
-        batches = [part(config).sample(count, generator) for part, count in zip(self.parts, counts, strict=True) if count]
-        return joined(batches).tasks(torch.randperm(n_tasks, generator=generator, device=generator.device))
+        batches = [
+            part(config).sample(count, generator)
+            for part, count in zip(self.parts, counts, strict=True)
+            if count
+        ]
+        return joined(batches).tasks(
+            torch.randperm(n_tasks, generator=generator, device=generator.device)
+        )

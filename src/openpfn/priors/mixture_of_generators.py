@@ -15,11 +15,12 @@ from openpfn.priors_io.distributions import checked_weights
 class MixtureGenerator(SequencePrior):
     """Draws each sequence from one of `generators`, in proportion to `weights` (equal if None).
 
-    The generators must agree in the columns of x, or all have none. The latent `part` tells which generator made a sequence; other
-    latents are kept where all generators have them in the same shape. `seq_len`, `n_train` and `device` are those of `SequencePrior`.
+    The generators must agree in the columns of x, or all have none. The latent `part` tells which
+    generator made a sequence; other latents are kept where all generators have them in the same
+    shape. `seq_len`, `n_train` and `device` are those of `SequencePrior`.
 
-    >>> flat = DeterministicGenerator(Normal(0.0, 1.0), lambda x, c: c + 0 * x[:, 0], input_dim=1)        # doctest: +SKIP
-    >>> mixed = MixtureGenerator([flat, waves], weights=[1, 3])                                           # doctest: +SKIP
+    >>> flat = DeterministicGenerator(Normal(0.0, 1.0), constant, input_dim=1)    # doctest: +SKIP
+    >>> mixed = MixtureGenerator([flat, waves], weights=[1, 3])    # doctest: +SKIP
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("mixture_generator",)
@@ -35,25 +36,43 @@ class MixtureGenerator(SequencePrior):
     ) -> None:
         super().__init__(seq_len=seq_len, n_train=n_train, device=device)
         self.generators = tuple(generators)
-        if not self.generators or not all(isinstance(part, SequencePrior) for part in self.generators):
-            raise TypeError(f"generators must be one or more generators of sequences; got {[type(g).__name__ for g in generators]}.")
+        if not self.generators or not all(
+            isinstance(part, SequencePrior) for part in self.generators
+        ):
+            raise TypeError(
+                "generators must be one or more generators of sequences; got"
+                f" {[type(g).__name__ for g in generators]}."
+            )
         self.weights = checked_weights(weights, len(self.generators))
 
     @classmethod
     def example(cls) -> MixtureGenerator:
         return cls([_Level(-2.0), _Level(2.0)], weights=[0.25, 0.75])
 
-    def draw(self, n_tasks: int, n_rows: int, generator: torch.Generator) -> tuple[Tensor | None, Tensor, Mapping[str, Tensor]]:
+    def draw(
+        self, n_tasks: int, n_rows: int, generator: torch.Generator
+    ) -> tuple[Tensor | None, Tensor, Mapping[str, Tensor]]:
         device = generator.device
-        choice = torch.multinomial(self.weights.to(device), n_tasks, replacement=True, generator=generator)
+        choice = torch.multinomial(
+            self.weights.to(device), n_tasks, replacement=True, generator=generator
+        )
         counts = torch.bincount(choice, minlength=len(self.generators)).tolist()
-        # a part that has no task in the batch draws one all the same: what the batch tells must not depend on chance
-        drawn = [part.draw(max(n, 1), n_rows, generator) for part, n in zip(self.generators, counts, strict=True)]
+        # a part that has no task in the batch draws one all the same: what the batch tells must not
+        # depend on chance
+        drawn = [
+            part.draw(max(n, 1), n_rows, generator)
+            for part, n in zip(self.generators, counts, strict=True)
+        ]
         xs, ys, latents = zip(*drawn, strict=True)
         if len({None if x is None else x.shape[2] for x in xs}) > 1:
             given = [None if x is None else x.shape[2] for x in xs]
-            raise ValueError(f"the generators make sequences of different columns, {given}. Mix generators of the same input_dim.")
-        place = choice.argsort(stable=True).argsort()                        # task i is the place[i]-th of the parts' tasks in a row
+            raise ValueError(
+                f"the generators make sequences of different columns, {given}. Mix generators of"
+                " the same input_dim."
+            )
+        place = choice.argsort(
+            stable=True
+        ).argsort()  # task i is the place[i]-th of the parts' tasks in a row
 
         def in_order(parts: Sequence[Tensor]) -> Tensor:
             return torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)])[place]
@@ -67,7 +86,11 @@ class MixtureGenerator(SequencePrior):
 
     def task_pools(self) -> dict[str, Tensor]:
         """The pools of all generators, as PART.NAME."""
-        return {f"{i}.{name}": pool for i, part in enumerate(self.generators) for name, pool in part.task_pools().items()}
+        return {
+            f"{i}.{name}": pool
+            for i, part in enumerate(self.generators)
+            for name, pool in part.task_pools().items()
+        }
 
 
 class _Level(SequencePrior):
@@ -81,6 +104,8 @@ class _Level(SequencePrior):
     def example(cls) -> _Level:
         return cls(0.0)
 
-    def draw(self, n_tasks: int, n_rows: int, generator: torch.Generator) -> tuple[None, Tensor, dict[str, Tensor]]:
+    def draw(
+        self, n_tasks: int, n_rows: int, generator: torch.Generator
+    ) -> tuple[None, Tensor, dict[str, Tensor]]:
         y = self.level + torch.randn(n_tasks, n_rows, generator=generator, device=generator.device)
         return None, y, {}

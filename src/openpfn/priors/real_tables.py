@@ -1,4 +1,5 @@
-"""`RealTable`: tasks drawn from the rows of one real table; `create_h5_prior_from_dataset` writes them into files."""
+"""`RealTable`: tasks drawn from the rows of one real table; `create_h5_prior_from_dataset` writes
+them into files."""
 
 from __future__ import annotations
 
@@ -35,15 +36,19 @@ FIRST_TEST_BATCH = 2**40
 
 
 class RealTable(TaskPrior):
-    """Tasks whose rows are rows of one table: no row twice in a task, none in both the train and the test part.
+    """Tasks whose rows are rows of one table: no row twice in a task, none in both the train and
+    the test part.
 
-    `table` is a table in memory in place of `config.source`: a `Table`, or a DataFrame with the column `config.target`.
-    How a column is read (number, category, …) is settled once for the whole table. Whatever is fitted to values is fitted to the
-    context rows of each task alone: a category's code is its place among the categories of the context, and one that the
-    context lacks is missing. Numbers stay as they are. Free text and columns that hold a single value are left out.
+    `table` is a table in memory in place of `config.source`: a `Table`, or a DataFrame with the
+    column `config.target`. How a column is read (number, category, …) is settled once for the whole
+    table. Whatever is fitted to values is fitted to the context rows of each task alone: a
+    category's code is its place among the categories of the context, and one that the context lacks
+    is missing. Numbers stay as they are. Free text and columns that hold a single value are left
+    out.
 
-    Every class of a task has a context row where there is room, and every task has two classes: in a task whose rows happen to
-    be all of one class, a row of another class takes a random row's place. `latents` tell each task's `rows` and `columns` of the table.
+    Every class of a task has a context row where there is room, and every task has two classes: in
+    a task whose rows happen to be all of one class, a row of another class takes a random row's
+    place. `latents` tell each task's `rows` and `columns` of the table.
 
     A network that trains on one part of the table is evaluated on the other.
 
@@ -57,7 +62,9 @@ class RealTable(TaskPrior):
     aliases: ClassVar[tuple[str, ...]] = ("real_table", "table")
     config_class: ClassVar[type] = RealTableConfig
 
-    def __init__(self, config: RealTableConfig | None = None, table: Table | pd.DataFrame | None = None) -> None:
+    def __init__(
+        self, config: RealTableConfig | None = None, table: Table | pd.DataFrame | None = None
+    ) -> None:
         config = config or RealTableConfig()
         whole = _table(config, table)
         self.config = config if table is None else replace(config, source=whole.name)
@@ -71,7 +78,9 @@ class RealTable(TaskPrior):
     @property
     def n_features(self) -> int:
         """Columns of a task."""
-        return len(self.column_names) if self.config.num_features is None else self.config.num_features
+        return (
+            len(self.column_names) if self.config.num_features is None else self.config.num_features
+        )
 
     @property
     def n_classes(self) -> int:
@@ -94,36 +103,49 @@ class RealTable(TaskPrior):
         rows, labels = every_class_in_context(rows.unsqueeze(1), y[rows], n_train, self.n_classes)
         rows = rows_of_part[rows.squeeze(1)]
         columns = self._draw_columns(n_tasks, generator)
-        x = self.numbers.to(device)[rows.unsqueeze(2), columns.unsqueeze(1)]                # (B, N, D)
-        x = torch.where(self.coded.to(device)[columns].unsqueeze(1), codes_of_context(x, n_train), x).contiguous()
+        x = self.numbers.to(device)[rows.unsqueeze(2), columns.unsqueeze(1)]  # (B, N, D)
+        x = torch.where(
+            self.coded.to(device)[columns].unsqueeze(1), codes_of_context(x, n_train), x
+        ).contiguous()
         labels, n_classes = relabel(labels, self.n_classes)
         if self.config.shuffle_classes_for_each_task:
             labels = _renumbered(labels, n_classes, self.n_classes, generator)
         return TaskBatch(
-            x=x, y=labels.float(), n_train=n_train, n_features=torch.full((n_tasks,), columns.shape[1], device=device),
-            n_classes=n_classes, categorical=self.categorical.to(device)[columns],
+            x=x,
+            y=labels.float(),
+            n_train=n_train,
+            n_features=torch.full((n_tasks,), columns.shape[1], device=device),
+            n_classes=n_classes,
+            categorical=self.categorical.to(device)[columns],
             latents={"rows": rows, "columns": columns},
-        )  # fmt: skip
+        )
 
     def _draw_columns(self, n_tasks: int, generator: torch.Generator) -> Int[Tensor, "B D"]:
         width = len(self.column_names)
         if self.config.shuffle_columns_for_each_task:
-            return torch.rand(n_tasks, width, generator=generator, device=generator.device).argsort(1)[:, : self.n_features]
+            return torch.rand(n_tasks, width, generator=generator, device=generator.device).argsort(
+                1
+            )[:, : self.n_features]
         return torch.arange(self.n_features, device=generator.device).repeat(n_tasks, 1)
 
     def _check(self) -> None:
         config, name, rows = self.config, self.name, self.rows_of_part[self.config.part]
         if len(rows) < config.total_rows:
             raise ValueError(
-                f"the {config.part} part of {name} has {len(rows)} rows, but a task takes total_rows={config.total_rows}. "
-                "Lower total_rows (and train_rows), or change test_share."
+                f"the {config.part} part of {name} has {len(rows)} rows, but a task takes"
+                f" total_rows={config.total_rows}. Lower total_rows (and train_rows), or change"
+                " test_share."
             )
         if len(self.labels[rows].unique()) < 2:
-            raise ValueError(f"all rows in the {config.part} part of {name} are of one class: there is nothing to tell apart.")
+            raise ValueError(
+                f"all rows in the {config.part} part of {name} are of one class: there is nothing"
+                " to tell apart."
+            )
         if self.n_features > len(self.column_names):
             raise ValueError(
-                f"num_features is {config.num_features}, but {name} has {len(self.column_names)} columns that can be used: "
-                f"{', '.join(self.column_names[:20])}. Lower num_features."
+                f"num_features is {config.num_features}, but {name} has {len(self.column_names)}"
+                f" columns that can be used: {', '.join(self.column_names[:20])}. Lower"
+                " num_features."
             )
 
 
@@ -143,36 +165,50 @@ def create_h5_prior_from_dataset(
     fill_missing: bool = False,
     overwrite: bool = False,
 ) -> tuple[Path, Path]:
-    """The paths of two dumps of tasks drawn from one table: one to train on, one to evaluate on, of disjoint rows.
+    """The paths of two dumps of tasks drawn from one table: one to train on, one to evaluate on, of
+    disjoint rows.
 
-    Of the `num_tasks` tasks, and of the table's rows, `test_share` go into the test file and the others into the train file
-    (500 tasks: 350 and 150). `dataset_id` is the number of a data set of OpenML, a bundled table's name, a file, or a table in memory,
-    whose column `target` is to be predicted. What is in a task stands at `RealTable`; without `shuffle_columns_for_each_task` all tasks
-    have the table's first `num_features` columns (None: all). `fill_missing` stores the mean of a column's context rows in place of a
-    missing value, for readers that know no NaN.
+    Of the `num_tasks` tasks, and of the table's rows, `test_share` go into the test file and the
+    others into the train file (500 tasks: 350 and 150). `dataset_id` is the number of a data set of
+    OpenML, a bundled table's name, a file, or a table in memory, whose column `target` is to be
+    predicted. What is in a task stands at `RealTable`; without `shuffle_columns_for_each_task` all
+    tasks have the table's first `num_features` columns (None: all). `fill_missing` stores the mean
+    of a column's context rows in place of a missing value, for readers that know no NaN.
 
-    Either both files appear, whole, or none. Raises FileExistsError if one exists, unless `overwrite`, and ValueError for a table
-    that cannot give such tasks.
+    Either both files appear, whole, or none. Raises FileExistsError if one exists, unless
+    `overwrite`, and ValueError for a table that cannot give such tasks.
 
-    >>> create_h5_prior_from_dataset(179, "TRAIN.h5", "TEST.h5", 500, 100, 80, 13)    # doctest: +SKIP
+    >>> files = ("TRAIN.h5", "TEST.h5")
+    >>> create_h5_prior_from_dataset(179, *files, 500, 100, 80, 13)    # doctest: +SKIP
     """
     paths = Path(train_filename), Path(test_filename)
     n_test = round(num_tasks * test_share)
     if not 0 < n_test < num_tasks:
-        raise ValueError(f"num_tasks is {num_tasks}, of which {n_test} would go into the test file. Ask for more tasks.")
+        raise ValueError(
+            f"num_tasks is {num_tasks}, of which {n_test} would go into the test file. Ask for more"
+            " tasks."
+        )
     if paths[0].resolve() == paths[1].resolve():
         raise ValueError(f"train_filename and test_filename are both {paths[0]}. Name two files.")
     for path in paths:
         if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists already. Choose another file, or replace it with overwrite=True.")
+            raise FileExistsError(
+                f"{path} exists already. Choose another file, or replace it with overwrite=True."
+            )
     source, table = "in memory", dataset_id
     if isinstance(dataset_id, (int, str, Path)):
         source = f"openml:data/{dataset_id}" if isinstance(dataset_id, int) else str(dataset_id)
         table = load(dataset_id, target)
     config = RealTableConfig(
-        source=source, target=target, test_share=test_share, split_seed=seed, total_rows=total_rows, train_rows=train_rows,
-        num_features=num_features, shuffle_columns_for_each_task=shuffle_columns_for_each_task,
-    )  # fmt: skip
+        source=source,
+        target=target,
+        test_share=test_share,
+        split_seed=seed,
+        total_rows=total_rows,
+        train_rows=train_rows,
+        num_features=num_features,
+        shuffle_columns_for_each_task=shuffle_columns_for_each_task,
+    )
     train = RealTable(config, table)
     test = train.for_evaluation()
     missing = "mean" if fill_missing else "nan"
@@ -184,9 +220,10 @@ def create_h5_prior_from_dataset(
 
 
 def codes_of_context(x: Float[Tensor, "B N D"], n_train: int) -> Float[Tensor, "B N D"]:
-    """Per column, each value's place among the distinct values of the context rows; NaN where the context lacks it."""
-    values = x.transpose(1, 2).nan_to_num(nan=torch.inf).contiguous()                     # (B, D, N)
-    known = values[..., :n_train].sort(-1)[0]                                         # missing ones last
+    """Per column, each value's place among the distinct values of the context rows; NaN where the
+    context lacks it."""
+    values = x.transpose(1, 2).nan_to_num(nan=torch.inf).contiguous()  # (B, D, N)
+    known = values[..., :n_train].sort(-1)[0]  # missing ones last
     is_new = torch.zeros_like(known, dtype=torch.long)
     is_new[..., 1:] = known[..., 1:] != known[..., :-1]
     code = is_new.cumsum(-1)
@@ -196,25 +233,32 @@ def codes_of_context(x: Float[Tensor, "B N D"], n_train: int) -> Float[Tensor, "
     return codes.transpose(1, 2)
 
 
-def _two_classes_at_least(rows: Int[Tensor, "B N"], y: Int[Tensor, " T"], generator: torch.Generator) -> Int[Tensor, "B N"]:
-    """`rows`, where in tasks of a single class a row of another class takes a random row's place."""
+def _two_classes_at_least(
+    rows: Int[Tensor, "B N"], y: Int[Tensor, " T"], generator: torch.Generator
+) -> Int[Tensor, "B N"]:
+    """`rows`, where in tasks of a single class a row of another class takes a random row's
+    place."""
     labels = y[rows]
     alone = (labels == labels[:, :1]).all(1).nonzero().squeeze(1)
     if not len(alone):
         return rows
     by_class = y.argsort(stable=True)
     counts = torch.bincount(y)
-    first = counts.cumsum(0) - counts                                                      # where each class begins in `by_class`
+    first = counts.cumsum(0) - counts  # where each class begins in `by_class`
     label = labels[alone, 0]
     u = torch.rand(2, len(alone), generator=generator, device=generator.device, dtype=torch.float64)
     other = (u[0] * (len(y) - counts[label])).long()
-    other = torch.where(other >= first[label], other + counts[label], other)              # skip the task's own class
+    other = torch.where(
+        other >= first[label], other + counts[label], other
+    )  # skip the task's own class
     rows = rows.clone()
     rows[alone, (u[1] * rows.shape[1]).long()] = by_class[other]
     return rows
 
 
-def _renumbered(labels: Int[Tensor, "B N"], n_classes: Int[Tensor, " B"], most: int, generator: torch.Generator) -> Int[Tensor, "B N"]:
+def _renumbered(
+    labels: Int[Tensor, "B N"], n_classes: Int[Tensor, " B"], most: int, generator: torch.Generator
+) -> Int[Tensor, "B N"]:
     """The labels 0 … `n_classes` − 1 of each task in a random order of its own."""
     key = torch.rand(len(labels), most, generator=generator, device=labels.device)
     unused = torch.arange(most, device=labels.device) >= n_classes.unsqueeze(1)
@@ -225,53 +269,87 @@ def _table(config: RealTableConfig, table: Any) -> Table:
     """The table that `config` or `table` means, without the rows that have no target."""
     if isinstance(table, pd.DataFrame):
         if config.target is None:
-            raise ValueError(f"say which column of the DataFrame is the target. Its columns are {', '.join(map(str, table.columns))}.")
+            raise ValueError(
+                "say which column of the DataFrame is the target. Its columns are"
+                f" {', '.join(map(str, table.columns))}."
+            )
         require_columns(table, [config.target], "the DataFrame")
         table = Table("a table in memory", table.drop(columns=config.target), table[config.target])
     whole = load(config.source, config.target) if table is None else table
     if whole.task != "classification":
-        raise ValueError(f"{whole.name} has numbers to predict, but tasks are drawn from tables with classes. Choose another target.")
+        raise ValueError(
+            f"{whole.name} has numbers to predict, but tasks are drawn from tables with classes."
+            " Choose another target."
+        )
     known = whole.y.notna().to_numpy()
-    return replace(whole, X=whole.X.loc[known].reset_index(drop=True), y=whole.y.loc[known].reset_index(drop=True))
+    return replace(
+        whole,
+        X=whole.X.loc[known].reset_index(drop=True),
+        y=whole.y.loc[known].reset_index(drop=True),
+    )
 
 
 def _labels(table: Table) -> tuple[Int[np.ndarray, " T"], list[Any]]:
     """The class of each row, and the classes in order."""
     labels, classes = pd.factorize(table.y, sort=True)
     if len(classes) < 2:
-        raise ValueError(f"the target of {table.name} has {len(classes)} class, wanted at least 2. Choose another target.")
+        raise ValueError(
+            f"the target of {table.name} has {len(classes)} class, wanted at least 2. Choose"
+            " another target."
+        )
     if len(classes) > len(labels) / 2:
         raise ValueError(
-            f"the target of {table.name} has {len(classes)} distinct values in {len(labels)} rows: these are numbers or names, "
-            "not classes. Choose another target, or cut its values into classes."
+            f"the target of {table.name} has {len(classes)} distinct values in {len(labels)} rows:"
+            " these are numbers or names, not classes. Choose another target, or cut its values"
+            " into classes."
         )
     return labels.astype(np.int64), list(classes)
 
 
-def _rows_of_parts(labels: Int[np.ndarray, " T"], config: RealTableConfig, name: str) -> dict[str, Int[Tensor, "_"]]:
+def _rows_of_parts(
+    labels: Int[np.ndarray, " T"], config: RealTableConfig, name: str
+) -> dict[str, Int[Tensor, "_"]]:
     """The rows of the train and of the test part, in the table's order."""
     n_train = len(labels) - round(len(labels) * config.test_share)
     if not 0 < n_train < len(labels):
-        raise ValueError(f"{name} has {len(labels)} rows: too few to keep a test_share of {config.test_share} apart.")
+        raise ValueError(
+            f"{name} has {len(labels)} rows: too few to keep a test_share of {config.test_share}"
+            " apart."
+        )
     train, test = stratified_split(labels, n_train, seed=config.split_seed)
     return {"train": torch.from_numpy(np.sort(train)), "test": torch.from_numpy(np.sort(test))}
 
 
-def _columns(table: Table) -> tuple[Float[np.ndarray, "T D"], list[str], Bool[Tensor, " D"], Bool[Tensor, " D"]]:
-    """The columns as numbers, their names, which hold codes, and which codes are made anew for each task's context."""
+def _columns(
+    table: Table,
+) -> tuple[Float[np.ndarray, "T D"], list[str], Bool[Tensor, " D"], Bool[Tensor, " D"]]:
+    """The columns as numbers, their names, which hold codes, and which codes are made anew for each
+    task's context."""
     encoder = TableEncoder().fit(table.X, table.kinds)
     used = [i for i, column in enumerate(encoder.columns) if _is_used(column)]
     text = [str(column.name) for column in encoder.columns if column.kind == "text"]
     if text:
-        warnings.warn(f"columns of free text in {table.name} are left out: {', '.join(text)}.", stacklevel=4)
+        warnings.warn(
+            f"columns of free text in {table.name} are left out: {', '.join(text)}.", stacklevel=4
+        )
     if not used:
-        raise ValueError(f"{table.name} has no column of numbers or categories with two distinct values. Choose another table.")
+        raise ValueError(
+            f"{table.name} has no column of numbers or categories with two distinct values. Choose"
+            " another table."
+        )
     parts = [encoder.encoders[i](table.X.iloc[:, i]) for i in used]
-    columns = [encoder.columns[i] for i, part in zip(used, parts, strict=True) for _ in range(part.shape[1])]
+    columns = [
+        encoder.columns[i]
+        for i, part in zip(used, parts, strict=True)
+        for _ in range(part.shape[1])
+    ]
     values = np.concatenate(parts, axis=1).astype(np.float32)
     if np.isinf(values).any():
         worst = columns[int(np.isinf(values).any(0).argmax())].name
-        raise ValueError(f"column {worst!r} of {table.name} has values beyond float32. Rescale it, or make them missing.")
+        raise ValueError(
+            f"column {worst!r} of {table.name} has values beyond float32. Rescale it, or make them"
+            " missing."
+        )
     categorical = torch.tensor([column.kind in ("categorical", "boolean") for column in columns])
     coded = torch.tensor([column.kind == "categorical" for column in columns])
     return values, [str(column.name) for column in columns], categorical, coded
@@ -281,13 +359,30 @@ def _is_used(column: Column) -> bool:
     return column.kind not in ("text", "empty") and column.n_distinct > 1
 
 
-def _write(path: Path, prior: RealTable, source: str, n_tasks: int, seed: int, first_batch: int, missing: Any) -> None:
+def _write(
+    path: Path,
+    prior: RealTable,
+    source: str,
+    n_tasks: int,
+    seed: int,
+    first_batch: int,
+    missing: Any,
+) -> None:
     size = min(TASKS_PER_BATCH, n_tasks)
     header = DumpHeader(
-        max_seq_len=prior.config.total_rows, max_features=prior.n_features, batch_size=size, max_classes=prior.n_classes,
-        prior="real_tables", prior_config=asdict(replace(prior.config, source=source)), seed=seed, missing=missing,
-    )  # fmt: skip
+        max_seq_len=prior.config.total_rows,
+        max_features=prior.n_features,
+        batch_size=size,
+        max_classes=prior.n_classes,
+        prior="real_tables",
+        prior_config=asdict(replace(prior.config, source=source)),
+        seed=seed,
+        missing=missing,
+    )
     with DumpWriter.create(path, header, replace=True) as dump:
         while dump.n_tasks < n_tasks:
-            tasks = prior.sample(min(size, n_tasks - dump.n_tasks), task_generator(seed, first_batch + dump.n_batches))
+            tasks = prior.sample(
+                min(size, n_tasks - dump.n_tasks),
+                task_generator(seed, first_batch + dump.n_batches),
+            )
             dump.append(tasks, is_last=dump.n_tasks + tasks.n_tasks == n_tasks)

@@ -1,4 +1,5 @@
-"""`UnsupervisedBayesian`: sequences without inputs from a prior over parameters and a likelihood."""
+"""`UnsupervisedBayesian`: sequences without inputs from a prior over parameters and a
+likelihood."""
 
 from __future__ import annotations
 
@@ -9,12 +10,19 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Beta, Distribution
 
 from openpfn.priors.base import SequencePrior
-from openpfn.priors_io.distributions import Likelihood, Prior, distribution_of, draw_parameters, pools_of
+from openpfn.priors_io.distributions import (
+    Likelihood,
+    Prior,
+    distribution_of,
+    draw_parameters,
+    pools_of,
+)
 from openpfn.priors_io.per_task import seeded
 
 
 class UnsupervisedBayesian(SequencePrior):
-    """Draws θ from `prior` for each sequence and its values from the likelihood, which sees zeros (N, input_dim) as inputs.
+    """Draws θ from `prior` for each sequence and its values from the likelihood, which sees zeros
+    (N, input_dim) as inputs.
 
     Values that are whole numbers serve as tokens. The latent `params` holds θ.
     `seq_len`, `n_train` and `device` are those of `SequencePrior`.
@@ -38,14 +46,19 @@ class UnsupervisedBayesian(SequencePrior):
     ) -> None:
         super().__init__(seq_len=seq_len, n_train=n_train, device=device)
         if not isinstance(likelihood, Likelihood):
-            raise TypeError(f"likelihood is a {type(likelihood).__name__}; expected a Likelihood of openpfn.bayes.")
+            raise TypeError(
+                f"likelihood is a {type(likelihood).__name__}; expected a Likelihood of"
+                " openpfn.bayes."
+            )
         self.prior, self.likelihood = distribution_of(prior), likelihood
 
     @classmethod
     def example(cls) -> UnsupervisedBayesian:
         return cls(Prior(Beta(1.0, 1.0)), Likelihood(Bernoulli, _coin, input_dim=1))
 
-    def draw(self, n_tasks: int, n_rows: int, generator: torch.Generator) -> tuple[None, Tensor, dict[str, Tensor]]:
+    def draw(
+        self, n_tasks: int, n_rows: int, generator: torch.Generator
+    ) -> tuple[None, Tensor, dict[str, Tensor]]:
         with seeded(generator) as device:
             theta = draw_parameters(self.prior, n_tasks, device)
             no_inputs = torch.zeros(n_tasks, n_rows, self.likelihood.input_dim, device=device)

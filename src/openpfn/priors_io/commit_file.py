@@ -1,10 +1,12 @@
-"""`CommitFile`: a file that changes in whole commits, so that no death of the process leaves it half written.
+"""`CommitFile`: a file that changes in whole commits, so that no death of the process leaves it
+half written.
 
-HDF5 rewrites its indices in place, and a process killed between two such writes leaves a file that nobody can open.
-Here bytes beyond the last commit are appended at once (no index points at them yet), while bytes that would change
-what is committed wait in memory. A commit writes those first to a journal beside the file and then to the file; after
-a crash, a whole journal is replayed and a torn one is dropped. Between commits anybody's HDF5 library can read the file.
-This guards against the death of the process (crash, kill −9, full disk), not against a power cut.
+HDF5 rewrites its indices in place, and a process killed between two such writes leaves a file that
+nobody can open. Here bytes beyond the last commit are appended at once (no index points at them
+yet), while bytes that would change what is committed wait in memory. A commit writes those first to
+a journal beside the file and then to the file; after a crash, a whole journal is replayed and a
+torn one is dropped. Between commits anybody's HDF5 library can read the file. This guards against
+the death of the process (crash, kill −9, full disk), not against a power cut.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any, BinaryIO
 
 try:
     import fcntl
-except ImportError:    # Windows: two writers of one file are then not noticed
+except ImportError:  # Windows: two writers of one file are then not noticed
     fcntl = None
 
 MAGIC = b"OpenPFN journal\n"
@@ -28,22 +30,26 @@ MAGIC = b"OpenPFN journal\n"
 class CommitFile(io.RawIOBase):
     """The existing file `path`, opened for reading and writing by one process at a time.
 
-    What was written since the last `commit` can be read here but is no part of the file until then; `abandon` drops it.
-    Raises BlockingIOError if another process writes the file.
+    What was written since the last `commit` can be read here but is no part of the file until then;
+    `abandon` drops it. Raises BlockingIOError if another process writes the file.
     """
 
     def __init__(self, path: Path) -> None:
-        self.failure: OSError | None = None    # what kept a write from succeeding: HDF5 cannot carry it, `commit` raises it
+        self.failure: OSError | None = (
+            None  # what kept a write from succeeding: HDF5 cannot carry it, `commit` raises it
+        )
         self._path, self._journal_path = path, journal_of(path)
         self._journal = _lock(self._journal_path)
         _replay(path, self._journal)
-        self._file = open(path, "r+b")    # noqa: SIM115 (closed in `close`)
+        self._file = open(path, "r+b")  # noqa: SIM115 (closed in `close`)
         self._committed = self._size = self._file.seek(0, os.SEEK_END)
         self._position = 0
-        self._changes: dict[tuple[int, int], bytes] = {}    # (offset, length) below `_committed`, later ones on top
+        self._changes: dict[
+            tuple[int, int], bytes
+        ] = {}  # (offset, length) below `_committed`, later ones on top
         self._abandoned = False
 
-    def write(self, data: Any) -> int:    # bytes, or the buffer type of h5py
+    def write(self, data: Any) -> int:  # bytes, or the buffer type of h5py
         content = bytes(data)
         inside = max(0, min(len(content), self._committed - self._position))
         if not self._abandoned:
@@ -76,10 +82,11 @@ class CommitFile(io.RawIOBase):
         return n
 
     def commit(self) -> None:
-        """Make everything written so far part of the file. Raises OSError if any of it could not be written."""
+        """Make everything written so far part of the file. Raises OSError if any of it could not be
+        written."""
         if self.failure is not None:
             raise self.failure
-        self._file.flush()    # appended bytes first: the changes will point at them
+        self._file.flush()  # appended bytes first: the changes will point at them
         changes = [(offset, content) for (offset, _), content in self._changes.items()]
         _write_journal(self._journal, changes)
         _apply(self._file, changes)
@@ -93,12 +100,15 @@ class CommitFile(io.RawIOBase):
         self._changes.clear()
 
     def close(self) -> None:
-        """Close the file; what is not committed is dropped, a commit that was interrupted is finished."""
+        """Close the file; what is not committed is dropped, a commit that was interrupted is
+        finished."""
         if self.closed:
             return
         super().close()
         with self._journal:
-            with contextlib.suppress(OSError):    # only bytes that no commit covers can still be waiting here
+            with contextlib.suppress(
+                OSError
+            ):  # only bytes that no commit covers can still be waiting here
                 self._file.close()
             _replay(self._path, self._journal)
             self._journal_path.unlink(missing_ok=True)
@@ -112,7 +122,9 @@ class CommitFile(io.RawIOBase):
         return wanted
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = (
+            offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        )
         return self._position
 
     def tell(self) -> int:
@@ -147,20 +159,25 @@ def recover(path: Path) -> None:
 
 
 def _lock(journal_path: Path) -> BinaryIO:
-    journal = open(journal_path, "a+b")    # noqa: SIM115 (the caller closes it, which releases the lock)
+    journal = open(journal_path, "a+b")  # noqa: SIM115 (the caller closes it, which releases the lock)
     if fcntl is not None:
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             journal.close()
             written = journal_path.name.removesuffix(".journal")
-            raise BlockingIOError(f"{written} is being written by another process: wait until it is done, or stop it.") from error
+            raise BlockingIOError(
+                f"{written} is being written by another process: wait until it is done, or stop it."
+            ) from error
     return journal
 
 
 def _write_journal(journal: BinaryIO, changes: list[tuple[int, bytes]]) -> None:
-    """MAGIC, then (offset u64, length u64, bytes) per change, then the CRC-32 of all before it as u32, little-endian."""
-    content = MAGIC + b"".join(struct.pack("<QQ", offset, len(change)) + change for offset, change in changes)
+    """MAGIC, then (offset u64, length u64, bytes) per change, then the CRC-32 of all before it as
+    u32, little-endian."""
+    content = MAGIC + b"".join(
+        struct.pack("<QQ", offset, len(change)) + change for offset, change in changes
+    )
     _empty(journal)
     journal.write(content + struct.pack("<I", zlib.crc32(content)))
     journal.flush()

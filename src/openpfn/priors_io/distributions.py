@@ -1,4 +1,5 @@
-"""Priors over parameters, likelihoods, pools of tasks and mixtures: what generators of sequences are put together from."""
+"""Priors over parameters, likelihoods, pools of tasks and mixtures: what generators of sequences
+are put together from."""
 
 from __future__ import annotations
 
@@ -28,7 +29,10 @@ class Prior:
 
     def __post_init__(self) -> None:
         if not isinstance(self.distribution, Distribution):
-            raise TypeError(f"distribution is a {type(self.distribution).__name__}; expected a torch.distributions.Distribution.")
+            raise TypeError(
+                f"distribution is a {type(self.distribution).__name__}; expected a"
+                " torch.distributions.Distribution."
+            )
 
     def sample(self, shape: Sequence[int] = ()) -> Tensor:
         """Draws of the given shape, from torch's global random state."""
@@ -42,74 +46,111 @@ class Prior:
 class Likelihood:
     """The distribution of the targets of a task given its parameters and inputs: p(y | x, θ).
 
-    `parameterizer(theta, x)` is written for one task: `theta` is one draw from the prior, `x` (N, input_dim) the rows. It gives the
-    arguments of `distribution_class` by name, tensors or numbers that broadcast against the rows: rows are then independent
-    given θ. A distribution whose event is the whole sequence, such as a MultivariateNormal with `loc` (N,), draws the rows jointly.
+    `parameterizer(theta, x)` is written for one task: `theta` is one draw from the prior, `x` (N,
+    input_dim) the rows. It gives the arguments of `distribution_class` by name, tensors or numbers
+    that broadcast against the rows: rows are then independent given θ. A distribution whose event
+    is the whole sequence, such as a MultivariateNormal with `loc` (N,), draws the rows jointly.
 
-    >>> likelihood = Likelihood(torch.distributions.Normal, lambda theta, x: {"loc": x @ theta, "scale": 0.1}, input_dim=2)
+    >>> likelihood = Likelihood(
+    ...     torch.distributions.Normal,
+    ...     lambda theta, x: {"loc": x @ theta, "scale": 0.1},
+    ...     input_dim=2,
+    ... )
     >>> likelihood.distribution(torch.ones(2), torch.zeros(3, 2)).mean
     tensor([0., 0., 0.])
     """
 
-    def __init__(self, distribution_class: Callable[..., Distribution], parameterizer: Callable[..., Any], input_dim: int) -> None:
+    def __init__(
+        self,
+        distribution_class: Callable[..., Distribution],
+        parameterizer: Callable[..., Any],
+        input_dim: int,
+    ) -> None:
         """`input_dim` is the number of columns of x, 1 (of zeros) where there are no inputs."""
         check_input_dim(input_dim)
         check_function("distribution_class", distribution_class)
         check_function("parameterizer", parameterizer)
-        self.distribution_class, self.parameterizer, self.input_dim = distribution_class, parameterizer, input_dim
-        self._parameters = PerTask(self._aligned, f"the parameterizer {getattr(parameterizer, '__name__', '')}".rstrip())
+        self.distribution_class, self.parameterizer, self.input_dim = (
+            distribution_class,
+            parameterizer,
+            input_dim,
+        )
+        self._parameters = PerTask(
+            self._aligned, f"the parameterizer {getattr(parameterizer, '__name__', '')}".rstrip()
+        )
 
     def distribution(self, theta: Tensor, x: Float[Tensor, "N D"]) -> Distribution:
         """The distribution of the targets of one task."""
         return self.distribution_class(**_named(self.parameterizer(theta, x)))
 
     def draw(self, theta: Tensor, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N"]:
-        """Targets of B tasks at once, from torch's global random state. `theta` has a leading axis B.
+        """Targets of B tasks at once, from torch's global random state. `theta` has a leading axis
+        B.
 
         Raises ValueError when the distribution gives anything but one number a row.
         """
-        parameters = {name: value.to(x.device) for name, value in self._parameters(theta, x).items()}
+        parameters = {
+            name: value.to(x.device) for name, value in self._parameters(theta, x).items()
+        }
         found = self.distribution_class(**parameters)
         n_tasks, n_rows = x.shape[:2]
         batch, event = tuple(found.batch_shape), tuple(found.event_shape)
-        if event == (n_rows,) and batch in ((n_tasks,), (n_tasks, 1)):      # the rows are drawn jointly
+        if event == (n_rows,) and batch in ((n_tasks,), (n_tasks, 1)):  # the rows are drawn jointly
             return found.sample().reshape(n_tasks, n_rows).float()
         if event == () and batch == (n_tasks, n_rows):
             return found.sample().float()
-        if event == () and batch in ((n_tasks,), (n_tasks, 1)):             # the same for all rows
-            return found.sample(torch.Size((n_rows,))).reshape(n_rows, n_tasks).T.contiguous().float()
+        if event == () and batch in ((n_tasks,), (n_tasks, 1)):  # the same for all rows
+            return (
+                found.sample(torch.Size((n_rows,))).reshape(n_rows, n_tasks).T.contiguous().float()
+            )
         raise ValueError(
-            f"for {n_rows} rows the likelihood gives a {type(found).__name__} of batch shape {batch[1:]} and event shape {event} per task; "
-            f"expected one number a row, batch shape ({n_rows},). Sum over the columns of x in the parameterizer."
+            f"for {n_rows} rows the likelihood gives a {type(found).__name__} of batch shape"
+            f" {batch[1:]} and event shape {event} per task; expected one number a row, batch shape"
+            f" ({n_rows},). Sum over the columns of x in the parameterizer."
         )
 
     def _aligned(self, theta: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """One task's parameters with the same number of batch axes, so that they still broadcast behind an axis of tasks."""
-        found = {name: torch.as_tensor(value) for name, value in _named(self.parameterizer(theta, x)).items()}
+        """One task's parameters with the same number of batch axes, so that they still broadcast
+        behind an axis of tasks."""
+        found = {
+            name: torch.as_tensor(value)
+            for name, value in _named(self.parameterizer(theta, x)).items()
+        }
         n_axes = {name: value.ndim - self._event_axes(name) for name, value in found.items()}
         most = max(n_axes.values())
-        return {name: value.reshape((1,) * (most - n_axes[name]) + tuple(value.shape)) for name, value in found.items()}
+        return {
+            name: value.reshape((1,) * (most - n_axes[name]) + tuple(value.shape))
+            for name, value in found.items()
+        }
 
     def _event_axes(self, name: str) -> int:
-        """How many trailing axes of the parameter `name` belong to one event: 1 for the probabilities of classes, 2 for a covariance."""
-        kind = getattr(self.distribution_class, "func", self.distribution_class)            # of a functools.partial
+        """How many trailing axes of the parameter `name` belong to one event: 1 for the
+        probabilities of classes, 2 for a covariance."""
+        kind = getattr(
+            self.distribution_class, "func", self.distribution_class
+        )  # of a functools.partial
         constraint = getattr(kind, "arg_constraints", {}).get(name)
         return 0 if constraint is None else constraint.event_dim
 
 
 class DiscreteTask(Distribution):
-    """A finite pool of tasks: `tasks` (M, …), each as likely as the others, or in proportion to `weights` (M,).
+    """A finite pool of tasks: `tasks` (M, …), each as likely as the others, or in proportion to
+    `weights` (M,).
 
     >>> DiscreteTask(torch.tensor([[0.0, 1.0], [2.0, 3.0]])).sample((5,)).shape
     torch.Size([5, 2])
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}    # noqa: RUF012 (as torch declares it)
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (as torch declares it)
 
-    def __init__(self, tasks: Tensor, weights: Tensor | None = None, validate_args: bool | None = None) -> None:
+    def __init__(
+        self, tasks: Tensor, weights: Tensor | None = None, validate_args: bool | None = None
+    ) -> None:
         tasks = torch.as_tensor(tasks)
         if tasks.ndim < 1 or len(tasks) < 1:
-            raise ValueError(f"tasks has shape {tuple(tasks.shape)}; expected (M, …) with at least one task.")
+            raise ValueError(
+                f"tasks has shape {tuple(tasks.shape)}; expected (M, …) with at least one task."
+            )
         if weights is not None:
             weights = torch.as_tensor(weights)
             _check_shares(weights, len(tasks))
@@ -127,56 +168,72 @@ class DiscreteTask(Distribution):
         made._batch_shape = torch.Size(batch_shape)
         return made
 
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:    # noqa: B008 (torch's signature)
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008 (torch's signature)
         shape = torch.Size((*sample_shape, *self.batch_shape))
         if self.weights is None:
             return self.tasks[torch.randint(len(self.tasks), shape, device=self.tasks.device)]
-        drawn = torch.multinomial(self.weights.double(), max(shape.numel(), 1), replacement=True)[: shape.numel()]
+        drawn = torch.multinomial(self.weights.double(), max(shape.numel(), 1), replacement=True)[
+            : shape.numel()
+        ]
         return self.tasks[drawn.view(shape).to(self.tasks.device)]
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of a task of the pool; −inf for any other."""
         n_axes = len(self.event_shape)
-        is_task = value.unsqueeze(value.ndim - n_axes) == self.tasks               # (…, M, *parameters)
-        is_task = is_task.flatten(-n_axes).all(-1) if n_axes else is_task          # (…, M)
+        is_task = value.unsqueeze(value.ndim - n_axes) == self.tasks  # (…, M, *parameters)
+        is_task = is_task.flatten(-n_axes).all(-1) if n_axes else is_task  # (…, M)
         return torch.where(is_task, self.log_weights.to(value.device), -torch.inf).logsumexp(-1)
 
 
 class Mixture(Distribution):
-    """One of several distributions of the same shape, chosen for each draw in proportion to `weights` (equal if None).
+    """One of several distributions of the same shape, chosen for each draw in proportion to
+    `weights` (equal if None).
 
     >>> normal = torch.distributions.Normal
     >>> round(float(Mixture([normal(-3.0, 0.1), normal(3.0, 0.1)], weights=[1, 3]).mean), 2)
     1.5
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}    # noqa: RUF012 (as torch declares it)
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (as torch declares it)
 
     def __init__(
-        self, components: Sequence[Distribution], weights: Sequence[float] | None = None, validate_args: bool | None = None
+        self,
+        components: Sequence[Distribution],
+        weights: Sequence[float] | None = None,
+        validate_args: bool | None = None,
     ) -> None:
         check_distributions("components", *components)
         shapes = {tuple(c.batch_shape + c.event_shape) for c in components}
         if len(shapes) != 1:
-            raise ValueError(f"components must be one or more distributions of values of the same shape; got {sorted(shapes)}.")
+            raise ValueError(
+                "components must be one or more distributions of values of the same shape; got"
+                f" {sorted(shapes)}."
+            )
         self.components = tuple(components)
         self.weights = checked_weights(weights, len(self.components))
-        super().__init__(torch.Size(), torch.Size(shapes.pop()), validate_args=validate_args)      # one choice for a whole draw
+        super().__init__(
+            torch.Size(), torch.Size(shapes.pop()), validate_args=validate_args
+        )  # one choice for a whole draw
 
     @property
     def mean(self) -> Tensor:
-        return sum((w * c.mean for w, c in zip(self.weights.tolist(), self.components, strict=True)), start=torch.zeros(()))
+        return sum(
+            (w * c.mean for w, c in zip(self.weights.tolist(), self.components, strict=True)),
+            start=torch.zeros(()),
+        )
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Mixture:
         made = Mixture(self.components, self.weights.tolist())
         made._batch_shape = torch.Size(batch_shape)
         return made
 
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:    # noqa: B008 (torch's signature)
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008 (torch's signature)
         shape = torch.Size((*sample_shape, *self.batch_shape))
-        draws = torch.stack([c.sample(shape) for c in self.components])                        # (K, …, *event)
+        draws = torch.stack([c.sample(shape) for c in self.components])  # (K, …, *event)
         choice = Categorical(self.weights).sample(shape).to(draws.device)
-        index = choice.view(1, *shape, *(1 for _ in self.event_shape)).expand(1, *shape, *self.event_shape)
+        index = choice.view(1, *shape, *(1 for _ in self.event_shape)).expand(
+            1, *shape, *self.event_shape
+        )
         return draws.gather(0, index).squeeze(0)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -187,7 +244,9 @@ class Mixture(Distribution):
 
 def checked_weights(weights: Sequence[float] | None, n_parts: int) -> Float[Tensor, " K"]:
     """Shares that sum to 1. Raises ValueError for other than `n_parts` numbers ≥ 0."""
-    found = torch.ones(n_parts) if weights is None else torch.tensor(list(weights), dtype=torch.float)
+    found = (
+        torch.ones(n_parts) if weights is None else torch.tensor(list(weights), dtype=torch.float)
+    )
     _check_shares(found, n_parts)
     return found / found.sum()
 
@@ -196,7 +255,9 @@ def check_distributions(name: str, *given: Any) -> None:
     """Raise TypeError, naming the argument, for anything but a distribution."""
     for one in given:
         if not isinstance(one, Distribution):
-            raise TypeError(f"{name} has a {type(one).__name__}; expected a torch.distributions.Distribution.")
+            raise TypeError(
+                f"{name} has a {type(one).__name__}; expected a torch.distributions.Distribution."
+            )
 
 
 def check_function(name: str, given: Any) -> None:
@@ -212,7 +273,8 @@ def check_input_dim(input_dim: Any) -> None:
 
 
 def input_distribution(given: Distribution | None) -> Distribution:
-    """The distribution of inputs: standard normal if None. Raises TypeError for anything but a distribution."""
+    """The distribution of inputs: standard normal if None. Raises TypeError for anything but a
+    distribution."""
     found = Normal(0.0, 1.0) if given is None else given
     check_distributions("x_distribution", found)
     return found
@@ -229,40 +291,67 @@ def draw_parameters(prior: Distribution, n_tasks: int, device: torch.device) -> 
     return drawn.float() if drawn.is_floating_point() else drawn
 
 
-def draw_inputs(distribution: Distribution, n_tasks: int, n_rows: int, input_dim: int, device: torch.device) -> Float[Tensor, "B N D"]:
-    """Inputs of B tasks: `distribution` gives a single value, drawn anew for each column, or a whole row of `input_dim` values.
+def draw_inputs(
+    distribution: Distribution, n_tasks: int, n_rows: int, input_dim: int, device: torch.device
+) -> Float[Tensor, "B N D"]:
+    """Inputs of B tasks: `distribution` gives a single value, drawn anew for each column, or a
+    whole row of `input_dim` values.
 
     Raises ValueError when it gives anything else.
     """
     shape = tuple(distribution.batch_shape + distribution.event_shape)
     if shape not in ((), (input_dim,)):
-        raise ValueError(f"x_distribution gives values of shape {shape}; expected () or ({input_dim},), a value or a row of input_dim.")
+        raise ValueError(
+            f"x_distribution gives values of shape {shape}; expected () or ({input_dim},), a value"
+            " or a row of input_dim."
+        )
     columns = () if shape else (input_dim,)
-    return drawn_from(distribution, torch.Size((n_tasks, n_rows, *columns))).to(device, torch.float32)
+    return drawn_from(distribution, torch.Size((n_tasks, n_rows, *columns))).to(
+        device, torch.float32
+    )
 
 
 def drawn_from(distribution: Distribution, size: torch.Size) -> Tensor:
-    """`distribution.sample(size)`: the same numbers, sooner where it is a Normal, whose own draws look at every standard deviation."""
+    """`distribution.sample(size)`: the same numbers, sooner where it is a Normal, whose own draws
+    look at every standard deviation."""
     if type(distribution) is not Normal:
         return distribution.sample(size)
     shape = size + distribution.batch_shape
-    return torch.randn(shape, dtype=distribution.loc.dtype, device=distribution.loc.device).mul_(distribution.scale).add_(distribution.loc)
+    return (
+        torch.randn(shape, dtype=distribution.loc.dtype, device=distribution.loc.device)
+        .mul_(distribution.scale)
+        .add_(distribution.loc)
+    )
 
 
 def pools_of(name: str, distribution: Distribution) -> dict[str, Tensor]:
-    """The pools of tasks in a distribution: under `name`, or `name`.0, `name`.1, … for the parts of a mixture."""
+    """The pools of tasks in a distribution: under `name`, or `name`.0, `name`.1, … for the parts of
+    a mixture."""
     if isinstance(distribution, DiscreteTask):
         return {name: distribution.tasks}
     parts = distribution.components if isinstance(distribution, Mixture) else ()
-    return {key: pool for i, part in enumerate(parts) for key, pool in pools_of(f"{name}.{i}", part).items()}
+    return {
+        key: pool
+        for i, part in enumerate(parts)
+        for key, pool in pools_of(f"{name}.{i}", part).items()
+    }
 
 
 def _check_shares(weights: Tensor, n_parts: int) -> None:
-    if weights.shape != (n_parts,) or not bool((weights >= 0).all()) or not 0 < float(weights.sum()) < torch.inf:
-        raise ValueError(f"weights must be {n_parts} finite numbers ≥ 0, not all 0; got {weights.tolist()}.")
+    if (
+        weights.shape != (n_parts,)
+        or not bool((weights >= 0).all())
+        or not 0 < float(weights.sum()) < torch.inf
+    ):
+        raise ValueError(
+            f"weights must be {n_parts} finite numbers ≥ 0, not all 0; got {weights.tolist()}."
+        )
 
 
 def _named(parameters: Any) -> dict[str, Any]:
     if not isinstance(parameters, dict) or not parameters:
-        raise TypeError(f"the parameterizer gave a {type(parameters).__name__}; expected a dict such as {{'loc': mean, 'scale': 0.1}}.")
+        raise TypeError(
+            f"the parameterizer gave a {type(parameters).__name__}; expected a dict such as"
+            " {'loc': mean, 'scale': 0.1}."
+        )
     return parameters

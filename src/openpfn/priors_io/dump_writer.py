@@ -1,4 +1,5 @@
-"""`DumpWriter`: writes drawn tasks into an HDF5 file that other toolkits read too, one whole batch at a time."""
+"""`DumpWriter`: writes drawn tasks into an HDF5 file that other toolkits read too, one whole batch
+at a time."""
 
 from __future__ import annotations
 
@@ -22,13 +23,17 @@ from openpfn.priors_io.commit_file import CommitFile, recover
 
 FORMAT = "openpfn-prior-dump"
 FORMAT_VERSION = 1
-HDF5_VERSIONS = ("v108", "v108")    # the oldest format with a compact header: every HDF5 library since 2008 reads it
-CHUNK = 1024    # entries per chunk of the datasets that hold one number per task
+HDF5_VERSIONS = (
+    "v108",
+    "v108",
+)  # the oldest format with a compact header: every HDF5 library since 2008 reads it
+CHUNK = 1024  # entries per chunk of the datasets that hold one number per task
 
 
 @dataclass(frozen=True)
 class DumpHeader:
-    """What a dump says about its tasks as a whole. Two dumps with equal headers hold the same tasks, as far as both go."""
+    """What a dump says about its tasks as a whole. Two dumps with equal headers hold the same
+    tasks, as far as both go."""
 
     max_seq_len: int
     """Rows of the widest task: the second axis of `X`."""
@@ -47,7 +52,8 @@ class DumpHeader:
     device: str = "cpu"
     """Where the tasks were drawn: the same seed gives other tasks on another kind of device."""
     missing: Literal["nan", "mean"] = "nan"
-    """How missing values are stored: as NaN, or as the mean of the column's context rows for readers that know no NaN."""
+    """How missing values are stored: as NaN, or as the mean of the column's context rows for
+    readers that know no NaN."""
 
     def __post_init__(self) -> None:
         for name in ("max_seq_len", "max_features", "batch_size"):
@@ -63,7 +69,8 @@ class DumpHeader:
 
 
 class DumpWriter:
-    """Appends batches to the dump `path`. Whatever kills the process, the file holds every batch appended until then.
+    """Appends batches to the dump `path`. Whatever kills the process, the file holds every batch
+    appended until then.
 
     `create` begins a dump and `resume` continues one; use it as a context manager.
 
@@ -77,24 +84,37 @@ class DumpWriter:
         self._file = CommitFile(path)
         self._hdf5 = h5py.File(self._file, "r+", libver=HDF5_VERSIONS)
         self.n_tasks = self._data("X").shape[0]
-        self.n_missing = 0    # values appended by this writer that were missing
+        self.n_missing = 0  # values appended by this writer that were missing
 
     @classmethod
     def create(cls, path: str | Path, header: DumpHeader, *, replace: bool = False) -> DumpWriter:
         """Begin the dump `path`. Raises FileExistsError if it exists, unless `replace`."""
         path = Path(path)
         if path.exists() and not replace:
-            raise FileExistsError(f"{path} exists already. Choose another path, continue it with --resume, or replace it with --force.")
+            raise FileExistsError(
+                f"{path} exists already. Choose another path, continue it with --resume, or replace"
+                " it with --force."
+            )
         if not path.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into. Create it first.")
-        recover(path)    # refuses if a process is writing it, and leaves no journal that belongs to the file replaced
-        with replacing(path) as unfinished, h5py.File(unfinished, "w", libver=HDF5_VERSIONS) as hdf5:
+            raise FileNotFoundError(
+                f"there is no folder {path.parent} to write {path.name} into. Create it first."
+            )
+        recover(
+            path
+            # refuses if a process is writing it, and leaves no journal that belongs to the file
+            # replaced
+        )
+        with (
+            replacing(path) as unfinished,
+            h5py.File(unfinished, "w", libver=HDF5_VERSIONS) as hdf5,
+        ):
             _lay_out(hdf5, header)
         return cls(path, header)
 
     @classmethod
     def resume(cls, path: str | Path, header: DumpHeader) -> DumpWriter:
-        """Continue the dump `path`, or begin it if it does not exist. Raises ValueError if it was begun with another header."""
+        """Continue the dump `path`, or begin it if it does not exist. Raises ValueError if it was
+        begun with another header."""
         path = Path(path)
         if not path.exists():
             return cls.create(path, header)
@@ -109,7 +129,8 @@ class DumpWriter:
         return self.n_tasks // self.header.batch_size
 
     def append(self, batch: TaskBatch, *, is_last: bool = False) -> None:
-        """Write the `header.batch_size` tasks of `batch`, or fewer in the last batch of all; when this returns, they are in the file."""
+        """Write the `header.batch_size` tasks of `batch`, or fewer in the last batch of all; when
+        this returns, they are in the file."""
         self._check(batch, is_last)
         columns = self._columns_of(batch)
         begin, end = self.n_tasks, self.n_tasks + batch.n_tasks
@@ -122,9 +143,10 @@ class DumpWriter:
             self._file.commit()
         except (OSError, RuntimeError) as error:
             reason = self._file.failure or error
+            words = (reason.strerror if isinstance(reason, OSError) else None) or reason
             raise OSError(
-                f"could not write to {self.path} ({reason.strerror if isinstance(reason, OSError) and reason.strerror else reason}). "
-                f"The {begin} tasks in it are safe: make room and continue with --resume."
+                f"could not write to {self.path} ({words})."
+                f" The {begin} tasks in it are safe: make room and continue with --resume."
             ) from reason
         self.n_tasks = end
 
@@ -142,7 +164,12 @@ class DumpWriter:
     def __enter__(self) -> DumpWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close(abandon=error is not None)
 
     def _data(self, name: str) -> Any:
@@ -151,22 +178,35 @@ class DumpWriter:
     def _check(self, batch: TaskBatch, is_last: bool) -> None:
         header = self.header
         if batch.x is None:
-            raise ValueError("the prior draws tasks without columns (x is None), which a dump cannot hold.")
+            raise ValueError(
+                "the prior draws tasks without columns (x is None), which a dump cannot hold."
+            )
         if self.n_tasks % header.batch_size:
-            raise ValueError(f"the last batch in {self.path} is smaller than the others: nothing can follow it. Write another file.")
-        if batch.n_tasks != header.batch_size and not (is_last and batch.n_tasks < header.batch_size):
-            raise ValueError(f"the batch has {batch.n_tasks} tasks, but this dump is made of batches of {header.batch_size}.")
+            raise ValueError(
+                f"the last batch in {self.path} is smaller than the others: nothing can follow it."
+                " Write another file."
+            )
+        if batch.n_tasks != header.batch_size and not (
+            is_last and batch.n_tasks < header.batch_size
+        ):
+            raise ValueError(
+                f"the batch has {batch.n_tasks} tasks, but this dump is made of batches of"
+                f" {header.batch_size}."
+            )
         if batch.n_rows > header.max_seq_len or batch.n_columns > header.max_features:
             raise ValueError(
-                f"the batch has {batch.n_rows} rows and {batch.n_columns} columns, but the dump was laid out for at most "
-                f"{header.max_seq_len} × {header.max_features}. Raise max_seq_len and max_features to what the prior draws."
+                f"the batch has {batch.n_rows} rows and {batch.n_columns} columns, but the dump was"
+                f" laid out for at most {header.max_seq_len} × {header.max_features}. Raise"
+                " max_seq_len and max_features to what the prior draws."
             )
 
     def _columns_of(self, batch: TaskBatch) -> dict[str, Any]:
         """The batch as the datasets store it, padded with zeros."""
         assert batch.x is not None
         tasks, rows, width = batch.x.shape
-        n_features = np.full(tasks, width) if batch.n_features is None else batch.n_features.cpu().numpy()
+        n_features = (
+            np.full(tasks, width) if batch.n_features is None else batch.n_features.cpu().numpy()
+        )
         x = batch.x.float().cpu().numpy().copy()
         x[np.broadcast_to(np.arange(width) >= n_features[:, None, None], x.shape)] = 0
         self.n_missing += int(np.isnan(x).sum())
@@ -195,34 +235,69 @@ def _lay_out(hdf5: h5py.File, header: DumpHeader) -> None:
     """Create the empty datasets and the attributes."""
     tasks, rows, width = header.batch_size, header.max_seq_len, header.max_features
 
-    def table(name: str, shape: tuple[int, ...], dtype: str, tasks_per_chunk: int, **options: Any) -> None:
-        hdf5.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(tasks_per_chunk, *shape), **options)
+    def table(
+        name: str, shape: tuple[int, ...], dtype: str, tasks_per_chunk: int, **options: Any
+    ) -> None:
+        hdf5.create_dataset(
+            name,
+            (0, *shape),
+            dtype,
+            maxshape=(None, *shape),
+            chunks=(tasks_per_chunk, *shape),
+            **options,
+        )
 
     table("X", (rows, width), "f4", tasks, compression="lzf", shuffle=True)
     table("y", (rows,), "f4", tasks, compression="lzf", shuffle=True)
     table("categorical", (width,), "i1", tasks, compression="lzf")
-    for name in ("num_features", "num_datapoints", "single_eval_pos", "train_test_split_index", "num_classes"):
+    for name in (
+        "num_features",
+        "num_datapoints",
+        "single_eval_pos",
+        "train_test_split_index",
+        "num_classes",
+    ):
         table(name, (), "i4", CHUNK)
     if header.max_classes is not None:
         hdf5.create_dataset("max_num_classes", data=np.array([header.max_classes]))
     hdf5.create_dataset("original_batch_size", data=np.array([header.batch_size]))
     hdf5.create_dataset("problem_type", data=header.problem_type, dtype=h5py.string_dtype())
-    hdf5.attrs.update(format=FORMAT, format_version=FORMAT_VERSION, openpfn_version=__version__, header=header.as_json())
+    hdf5.attrs.update(
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
+        openpfn_version=__version__,
+        header=header.as_json(),
+    )
 
 
 def _check_same_header(path: Path, attributes: Any, header: DumpHeader) -> None:
     if attributes.get("format") != FORMAT:
-        raise ValueError(f"{path} was not written by OpenPFN and cannot be continued. Choose another path.")
+        raise ValueError(
+            f"{path} was not written by OpenPFN and cannot be continued. Choose another path."
+        )
     if attributes["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {attributes['format_version']}; this release continues version {FORMAT_VERSION} only.")
-    stored, wanted = _flat(json.loads(str(attributes["header"]))), _flat(json.loads(header.as_json()))
-    differences = [f"{k} {stored.get(k)!r} (now {wanted.get(k)!r})" for k in sorted(stored | wanted) if stored.get(k) != wanted.get(k)]
+        raise ValueError(
+            f"{path} has format version {attributes['format_version']}; this release continues"
+            f" version {FORMAT_VERSION} only."
+        )
+    stored, wanted = (
+        _flat(json.loads(str(attributes["header"]))),
+        _flat(json.loads(header.as_json())),
+    )
+    differences = [
+        f"{k} {stored.get(k)!r} (now {wanted.get(k)!r})"
+        for k in sorted(stored | wanted)
+        if stored.get(k) != wanted.get(k)
+    ]
     if differences:
-        raise ValueError(f"{path} was begun with {', '.join(differences)}. Resume with the same arguments, or choose another path.")
+        raise ValueError(
+            f"{path} was begun with {', '.join(differences)}. Resume with the same arguments, or"
+            " choose another path."
+        )
     if attributes["openpfn_version"] != __version__:
         warnings.warn(
-            f"{path} was begun by OpenPFN {attributes['openpfn_version']}, this is {__version__}: the tasks to come may differ "
-            "from those that the older release would have drawn.",
+            f"{path} was begun by OpenPFN {attributes['openpfn_version']}, this is {__version__}:"
+            " the tasks to come may differ from those that the older release would have drawn.",
             stacklevel=3,
         )
 
@@ -232,7 +307,8 @@ def _flat(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_means(x: Float[ndarray, "B N D"], n_train: int) -> Float[ndarray, "B N D"]:
-    """`x` with each missing value replaced by the mean of its column's known context rows, 0 where there are none."""
+    """`x` with each missing value replaced by the mean of its column's known context rows, 0 where
+    there are none."""
     context, missing = x[:, :n_train], np.isnan(x)
     known = np.count_nonzero(~np.isnan(context), axis=1, keepdims=True)
     means = np.nansum(context, axis=1, keepdims=True) / np.maximum(known, 1)

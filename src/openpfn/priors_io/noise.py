@@ -18,8 +18,9 @@ SPARSITY = (0.0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9)
 class Noise:
     """Random tensors from one generator.
 
-    Drawing normal numbers is dear on a CPU (8 ns each, fifty times a multiplication), so `normal_rows` cuts slices at random offsets
-    out of one pool of them. Two slices may overlap, shifted against each other, which no task can notice.
+    Drawing normal numbers is dear on a CPU (8 ns each, fifty times a multiplication), so
+    `normal_rows` cuts slices at random offsets out of one pool of them. Two slices may overlap,
+    shifted against each other, which no task can notice.
 
     >>> noise = Noise(torch.Generator().manual_seed(0))
     >>> noise.normal_rows(3, 5).shape
@@ -49,7 +50,11 @@ class Noise:
     def below(self, limit: Int[Tensor, "..."], *trailing: int) -> Tensor:
         """An integer 0 … limit − 1 for every entry of `limit`, with `trailing` further axes."""
         limit = limit.reshape(*limit.shape, *(1 for _ in trailing))
-        draws = torch.rand((*limit.shape[: limit.dim() - len(trailing)], *trailing), generator=self.generator, device=self.device)
+        draws = torch.rand(
+            (*limit.shape[: limit.dim() - len(trailing)], *trailing),
+            generator=self.generator,
+            device=self.device,
+        )
         return torch.minimum((draws * limit).long(), limit - 1)
 
     def flags(self, probability: float | Tensor, *shape: int) -> Tensor:
@@ -59,7 +64,9 @@ class Noise:
     def choice(self, weights: list[float], *shape: int) -> Tensor:
         """Indices into `weights`, each in proportion to its weight."""
         *inner, total = itertools.accumulate(weights)
-        return torch.bucketize(self.uniform(0, total, *shape), torch.tensor(inner, device=self.device), right=True)
+        return torch.bucketize(
+            self.uniform(0, total, *shape), torch.tensor(inner, device=self.device), right=True
+        )
 
     def normal_rows(self, n_rows: int, length: int) -> Float[Tensor, "n_rows length"]:
         """Rows of standard normal numbers, cut out of the pool; the result owns its memory."""
@@ -69,23 +76,31 @@ class Noise:
         return self._pool.unfold(0, length, 1).index_select(0, starts)
 
     def sparse_rows(self, level: Int[Tensor, " R"], length: int) -> Float[Tensor, "R length"]:
-        """Rows of normal numbers, a share `SPARSITY[level]` of which is zero; `level` holds one entry per row."""
+        """Rows of normal numbers, a share `SPARSITY[level]` of which is zero; `level` holds one
+        entry per row."""
         if self._sparse_pool is None:
             normal = self.normal(SPARSE_POOL_SIZE)
-            kept = self.uniform(0, 1, SPARSE_POOL_SIZE) >= torch.tensor(SPARSITY, device=self.device).unsqueeze(1)
+            kept = self.uniform(0, 1, SPARSE_POOL_SIZE) >= torch.tensor(
+                SPARSITY, device=self.device
+            ).unsqueeze(1)
             self._sparse_pool = (normal * kept).flatten()
         starts = level * SPARSE_POOL_SIZE + self.integers(SPARSE_POOL_SIZE - length + 1, len(level))
         return self._sparse_pool.unfold(0, length, 1).index_select(0, starts)
 
 
-def change_rows(values: Tensor, index: Int[Tensor, " R"], function: Callable[[Tensor], Tensor]) -> None:
+def change_rows(
+    values: Tensor, index: Int[Tensor, " R"], function: Callable[[Tensor], Tensor]
+) -> None:
     """Replace the rows `index` of `values` (rows, N) by `function` of them, in place."""
     if index.numel():
         values.index_copy_(0, index, function(values.index_select(0, index)))
 
 
-def row_moments(values: Float[Tensor, "... N"], mask: Bool[Tensor, "... N"] | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation along the last axis (of the entries in `mask`); one pass each, much faster than `torch.var_mean`."""
+def row_moments(
+    values: Float[Tensor, "... N"], mask: Bool[Tensor, "... N"] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation along the last axis (of the entries in `mask`); one pass each,
+    much faster than `torch.var_mean`."""
     if mask is None:
         mean = values.mean(-1)
         square = torch.linalg.vector_norm(values, dim=-1).square() / values.shape[-1]

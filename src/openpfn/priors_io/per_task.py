@@ -1,4 +1,5 @@
-"""A function written for one task, called on many at once; and torch's randomness out of one generator."""
+"""A function written for one task, called on many at once; and torch's randomness out of one
+generator."""
 
 from __future__ import annotations
 
@@ -14,15 +15,18 @@ from torch.utils import _pytree as pytree
 
 
 class PerTask:
-    """`function`, written for one task, called on tensors with a leading axis of tasks; gives what it gives, stacked along that axis.
+    """`function`, written for one task, called on tensors with a leading axis of tasks; gives what
+    it gives, stacked along that axis.
 
-    It runs once under `torch.vmap`. Where that fails, or gives other values than a call per task, it runs in a loop, after one warning.
-    Which of the two is settled by the first call, on at most two tasks; an error of the function's own is raised from there as it is.
-    Random functions of torch are welcome inside and differ between tasks. Whatever else is random (NumPy, `random`, a counter) is
-    refused, because the tasks would not depend on their generator alone: ValueError.
+    It runs once under `torch.vmap`. Where that fails, or gives other values than a call per task,
+    it runs in a loop, after one warning. Which of the two is settled by the first call, on at most
+    two tasks; an error of the function's own is raised from there as it is. Random functions of
+    torch are welcome inside and differ between tasks. Whatever else is random (NumPy, `random`, a
+    counter) is refused, because the tasks would not depend on their generator alone: ValueError.
 
-    `under_vmap` takes the function's place under vmap. `replay(outputs, *arguments)` calls a random function again on one task so that it
-    meets the randomness behind `outputs`: then even its values can be compared.
+    `under_vmap` takes the function's place under vmap. `replay(outputs, *arguments)` calls a random
+    function again on one task so that it meets the randomness behind `outputs`: then even its
+    values can be compared.
     """
 
     def __init__(
@@ -32,7 +36,12 @@ class PerTask:
         under_vmap: Callable[..., Any] | None = None,
         replay: Callable[..., Any] | None = None,
     ) -> None:
-        self.function, self.name, self.under_vmap, self.replay = function, name, under_vmap or function, replay
+        self.function, self.name, self.under_vmap, self.replay = (
+            function,
+            name,
+            under_vmap or function,
+            replay,
+        )
         self.way: Literal["vmap", "loop"] | None = None
 
     def __call__(self, *arguments: Tensor) -> Any:
@@ -58,45 +67,59 @@ class PerTask:
         is_random = _random_state(few) != before
         if not same(again, one_by_one):
             raise ValueError(
-                f"{self.name} gives different values for the same arguments and the same state of torch's random generator. "
-                "Draw with torch (or sample(name, distribution)) instead of NumPy or random, and keep no state between calls."
+                f"{self.name} gives different values for the same arguments and the same state of"
+                " torch's random generator. Draw with torch (or sample(name, distribution))"
+                " instead of NumPy or random, and keep no state between calls."
             )
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")    # what vmap says of its own speed
+                warnings.simplefilter("ignore")  # what vmap says of its own speed
                 at_once = self._vmapped(*few)
-        except Exception as error:    # whatever vmap cannot follow: the loop can
-            self._warn(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}")
+        except Exception as error:  # whatever vmap cannot follow: the loop can
+            self._warn(
+                f"{type(error).__name__}:"
+                f" {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+            )
             return "loop"
         if is_random and self.replay is not None:
             one_by_one, is_random = self._replayed(at_once, few)
-        if not (alike(at_once, one_by_one) if is_random else same(at_once, one_by_one, rtol=1e-3, atol=1e-4)):
+        if not (
+            alike(at_once, one_by_one)
+            if is_random
+            else same(at_once, one_by_one, rtol=1e-3, atol=1e-4)
+        ):
             self._warn("torch.vmap gives other values than a call per task")
             return "loop"
         return "vmap"
 
     def _replayed(self, at_once: Any, few: tuple[Tensor, ...]) -> tuple[Any, bool]:
-        """What a call per task gives under the randomness behind `at_once`, and whether it drew more than that."""
+        """What a call per task gives under the randomness behind `at_once`, and whether it drew
+        more than that."""
         assert self.replay is not None
         before = _random_state(few)
         tasks = enumerate(zip(*few, strict=True))
-        outputs = [_tensors_of(self.replay)(pytree.tree_map(lambda t, i=i: t[i], at_once), *task) for i, task in tasks]
+        outputs = [
+            _tensors_of(self.replay)(pytree.tree_map(lambda t, i=i: t[i], at_once), *task)
+            for i, task in tasks
+        ]
         return stacked(outputs), _random_state(few) != before
 
     def _warn(self, why: str) -> None:
         warnings.warn(
-            f"{self.name} runs in a loop over tasks, which is slow, because torch.vmap cannot follow it ({why}). "
-            "Write it without branches on values, without in-place changes and without .item().",
+            f"{self.name} runs in a loop over tasks, which is slow, because torch.vmap cannot"
+            f" follow it ({why}). Write it without branches on values, without in-place changes and"
+            " without .item().",
             stacklevel=4,
         )
 
 
 @contextmanager
 def seeded(generator: torch.Generator) -> Iterator[torch.device]:
-    """Inside, torch's global random numbers depend on `generator` alone; afterwards they go on as if none had been drawn.
+    """Inside, torch's global random numbers depend on `generator` alone; afterwards they go on as
+    if none had been drawn.
 
-    `torch.distributions` know no generator of their own; this lends them one. Gives the generator's device. Not for
-    several threads at a time, since torch's global state is one for all.
+    `torch.distributions` know no generator of their own; this lends them one. Gives the generator's
+    device. Not for several threads at a time, since torch's global state is one for all.
     """
     device = generator.device
     seed = int(torch.randint(2**63 - 1, (), generator=generator, device=device))
@@ -116,13 +139,17 @@ def stacked(outputs: list[Any]) -> Any:
 def alike(a: Any, b: Any) -> bool:
     """Whether two trees of tensors agree in structure and shapes."""
     (leaves, spec), (others, other_spec) = pytree.tree_flatten(a), pytree.tree_flatten(b)
-    return spec == other_spec and all(x.shape == y.shape for x, y in zip(leaves, others, strict=True))
+    return spec == other_spec and all(
+        x.shape == y.shape for x, y in zip(leaves, others, strict=True)
+    )
 
 
 def same(a: Any, b: Any, rtol: float = 0.0, atol: float = 0.0) -> bool:
     """Whether two trees of tensors agree in their values, too; NaN equals NaN."""
     pairs = zip(pytree.tree_leaves(a), pytree.tree_leaves(b), strict=True) if alike(a, b) else ()
-    return alike(a, b) and all(torch.allclose(x.double(), y.double(), rtol, atol, equal_nan=True) for x, y in pairs)
+    return alike(a, b) and all(
+        torch.allclose(x.double(), y.double(), rtol, atol, equal_nan=True) for x, y in pairs
+    )
 
 
 def _tensors_of(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,7 +159,8 @@ def _tensors_of(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _unvalidated() -> Iterator[None]:
-    """Distributions made inside do not look at their parameters: vmap cannot follow a look at values. The loop has looked."""
+    """Distributions made inside do not look at their parameters: vmap cannot follow a look at
+    values. The loop has looked."""
     before = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:
@@ -146,5 +174,8 @@ def _cuda_devices(arguments: tuple[Tensor, ...]) -> list[torch.device]:
 
 
 def _random_state(arguments: tuple[Tensor, ...]) -> list[bytes]:
-    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in _cuda_devices(arguments))]
+    states = [
+        torch.get_rng_state(),
+        *(torch.cuda.get_rng_state(device) for device in _cuda_devices(arguments)),
+    ]
     return [state.numpy().tobytes() for state in states]

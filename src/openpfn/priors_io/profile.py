@@ -1,4 +1,5 @@
-"""`profile_prior`: how learnable a prior's tasks are, what they look like, and how rich the graphs behind them are."""
+"""`profile_prior`: how learnable a prior's tasks are, what they look like, and how rich the graphs
+behind them are."""
 
 from __future__ import annotations
 
@@ -13,11 +14,13 @@ BATCH = 8
 
 
 def profile_prior(prior: Any, n_tasks: int = 200, seed: int = 0) -> dict[str, Any]:
-    """Figures over `n_tasks` tasks of `prior` (anything with `sample(n_tasks, generator)`) as one flat dictionary.
+    """Figures over `n_tasks` tasks of `prior` (anything with `sample(n_tasks, generator)`) as one
+    flat dictionary.
 
-    A random forest and a logistic regression are fitted on each task's context rows and scored on its query rows; `*_gain` is their
-    accuracy minus that of always guessing the context's majority class, `*_flat` the share of tasks where they gain less than .05.
-    `hidden_width` and `depth` are means over the tasks of the latents of these names, where the prior reports them.
+    A random forest and a logistic regression are fitted on each task's context rows and scored on
+    its query rows; `*_gain` is their accuracy minus that of always guessing the context's majority
+    class, `*_flat` the share of tasks where they gain less than .05. `hidden_width` and `depth` are
+    means over the tasks of the latents of these names, where the prior reports them.
     """
     generator = torch.Generator().manual_seed(seed)
     batches, drawn = [], 0
@@ -28,18 +31,27 @@ def profile_prior(prior: Any, n_tasks: int = 200, seed: int = 0) -> dict[str, An
 
 
 def appearance_of(batches: list[TaskBatch]) -> dict[str, Any]:
-    """Shapes, classes, column types and the latents `hidden_width` and `depth`, averaged over tasks."""
+    """Shapes, classes, column types and the latents `hidden_width` and `depth`, averaged over
+    tasks."""
     classes = torch.cat([batch.n_classes for batch in batches if batch.n_classes is not None])
     real, missing, codes, whole, constant = [], [], [], [], []
     for batch in batches:
         assert batch.x is not None
-        widths = batch.n_features if batch.n_features is not None else torch.full((batch.n_tasks,), batch.n_columns)
+        widths = (
+            batch.n_features
+            if batch.n_features is not None
+            else torch.full((batch.n_tasks,), batch.n_columns)
+        )
         inside = torch.arange(batch.n_columns) < widths.unsqueeze(1)
-        columns = batch.x.transpose(1, 2)[inside]                                        # (columns of all tasks, N)
+        columns = batch.x.transpose(1, 2)[inside]  # (columns of all tasks, N)
         filled = columns.nan_to_num(0.0)
         real.append(widths.float())
         missing.append(columns.isnan().float().mean(1))
-        codes.append(torch.zeros(len(columns)) if batch.categorical is None else batch.categorical[inside].float())
+        codes.append(
+            torch.zeros(len(columns))
+            if batch.categorical is None
+            else batch.categorical[inside].float()
+        )
         whole.append((filled == filled.round()).all(1).float())
         constant.append((filled == filled[:, :1]).all(1).float())
     missing_cells = torch.cat(missing)
@@ -48,7 +60,9 @@ def appearance_of(batches: list[TaskBatch]) -> dict[str, Any]:
         "context_share": float(np.mean([batch.n_train / batch.n_rows for batch in batches])),
         "columns": float(torch.cat(real).mean()),
         "classes": float(classes.float().mean()),
-        "class_counts": {int(k): round(float((classes == k).float().mean()), 3) for k in classes.unique()},
+        "class_counts": {
+            int(k): round(float((classes == k).float().mean()), 3) for k in classes.unique()
+        },
         "categorical_columns": float(torch.cat(codes).mean()),
         "whole_number_columns": float(torch.cat(whole).mean()),
         "constant_columns": float(torch.cat(constant).mean()),
@@ -62,8 +76,11 @@ def appearance_of(batches: list[TaskBatch]) -> dict[str, Any]:
 
 
 def learnability_of(batches: list[TaskBatch]) -> dict[str, float]:
-    """Accuracy and gain over the majority class of a random forest and of logistic regression, averaged over tasks."""
-    scores = np.array([_scores(batch.tasks(slice(i, i + 1))) for batch in batches for i in range(batch.n_tasks)])
+    """Accuracy and gain over the majority class of a random forest and of logistic regression,
+    averaged over tasks."""
+    scores = np.array(
+        [_scores(batch.tasks(slice(i, i + 1))) for batch in batches for i in range(batch.n_tasks)]
+    )
     majority, forest, logistic = scores.T
     return {
         "majority_accuracy": float(majority.mean()),
@@ -79,7 +96,8 @@ def learnability_of(batches: list[TaskBatch]) -> dict[str, float]:
 
 
 def _scores(task: TaskBatch) -> tuple[float, float, float]:
-    """Accuracy on the query rows of the majority class, a random forest and a logistic regression."""
+    """Accuracy on the query rows of the majority class, a random forest and a logistic
+    regression."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
@@ -94,7 +112,11 @@ def _scores(task: TaskBatch) -> tuple[float, float, float]:
     accuracies = [float((y[test] == majority).mean())]
     models = (
         RandomForestClassifier(60, random_state=0, n_jobs=1),
-        make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), LogisticRegression(max_iter=300)),
+        make_pipeline(
+            SimpleImputer(keep_empty_features=True),
+            StandardScaler(),
+            LogisticRegression(max_iter=300),
+        ),
     )
     for model in models:
         if len(np.unique(y[train])) < 2:

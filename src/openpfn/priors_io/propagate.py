@@ -1,4 +1,5 @@
-"""`propagate`: causes pushed through random layers, and some nodes on the way read as columns and targets."""
+"""`propagate`: causes pushed through random layers, and some nodes on the way read as columns and
+targets."""
 
 from __future__ import annotations
 
@@ -19,8 +20,11 @@ class Layers(Protocol):
 
     def __init__(self, n_tasks: int, width: int, noise: Noise) -> None: ...
 
-    def step(self, previous: Float[Tensor, "B P N"], n_live: Int[Tensor, " B"]) -> Float[Tensor, "B W N"]:
-        """The next layer's nodes, of which the first `n_live` of each task's previous ones are the input."""
+    def step(
+        self, previous: Float[Tensor, "B P N"], n_live: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B W N"]:
+        """The next layer's nodes, of which the first `n_live` of each task's previous ones are the
+        input."""
         ...
 
 
@@ -34,7 +38,8 @@ def propagate(
     n_classes: Int[Tensor, " B"],
     noise: Noise,
 ) -> Nodes:
-    """The nodes of one random graph per task, made of `layers`; arguments as `draw_graphs` takes them."""
+    """The nodes of one random graph per task, made of `layers`; arguments as `draw_graphs` takes
+    them."""
     graphs = draw_graphs(depths, widths, direct_share, shape.most, n_features, noise)
     causes = draw_causes(graphs.most_causes, shape.n_rows, n_classes, noise)
     reader = Reader(graphs, shape.most, shape.n_rows, noise)
@@ -44,4 +49,11 @@ def propagate(
     for n_left in graphs.left:
         previous, n_live = drawn.step(previous[:n_left], n_live[:n_left]), graphs.width
         reader.read(previous)
-    return Nodes(reader.readings, shape.most, causes.clusters, causes.n_clusters, graphs.width.float(), graphs.depth.float())
+    return Nodes(
+        reader.readings,
+        shape.most,
+        causes.clusters,
+        causes.n_clusters,
+        graphs.width.float(),
+        graphs.depth.float(),
+    )

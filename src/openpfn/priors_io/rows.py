@@ -7,10 +7,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 
-def draw_without_replacement(n_tasks: int, n_drawn: int, n_rows: int, generator: torch.Generator) -> Int[Tensor, "B N"]:
-    """Per task `n_drawn` of the numbers 0 … `n_rows` − 1 in random order, none twice; every choice is equally likely.
+def draw_without_replacement(
+    n_tasks: int, n_drawn: int, n_rows: int, generator: torch.Generator
+) -> Int[Tensor, "B N"]:
+    """Per task `n_drawn` of the numbers 0 … `n_rows` − 1 in random order, none twice; every choice
+    is equally likely.
 
-    Floyd's sampling (Bentley and Floyd 1987), which costs no more for a larger table, and then a shuffle.
+    Floyd's sampling (Bentley and Floyd 1987), which costs no more for a larger table, and then a
+    shuffle.
     """
     device = generator.device
     uniform = torch.rand(n_tasks, n_drawn, generator=generator, device=device, dtype=torch.float64)
@@ -19,4 +23,6 @@ def draw_without_replacement(n_tasks: int, n_drawn: int, n_rows: int, generator:
         candidate = (uniform[:, i] * (last + 1)).long()
         taken = (drawn[:, :i] == candidate.unsqueeze(1)).any(1)
         drawn[:, i] = torch.where(taken, last, candidate)
-    return drawn.gather(1, torch.rand(n_tasks, n_drawn, generator=generator, device=device).argsort(1))
+    return drawn.gather(
+        1, torch.rand(n_tasks, n_drawn, generator=generator, device=device).argsort(1)
+    )

@@ -1,4 +1,5 @@
-"""`TaskStream`: an endless, reproducible stream of task batches, drawn ahead by worker processes."""
+"""`TaskStream`: an endless, reproducible stream of task batches, drawn ahead by worker
+processes."""
 
 from __future__ import annotations
 
@@ -41,13 +42,14 @@ class WorkerError(RuntimeError):
 
 
 class TaskStream:
-    """Batch 0, 1, 2, … of a prior, where batch i depends only on the prior, `batch_size`, `seed` and i.
+    """Batch 0, 1, 2, … of a prior, where batch i depends only on the prior, `batch_size`, `seed`
+    and i.
 
-    `n_workers` processes of one torch thread draw ahead; 0 draws in this process. The order and content of
-    the batches are the same whatever `n_workers`, and `start=i` continues where another stream stopped.
-    `prefetch` batches wait per worker, in page-locked memory if `pin_memory` (None: for a CUDA `device`).
-    Workers need no `if __name__ == "__main__"` in the calling script and accept priors defined in it.
-    A worker that dies or whose prior fails raises WorkerError here.
+    `n_workers` processes of one torch thread draw ahead; 0 draws in this process. The order and
+    content of the batches are the same whatever `n_workers`, and `start=i` continues where another
+    stream stopped. `prefetch` batches wait per worker, in page-locked memory if `pin_memory` (None:
+    for a CUDA `device`). Workers need no `if __name__ == "__main__"` in the calling script and
+    accept priors defined in it. A worker that dies or whose prior fails raises WorkerError here.
 
     >>> with TaskStream(prior, 32, seed=0) as stream:    # doctest: +SKIP
     ...     batch = next(stream)
@@ -66,16 +68,31 @@ class TaskStream:
         pin_memory: bool | None = None,
     ) -> None:
         if batch_size < 1 or n_workers < 0 or start < 0 or prefetch < 1:
-            given = f"batch_size={batch_size}, n_workers={n_workers}, start={start}, prefetch={prefetch}"
+            given = (
+                f"batch_size={batch_size}, n_workers={n_workers}, start={start},"
+                f" prefetch={prefetch}"
+            )
             raise ValueError(f"got {given}; wanted at least 1, 0, 0 and 1.")
-        self.prior, self.batch_size, self.seed, self.n_workers, self.device = prior, batch_size, seed, n_workers, torch.device(device)
+        self.prior, self.batch_size, self.seed, self.n_workers, self.device = (
+            prior,
+            batch_size,
+            seed,
+            n_workers,
+            torch.device(device),
+        )
         self.prefetch = prefetch
-        self.pin_memory = self.device.type == "cuda" if pin_memory is None else pin_memory and torch.cuda.is_available()
+        self.pin_memory = (
+            self.device.type == "cuda"
+            if pin_memory is None
+            else pin_memory and torch.cuda.is_available()
+        )
         self._position = start
         self._waited = 0.0
         self._first = start
         self._workers: list[_Worker] = []
-        weakref.finalize(self, _stop, self._workers)    # a stream that is dropped or left at the end takes its workers along
+        weakref.finalize(
+            self, _stop, self._workers
+        )  # a stream that is dropped or left at the end takes its workers along
 
     @property
     def position(self) -> int:
@@ -113,17 +130,27 @@ class TaskStream:
     def __enter__(self) -> TaskStream:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _draw(self, index: int) -> TaskBatch:
         generator = task_generator(self.seed, index)
-        with torch.autocast(generator.device.type, enabled=False):      # the caller's precision must not change the tasks
+        with torch.autocast(
+            generator.device.type, enabled=False
+        ):  # the caller's precision must not change the tasks
             return self.prior.sample(self.batch_size, generator)
 
     def _from_worker(self) -> TaskBatch:
         if not self._workers:
-            jobs = [(self.prior, self.batch_size, self.seed, self._position + k, self.n_workers) for k in range(self.n_workers)]
+            jobs = [
+                (self.prior, self.batch_size, self.seed, self._position + k, self.n_workers)
+                for k in range(self.n_workers)
+            ]
             self._first = self._position
             self._workers.extend(_Worker(job, self.pin_memory, self.prefetch) for job in jobs)
         worker = self._workers[(self._position - self._first) % self.n_workers]
@@ -135,7 +162,8 @@ class TaskStream:
 
 
 def task_generator(seed: int, index: int) -> torch.Generator:
-    """The source of randomness of batch `index` under `seed`: independent streams for different pairs."""
+    """The source of randomness of batch `index` under `seed`: independent streams for different
+    pairs."""
     state = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state))
 
@@ -154,7 +182,8 @@ class _Worker:
         self.stopping = False
         self.job = _dumps_by_value(job)
         program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
-        # a session of its own: Ctrl-C in the terminal reaches the training alone, which then stops its workers
+        # a session of its own: Ctrl-C in the terminal reaches the training alone, which then stops
+        # its workers
         self.process = subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
@@ -162,8 +191,10 @@ class _Worker:
             start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
-        assert self.process.stdin is not None and self.process.stdout is not None    # noqa: PT018
-        self.thread = threading.Thread(target=self._receive, args=(self.process.stdin, self.process.stdout), daemon=True)
+        assert self.process.stdin is not None and self.process.stdout is not None  # noqa: PT018
+        self.thread = threading.Thread(
+            target=self._receive, args=(self.process.stdin, self.process.stdout), daemon=True
+        )
         self.thread.start()
 
     def take(self) -> TaskBatch:
@@ -175,7 +206,7 @@ class _Worker:
     def stop(self) -> None:
         self.stopping = True
         self.process.kill()
-        while self.thread.is_alive():    # the thread may stand before a full queue
+        while self.thread.is_alive():  # the thread may stand before a full queue
             with contextlib.suppress(queue.Empty):
                 self.ready.get_nowait()
             self.thread.join(timeout=0.01)
@@ -200,8 +231,9 @@ class _Worker:
                 reason = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
                 self.ready.put(
                     WorkerError(
-                        f"a worker process that draws tasks {reason} (out of memory, or an import that fails; see its messages above). "
-                        "Draw tasks in this process with n_workers=0 to find out, or use fewer workers or smaller tasks."
+                        f"a worker process that draws tasks {reason} (out of memory, or an import"
+                        " that fails; see its messages above). Draw tasks in this process with"
+                        " n_workers=0 to find out, or use fewer workers or smaller tasks."
                     )
                 )
         except Exception as error:
@@ -209,11 +241,15 @@ class _Worker:
 
 
 def serve() -> None:
-    """Run a worker: read a job from standard input and send its batches to standard output until nobody reads them."""
-    for number in (signal.SIGINT, signal.SIGTERM):    # the training decides when its workers end: it may still have to save
+    """Run a worker: read a job from standard input and send its batches to standard output until
+    nobody reads them."""
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # the training decides when its workers end: it may still have to save
         signal.signal(number, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)    # what a prior prints must not mix with the batches
+    os.dup2(2, 1)  # what a prior prints must not mix with the batches
     torch.set_num_threads(1)
     try:
         prior, batch_size, seed, index, stride = pickle.loads(_receive_bytes(sys.stdin.buffer))
@@ -221,7 +257,7 @@ def serve() -> None:
             batch = prior.sample(batch_size, task_generator(seed, index))
             _send(replies, _dumps(("batch", batch)))
             index += stride
-    except (BrokenPipeError, EOFError):    # the training has ended
+    except (BrokenPipeError, EOFError):  # the training has ended
         os._exit(0)
     except Exception:
         with contextlib.suppress(BrokenPipeError):
@@ -230,7 +266,8 @@ def serve() -> None:
 
 
 class _BatchPickler(pickle.Pickler):
-    """Sends tensors as plain arrays: fast, and without shared memory that a small /dev/shm could not hold."""
+    """Sends tensors as plain arrays: fast, and without shared memory that a small /dev/shm could
+    not hold."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor):
@@ -251,15 +288,17 @@ def _dumps(content: Any) -> bytes:
 
 
 def _dumps_by_value(job: tuple[Any, ...]) -> bytes:
-    """Pickled so that classes of the calling script or notebook, which a worker cannot import, travel along."""
+    """Pickled so that classes of the calling script or notebook, which a worker cannot import,
+    travel along."""
     from joblib import wrap_non_picklable_objects
 
     try:
         return pickle.dumps(wrap_non_picklable_objects(job, keep_wrapper=False))
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         raise ValueError(
-            f"the prior, a {type(job[0]).__name__}, cannot be sent to a worker process ({error}). "
-            "Keep open files and generators out of its attributes, or draw in this process with n_workers=0."
+            f"the prior, a {type(job[0]).__name__}, cannot be sent to a worker process ({error})."
+            " Keep open files and generators out of its attributes, or draw in this process with"
+            " n_workers=0."
         ) from error
 
 

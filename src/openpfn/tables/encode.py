@@ -36,7 +36,8 @@ class ColumnEncoder(ABC):
 
 
 class TableEncoder:
-    """Numbers stay, categories become codes, dates numbers, text its principal letter groups; unseen categories are missing.
+    """Numbers stay, categories become codes, dates numbers, text its principal letter groups;
+    unseen categories are missing.
 
     >>> encoder = TableEncoder().fit(pd.DataFrame({"size": [1.5, 2.0], "colour": ["red", "blue"]}))
     >>> encoder.transform(pd.DataFrame({"size": [3.0], "colour": ["green"]}))
@@ -46,30 +47,47 @@ class TableEncoder:
     columns: list[Column]
     encoders: list[ColumnEncoder]
 
-    def fit(self, table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> TableEncoder:
-        """Learn from `table` (context rows only) how to read each column; `kinds` settles the columns it names."""
+    def fit(
+        self, table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None
+    ) -> TableEncoder:
+        """Learn from `table` (context rows only) how to read each column; `kinds` settles the
+        columns it names."""
         self.columns = read_schema(table, kinds)
-        self.encoders = [fit_column(column, table.iloc[:, i]) for i, column in enumerate(self.columns)]
+        self.encoders = [
+            fit_column(column, table.iloc[:, i]) for i, column in enumerate(self.columns)
+        ]
         return self
 
     def transform(self, table: pd.DataFrame) -> Float[np.ndarray, "N D"]:
-        """The rows of `table` as numbers, NaN where a value is missing. Raises ValueError for infinite values."""
+        """The rows of `table` as numbers, NaN where a value is missing. Raises ValueError for
+        infinite values."""
         if table.shape[1] != len(self.columns):
-            raise ValueError(f"the table has {table.shape[1]} columns, but {len(self.columns)} were fitted. Give the same columns.")
-        if all(isinstance(encoder, Numbers) for encoder in self.encoders) and holds_plain_numbers(table):
+            raise ValueError(
+                f"the table has {table.shape[1]} columns, but {len(self.columns)} were fitted. Give"
+                " the same columns."
+            )
+        if all(isinstance(encoder, Numbers) for encoder in self.encoders) and holds_plain_numbers(
+            table
+        ):
             whole = np.array(table, dtype=np.float64, order="C")
             if not np.isinf(whole).any():
-                return whole    # the same as column by column, in a fraction of the time
+                return whole  # the same as column by column, in a fraction of the time
         parts = [encode(table.iloc[:, i]) for i, encode in enumerate(self.encoders)]
         for column, part in zip(self.columns, parts, strict=True):
             if np.isinf(part).any():
-                raise ValueError(f"column {column.name!r} contains infinity. Replace infinite values, or make them missing (NaN).")
+                raise ValueError(
+                    f"column {column.name!r} contains infinity. Replace infinite values, or make"
+                    " them missing (NaN)."
+                )
         return np.concatenate([np.empty((len(table), 0)), *parts], axis=1)
 
     @property
     def categorical(self) -> Bool[np.ndarray, " D"]:
         """Which of the encoded columns hold category codes."""
-        return np.array([encoder.is_categorical for encoder in self.encoders for _ in range(encoder.n_out)], dtype=bool)
+        return np.array(
+            [encoder.is_categorical for encoder in self.encoders for _ in range(encoder.n_out)],
+            dtype=bool,
+        )
 
     def describe(self) -> list[str]:
         """A line per column, saying how it is read."""
@@ -79,7 +97,7 @@ class TableEncoder:
         """All that was learnt: what fits into JSON, and arrays by name."""
         plain, arrays = [], {}
         for i, (column, encoder) in enumerate(zip(self.columns, self.encoders, strict=True)):
-            values = asdict(encoder)    # type: ignore[call-overload]
+            values = asdict(encoder)  # type: ignore[call-overload]
             for name in [n for n, v in values.items() if isinstance(v, np.ndarray)]:
                 arrays[f"{i}.{name}"] = values.pop(name)
             plain.append({"column": asdict(column), "values": values})
@@ -92,7 +110,11 @@ class TableEncoder:
         encoder.columns = [Column(**entry["column"]) for entry in plain["columns"]]
         encoder.encoders = []
         for i, entry in enumerate(plain["columns"]):
-            own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{i}.")}
+            own = {
+                name.partition(".")[2]: array
+                for name, array in arrays.items()
+                if name.startswith(f"{i}.")
+            }
             encoder.encoders.append(_ENCODERS[entry["column"]["kind"]](**entry["values"], **own))
         return encoder
 
@@ -187,27 +209,37 @@ class Dates(ColumnEncoder):
 
     def fit(self, values: pd.Series) -> Dates:
         times = self.times(values)
-        parts = [part for part in ("month", "weekday", "hour") if len(getattr(times.dt, part).dropna().unique()) > 1]
+        parts = [
+            part
+            for part in ("month", "weekday", "hour")
+            if len(getattr(times.dt, part).dropna().unique()) > 1
+        ]
         return Dates(self.format, parts)
 
     def __call__(self, values: pd.Series) -> Float[np.ndarray, "N P"]:
         times = self.times(values)
         days = (times - pd.Timestamp(0)) / pd.Timedelta(days=1)
-        return np.stack([to_numbers(days), *(to_numbers(getattr(times.dt, part)) for part in self.parts)], axis=1)
+        return np.stack(
+            [to_numbers(days), *(to_numbers(getattr(times.dt, part)) for part in self.parts)],
+            axis=1,
+        )
 
     def times(self, values: pd.Series) -> pd.Series:
         """The values as times without a zone; NaT where one cannot be read."""
         if isinstance(values.dtype, pd.PeriodDtype):
             values = values.dt.to_timestamp()
         if not pd.api.types.is_datetime64_any_dtype(values.dtype):
-            words = values.map(lambda v: None if str(v).strip().lower() in MISSING_WORDS else v, na_action="ignore")
+            words = values.map(
+                lambda v: None if str(v).strip().lower() in MISSING_WORDS else v, na_action="ignore"
+            )
             values = pd.to_datetime(words, format=self.format, errors="coerce", utc=True)
         return values.dt.tz_convert(None) if values.dt.tz is not None else values
 
 
 @dataclass
 class Text(ColumnEncoder):
-    """A text becomes the principal components of its letter groups, weighted by how rare each is (tf-idf)."""
+    """A text becomes the principal components of its letter groups, weighted by how rare each is
+    (tf-idf)."""
 
     kind: ClassVar[Kind] = "text"
 
@@ -225,7 +257,9 @@ class Text(ColumnEncoder):
         from sklearn.utils.extmath import randomized_svd
 
         # sorted, so that sums round alike in whatever order the rows come
-        counts = _letter_groups(values.iloc[np.argsort(values.astype(str).to_numpy(dtype=str), kind="stable")])
+        counts = _letter_groups(
+            values.iloc[np.argsort(values.astype(str).to_numpy(dtype=str), kind="stable")]
+        )
         n_texts_with = np.bincount(counts.indices, minlength=N_GRAM_BUCKETS)
         rarity = np.log((1 + counts.shape[0]) / (1 + n_texts_with)) + 1
         weighted = _unit_rows(counts.multiply(rarity).tocsr())
@@ -239,7 +273,9 @@ class Text(ColumnEncoder):
         return np.where(values.isna().to_numpy()[:, None], np.nan, encoded)
 
 
-_ENCODERS: dict[str, Any] = {encoder.kind: encoder for encoder in (Numbers, Nothing, Truth, Codes, Dates, Text)}
+_ENCODERS: dict[str, Any] = {
+    encoder.kind: encoder for encoder in (Numbers, Nothing, Truth, Codes, Dates, Text)
+}
 
 
 def _by_word(values: pd.Series, code: Any) -> Float[np.ndarray, " N"]:
@@ -254,16 +290,22 @@ def _categories(values: pd.Series) -> list[str]:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return [word for word in (as_word(c) for c in values.cat.categories) if word in words]
     numbers = {word: to_numbers(pd.Series([word]))[0] for word in words}
-    return sorted(words, key=lambda word: (np.isnan(numbers[word]), np.nan_to_num(numbers[word]), word))
+    return sorted(
+        words, key=lambda word: (np.isnan(numbers[word]), np.nan_to_num(numbers[word]), word)
+    )
 
 
 def _letter_groups(values: pd.Series) -> Any:
     """Counts (N, buckets) of the groups of 2 to 4 letters in each text."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    hashing: Any = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=N_GRAM_BUCKETS, alternate_sign=False)
+    hashing: Any = HashingVectorizer(
+        analyzer="char_wb", ngram_range=(2, 4), n_features=N_GRAM_BUCKETS, alternate_sign=False
+    )
     hashing.set_params(norm=None)
-    return hashing.transform(["" if missing else str(v) for v, missing in zip(values, values.isna(), strict=True)])
+    return hashing.transform(
+        ["" if missing else str(v) for v, missing in zip(values, values.isna(), strict=True)]
+    )
 
 
 def _unit_rows(rows: Any) -> Any:

@@ -1,4 +1,5 @@
-"""Load tables: CSV, parquet, folders of tables with an index, OpenML's, and those that scikit-learn bundles."""
+"""Load tables: CSV, parquet, folders of tables with an index, OpenML's, and those that scikit-learn
+bundles."""
 
 from __future__ import annotations
 
@@ -38,46 +39,60 @@ class Table:
 def load(source: str | Path | int, target: str | None = None) -> Table:
     """The table that `source` names.
 
-    `source` is a bundled table (`BUNDLED`), a CSV, TSV or parquet file, FOLDER/NAME where FOLDER holds an index.json,
-    openml:data/ID, openml:task/ID, or the number of a data set of OpenML.
-    `target` names the column to predict; all but files know theirs.
-    The index is a list of entries {name, file, target, task, types: {column: numeric | categorical | text | date}}.
-    Raises FileNotFoundError or ValueError, with the choices, for a name, file or column that is not there.
+    `source` is a bundled table (`BUNDLED`), a CSV, TSV or parquet file, FOLDER/NAME where FOLDER
+    holds an index.json, openml:data/ID, openml:task/ID, or the number of a data set of OpenML.
+    `target` names the column to predict; all but files know theirs. The index is a list of entries
+    {name, file, target, task, types: {column: numeric | categorical | text | date}}. Raises
+    FileNotFoundError or ValueError, with the choices, for a name, file or column that is not there.
     """
     if isinstance(source, int) or str(source).startswith("openml:"):
         from openpfn.tables import openml  # which builds on this file
 
-        return openml.fetch_single(f"openml:data/{source}" if isinstance(source, int) else str(source), target)
+        return openml.fetch_single(
+            f"openml:data/{source}" if isinstance(source, int) else str(source), target
+        )
     if str(source) in BUNDLED:
         X, y = BUNDLED[str(source)]()
         if target not in (None, y.name):
-            raise ValueError(f"the target of the bundled table {source} is {y.name!r}, not {target!r}. Leave the target out.")
+            raise ValueError(
+                f"the target of the bundled table {source} is {y.name!r}, not {target!r}. Leave the"
+                " target out."
+            )
         return Table(str(source), X, y)
     path = Path(source)
     entry = _entry(path)
     if entry is not None:
         return _load_entry(path.parent, entry, target)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder. Name one of its tables, as in {path}/NAME{_listing(path)}.")
+        raise ValueError(
+            f"{path} is a folder. Name one of its tables, as in {path}/NAME{_listing(path)}."
+        )
     words = read_table(path)
     if target is None:
-        raise ValueError(f"say which column of {path} is the target. The columns are {', '.join(words.columns)}.")
+        raise ValueError(
+            f"say which column of {path} is the target. The columns are {', '.join(words.columns)}."
+        )
     return _split(path.stem, words, target)
 
 
 def names_in(folder: str | Path) -> list[str]:
-    """The names of the tables in `folder`, which holds an index.json: `load(f"{folder}/{name}")` loads one."""
+    """The names of the tables in `folder`, which holds an index.json: `load(f"{folder}/{name}")`
+    loads one."""
     return [entry["name"] for entry in _index(Path(folder))]
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """The file as it is: every value of a CSV or TSV is a word, empty fields are missing.
 
-    Raises FileNotFoundError (with close matches) if there is no such file and ValueError if it cannot be read or holds no rows.
+    Raises FileNotFoundError (with close matches) if there is no such file and ValueError if it
+    cannot be read or holds no rows.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path} is none of {', '.join(SUFFIXES)}. Convert it, or name one of the bundled tables: {', '.join(BUNDLED)}.")
+        raise ValueError(
+            f"{path} is none of {', '.join(SUFFIXES)}. Convert it, or name one of the bundled"
+            f" tables: {', '.join(BUNDLED)}."
+        )
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}.{_close_files(path)}")
     table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else _read_words(path)
@@ -105,8 +120,16 @@ def _read_words(path: Path) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator = "\t" if path.suffix.lower() == ".tsv" else _separator(file.readline())
-        # "NA" or "none" may be a category: only the empty field is missing here, the column's kind decides about the rest
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
+        # "NA" or "none" may be a category: only the empty field is missing here, the column's kind
+        # decides about the rest
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            na_values=[""],
+            encoding="utf-8-sig",
+        )
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty.") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -117,7 +140,7 @@ def _read_words(path: Path) -> pd.DataFrame:
 def _separator(header: str) -> str:
     try:
         return csv.Sniffer().sniff(header, delimiters=",;\t|").delimiter
-    except csv.Error:    # a single column
+    except csv.Error:  # a single column
         return ","
 
 
@@ -125,21 +148,46 @@ def _load_entry(folder: Path, entry: Mapping[str, Any], target: str | None) -> T
     kinds = {name: kind for name, kind in entry.get("types", {}).items() if name != target}
     for name, kind in kinds.items():
         if kind not in get_args(Kind):
-            raise ValueError(f"{folder / INDEX} says {kind!r} for column {name!r}. Choose one of {', '.join(get_args(Kind))}.")
-    return _split(entry["name"], read_table(folder / entry["file"]), target or entry["target"], kinds, entry.get("task", "classification"))
+            raise ValueError(
+                f"{folder / INDEX} says {kind!r} for column {name!r}. Choose one of"
+                f" {', '.join(get_args(Kind))}."
+            )
+    return _split(
+        entry["name"],
+        read_table(folder / entry["file"]),
+        target or entry["target"],
+        kinds,
+        entry.get("task", "classification"),
+    )
 
 
 def _split(
-    name: str, words: pd.DataFrame, target: str, kinds: Mapping[Hashable, Kind] | None = None, task: str = "classification"
+    name: str,
+    words: pd.DataFrame,
+    target: str,
+    kinds: Mapping[Hashable, Kind] | None = None,
+    task: str = "classification",
 ) -> Table:
     require_columns(words, [target], name)
     words = words.loc[words[target].notna().to_numpy()].reset_index(drop=True)
     if words.empty:
         raise ValueError(f"column {target!r} of {name} holds no values. Choose another target.")
     kinds = dict(kinds or {})
-    X = pd.DataFrame({column: _typed(words[column], kinds.get(column)) for column in words.columns if column != target})
+    X = pd.DataFrame(
+        {
+            column: _typed(words[column], kinds.get(column))
+            for column in words.columns
+            if column != target
+        }
+    )
     y = pd.Series(words[target])
-    return Table(name, X, y if task == "classification" else pd.Series(to_numbers(y), name=target), kinds, task)
+    return Table(
+        name,
+        X,
+        y if task == "classification" else pd.Series(to_numbers(y), name=target),
+        kinds,
+        task,
+    )
 
 
 def _typed(values: Any, kind: Kind | None) -> Any:
@@ -168,7 +216,9 @@ def _index(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {INDEX} in {folder}: a folder of tables needs one.")
     entries = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(entries, list) or not all({"name", "file", "target"} <= set(entry) for entry in entries):
+    if not isinstance(entries, list) or not all(
+        {"name", "file", "target"} <= set(entry) for entry in entries
+    ):
         raise ValueError(f"{path} must be a list of entries with name, file and target.")
     return entries
 
@@ -179,7 +229,11 @@ def _listing(folder: Path) -> str:
 
 def _close_files(path: Path) -> str:
     folder = path.parent
-    known = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    known = (
+        sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        if folder.is_dir()
+        else []
+    )
     close = difflib.get_close_matches(path.name, known, n=1)
     if close:
         return f" Did you mean {folder / close[0]}?"
@@ -196,7 +250,9 @@ def _from_sklearn(loader: str) -> Callable[[], tuple[pd.DataFrame, pd.Series]]:
         import sklearn.datasets
 
         found = getattr(sklearn.datasets, loader)(as_frame=True)
-        return found.data, pd.Series(np.asarray(found.target_names)[found.target.to_numpy()], name="target")
+        return found.data, pd.Series(
+            np.asarray(found.target_names)[found.target.to_numpy()], name="target"
+        )
 
     return read
 
@@ -214,4 +270,5 @@ BUNDLED: dict[str, Callable[[], tuple[pd.DataFrame, pd.Series]]] = {
     "digits": _from_sklearn("load_digits"),
     "digits_3_8_9": _digits_3_8_9,
 }
-"""Real tables inside scikit-learn; digits_3_8_9 keeps the images of 3, 8 and 9, which are easily confused."""
+"""Real tables inside scikit-learn; digits_3_8_9 keeps the images of 3, 8 and 9, which are easily
+confused."""

@@ -1,4 +1,5 @@
-"""How good predicted probabilities are, where scikit-learn has no answer for classes that the query rows lack."""
+"""How good predicted probabilities are, where scikit-learn has no answer for classes that the query
+rows lack."""
 
 from __future__ import annotations
 
@@ -9,12 +10,17 @@ from jaxtyping import Float
 
 
 def one_vs_rest_auc(y: Any, probabilities: Float[np.ndarray, "Q k"], classes: Any) -> float:
-    """Mean over the classes of the area under the ROC curve of each against the rest; NaN if all rows have one class.
+    """Mean over the classes of the area under the ROC curve of each against the rest; NaN if all
+    rows have one class.
 
     Classes that no row or every row of `y` has are left out.
     """
     from sklearn.metrics import roc_auc_score
 
     y = np.asarray(y)
-    areas = [roc_auc_score(y == c, probabilities[:, i]) for i, c in enumerate(classes) if 0 < (y == c).sum() < len(y)]
+    areas = [
+        roc_auc_score(y == c, probabilities[:, i])
+        for i, c in enumerate(classes)
+        if 0 < (y == c).sum() < len(y)
+    ]
     return float(np.mean(areas)) if areas else float("nan")

@@ -1,4 +1,5 @@
-"""Tables of OpenML: suites, tasks and data sets by number, kept on disk after the first download."""
+"""Tables of OpenML: suites, tasks and data sets by number, kept on disk after the first
+download."""
 
 from __future__ import annotations
 
@@ -17,7 +18,10 @@ from openpfn.files import write_whole
 from openpfn.tables.load import Table
 
 API = "https://www.openml.org/api/v1/json"
-SYNTAX = "openml:99 or openml:suite/99 (a suite), openml:task/3,12 (tasks), openml:data/31,61 (data sets)"
+SYNTAX = (
+    "openml:99 or openml:suite/99 (a suite), openml:task/3,12 (tasks), openml:data/31,61 (data"
+    " sets)"
+)
 _TASKS = {"Supervised Classification": "classification", "Supervised Regression": "regression"}
 
 
@@ -42,17 +46,22 @@ def cache_folder() -> Path:
 
 @lru_cache(maxsize=8)
 def listing(source: str) -> tuple[DataSet, ...]:
-    """The data sets that `source` (see `SYNTAX`) names. Raises ValueError for another syntax or an unknown number."""
+    """The data sets that `source` (see `SYNTAX`) names. Raises ValueError for another syntax or an
+    unknown number."""
     kind, numbers = _parse(source)
     if kind == "suite":
-        found = [_of_task(t) for n in numbers for t in answer(f"study/{n}")["study"]["tasks"]["task_id"]]
+        found = [
+            _of_task(t) for n in numbers for t in answer(f"study/{n}")["study"]["tasks"]["task_id"]
+        ]
     elif kind == "task":
         found = [_of_task(n) for n in numbers]
     else:
         found = [_of_data(n) for n in numbers]
     unique = {d.data_id: d for d in found if d is not None}
     if not unique:
-        raise ValueError(f"{source} holds no classification or regression task. Give another suite.")
+        raise ValueError(
+            f"{source} holds no classification or regression task. Give another suite."
+        )
     return tuple(unique.values())
 
 
@@ -71,7 +80,10 @@ def fetch_single(source: str, target: str | None = None) -> Table:
         return _download(_of_data(numbers[0], target))
     first, *others = listing(source)
     if others:
-        raise ValueError(f"{source} holds {1 + len(others)} data sets. Choose one of them, as in openml:data/{first.data_id}.")
+        raise ValueError(
+            f"{source} holds {1 + len(others)} data sets. Choose one of them, as in"
+            f" openml:data/{first.data_id}."
+        )
     return _download(first if target is None else _of_data(first.data_id, target))
 
 
@@ -79,13 +91,22 @@ def _download(data: DataSet) -> Table:
     from sklearn.datasets import fetch_openml
 
     found: Any = fetch_openml(
-        data_id=data.data_id, target_column=data.target, as_frame=True, parser="auto", data_home=str(cache_folder()), cache=True
+        data_id=data.data_id,
+        target_column=data.target,
+        as_frame=True,
+        parser="auto",
+        data_home=str(cache_folder()),
+        cache=True,
     )
     X = found.data.reset_index(drop=True)
-    kinds = {c: "categorical" if isinstance(X[c].dtype, pd.CategoricalDtype) else "numeric" for c in X.columns if _settled(X[c])}
+    kinds = {
+        c: "categorical" if isinstance(X[c].dtype, pd.CategoricalDtype) else "numeric"
+        for c in X.columns
+        if _settled(X[c])
+    }
     y = found.target.reset_index(drop=True)
     y = y.astype(object).rename("target") if data.task == "classification" else y.astype(float)
-    return Table(f"{data.name}-{data.data_id}", X, y, kinds, data.task)    # type: ignore[arg-type]
+    return Table(f"{data.name}-{data.data_id}", X, y, kinds, data.task)  # type: ignore[arg-type]
 
 
 def answer(path: str) -> dict[str, Any]:
@@ -100,10 +121,14 @@ def answer(path: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"{API}/{path}", timeout=60) as reply:
             text = reply.read().decode()
     except urllib.error.HTTPError as error:
-        raise ValueError(f"OpenML does not know {path} ({error.code}: {error.reason}). Look the number up at openml.org.") from error
+        raise ValueError(
+            f"OpenML does not know {path} ({error.code}: {error.reason}). Look the number up at"
+            " openml.org."
+        ) from error
     except (urllib.error.URLError, TimeoutError) as error:
         raise ConnectionError(
-            f"OpenML cannot be reached for {path} ({error}), and {kept} is not there. Connect once to fill the cache."
+            f"OpenML cannot be reached for {path} ({error}), and {kept} is not there. Connect once"
+            " to fill the cache."
         ) from error
     write_whole(kept, text)
     return json.loads(text)
@@ -123,19 +148,40 @@ def _of_task(number: int | str) -> DataSet | None:
         return None
     source = next(i["data_set"] for i in task["input"] if i["name"] == "source_data")
     described = answer(f"data/{source['data_set_id']}")["data_set_description"]
-    return DataSet(int(source["data_set_id"]), described["name"], source["target_feature"], _TASKS[task["task_type"]])
+    return DataSet(
+        int(source["data_set_id"]),
+        described["name"],
+        source["target_feature"],
+        _TASKS[task["task_type"]],
+    )
 
 
 def _of_data(number: int, target: str | None = None) -> DataSet:
     described = answer(f"data/{number}")["data_set_description"]
     target = target or described.get("default_target_attribute")
     if not target or "," in target:
-        raise ValueError(f"OpenML's data set {number} has no single target ({target!r}). Name one, or a task with one: openml:task/ID.")
-    types = {f["name"]: f["data_type"] for f in answer(f"data/features/{number}")["data_features"]["feature"]}
+        raise ValueError(
+            f"OpenML's data set {number} has no single target ({target!r}). Name one, or a task"
+            " with one: openml:task/ID."
+        )
+    types = {
+        f["name"]: f["data_type"]
+        for f in answer(f"data/features/{number}")["data_features"]["feature"]
+    }
     if target not in types:
-        raise ValueError(f"OpenML's data set {number} has no column {target!r}. Its columns are {', '.join(types)}.")
-    return DataSet(number, described["name"], target, "regression" if types[target] == "numeric" else "classification")
+        raise ValueError(
+            f"OpenML's data set {number} has no column {target!r}. Its columns are"
+            f" {', '.join(types)}."
+        )
+    return DataSet(
+        number,
+        described["name"],
+        target,
+        "regression" if types[target] == "numeric" else "classification",
+    )
 
 
 def _settled(values: pd.Series) -> bool:
-    return isinstance(values.dtype, pd.CategoricalDtype) or pd.api.types.is_numeric_dtype(values.dtype)
+    return isinstance(values.dtype, pd.CategoricalDtype) or pd.api.types.is_numeric_dtype(
+        values.dtype
+    )

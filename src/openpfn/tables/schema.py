@@ -12,12 +12,31 @@ import pandas as pd
 
 Kind = Literal["numeric", "categorical", "boolean", "date", "text", "empty"]
 
-MISSING_WORDS = frozenset({"", "?", "-", ".", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "nat", "missing", "unknown"})
-"""Words that stand for a missing number or date (in lower case). In a column of categories only the empty word is missing."""
+MISSING_WORDS = frozenset(
+    {
+        "",
+        "?",
+        "-",
+        ".",
+        "na",
+        "n/a",
+        "#n/a",
+        "nan",
+        "null",
+        "none",
+        "<na>",
+        "nat",
+        "missing",
+        "unknown",
+    }
+)
+"""Words that stand for a missing number or date (in lower case). In a column of categories only the
+empty word is missing."""
 MOST_CATEGORIES = 40
 """A column of words with more distinct values than this is read as text."""
 FEW_CATEGORIES = 10
-"""A column of words with no more distinct values than this is read as categories, even if they hardly repeat."""
+"""A column of words with no more distinct values than this is read as categories, even if they
+hardly repeat."""
 _TRUTHS = ({"true"}, {"false"}, {"true", "false"})
 _LOOKS_LIKE_DATE = re.compile(r"^\s*\w{1,9}[-/., ]+\w{1,9}[-/., ]+\d{2,4}")
 
@@ -57,7 +76,10 @@ def read_schema(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = Non
     kinds = kinds or {}
     unknown = [name for name in kinds if name not in table.columns]
     if unknown:
-        raise ValueError(f"kinds names {unknown[0]!r}, which is not a column. The columns are {', '.join(map(str, table.columns))}.")
+        raise ValueError(
+            f"kinds names {unknown[0]!r}, which is not a column. The columns are"
+            f" {', '.join(map(str, table.columns))}."
+        )
     return [read_column(table.iloc[:, i], kinds.get(name)) for i, name in enumerate(table.columns)]
 
 
@@ -114,7 +136,8 @@ def as_word(value: object) -> str:
 
 
 def _guess(found: pd.Series, words: list[str]) -> tuple[Kind, str | None]:
-    """The kind of the present values `found`, whose distinct words are `words`, and how dates are spelled in them."""
+    """The kind of the present values `found`, whose distinct words are `words`, and how dates are
+    spelled in them."""
     dtype = found.dtype
     if len(found) == 0:
         return "empty", None
@@ -144,7 +167,7 @@ def _distinct_words(found: pd.Series) -> list[str]:
 
 def _to_number(value: object) -> float:
     try:
-        return float(value)    # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return np.nan
 

@@ -11,7 +11,8 @@ from jaxtyping import Int
 def stratified_split(
     y: Any, n_context: int, *, n_query: int | None = None, seed: int = 0
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " q"]]:
-    """Row numbers of `n_context` context rows, in which every class has its share, and of `n_query` (None: all) other rows.
+    """Row numbers of `n_context` context rows, in which every class has its share, and of `n_query`
+    (None: all) other rows.
 
     Every class has a context row where `n_context` allows, the most frequent first.
     Raises ValueError when there are not enough rows.
@@ -19,7 +20,10 @@ def stratified_split(
     y = np.asarray(y)
     wanted = n_context + (1 if n_query is None else n_query)
     if n_context < 1 or (n_query is not None and n_query < 1) or wanted > len(y):
-        raise ValueError(f"cannot take {n_context} context rows and {n_query or 'some'} query rows from {len(y)} rows. Ask for fewer.")
+        raise ValueError(
+            f"cannot take {n_context} context rows and {n_query or 'some'} query rows from {len(y)}"
+            " rows. Ask for fewer."
+        )
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(y))
     _, labels = np.unique(y, return_inverse=True)
@@ -34,12 +38,14 @@ def stratified_split(
 
 
 def context_size(n_rows: int, most: int = 150) -> int:
-    """Half the rows, but at most `most`: how many rows are context when tables of all sizes are compared."""
+    """Half the rows, but at most `most`: how many rows are context when tables of all sizes are
+    compared."""
     return min(most, n_rows // 2)
 
 
 def _shares(counts: Int[np.ndarray, " k"], n: int) -> Int[np.ndarray, " k"]:
-    """Whole numbers near n·counts/Σcounts that sum to n: first one for each class, then largest remainders."""
+    """Whole numbers near n·counts/Σcounts that sum to n: first one for each class, then largest
+    remainders."""
     if n < len(counts):
         shares = np.zeros_like(counts)
         shares[np.argsort(-counts, kind="stable")[:n]] = 1

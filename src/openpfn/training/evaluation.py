@@ -24,28 +24,37 @@ EVALUATION_START = 2**40
 class Evaluation:
     """Figures of a network on `eval_batches` fixed batches.
 
-    The batches come from `source` (a prior, an object that generates sequences, or an iterable of batches), or, if that
-    is None, from `prior.for_evaluation()`, in a part of its stream that training never reaches. Raises ValueError if
-    there is neither.
+    The batches come from `source` (a prior, an object that generates sequences, or an iterable of
+    batches), or, if that is None, from `prior.for_evaluation()`, in a part of its stream that
+    training never reaches. Raises ValueError if there is neither.
     """
 
     def __init__(self, source: Any, prior: Any, config: TrainingConfig) -> None:
         if source is None and config.eval_every is not None and not is_prior(prior):
             raise ValueError(
-                f"eval_every is {config.eval_every}, but the tasks come from a {type(prior).__name__}, which has no tasks to spare "
-                "for evaluations. Give eval_data_generator, or set eval_every=None."
+                f"eval_every is {config.eval_every}, but the tasks come from a"
+                f" {type(prior).__name__}, which has no tasks to spare for evaluations. Give"
+                " eval_data_generator, or set eval_every=None."
             )
         self.source, self.prior, self.config = source, prior, config
         self.batches: list[TaskBatch] | None = None
 
     @torch.no_grad()
     def __call__(self, model: Any, device: torch.device) -> dict[str, float]:
-        """`eval_loss` (nats, or squared error of a point), `eval_accuracy`, `eval_auc` and `eval_mse`: see `figures`.
+        """`eval_loss` (nats, or squared error of a point), `eval_accuracy`, `eval_auc` and
+        `eval_mse`: see `figures`.
 
-        Each batch counts the same, each task in the area under the curve. NaN where a figure has no meaning.
+        Each batch counts the same, each task in the area under the curve. NaN where a figure has no
+        meaning.
         """
-        measured = [figures(model, batch.to(device), self.config.log_distributional_mse) for batch in self.draw()]
-        means = {f"eval_{name}": sum(one[name] for one in measured) / len(measured) for name in ("loss", "accuracy", "mse")}
+        measured = [
+            figures(model, batch.to(device), self.config.log_distributional_mse)
+            for batch in self.draw()
+        ]
+        means = {
+            f"eval_{name}": sum(one[name] for one in measured) / len(measured)
+            for name in ("loss", "accuracy", "mse")
+        }
         return means | {"eval_auc": float(torch.cat([one["auc"] for one in measured]).nanmean())}
 
     def draw(self) -> list[TaskBatch]:
@@ -53,26 +62,43 @@ class Evaluation:
         if self.batches is None:
             self.batches = list(islice(self._all_batches(), self.config.eval_batches))
             if not self.batches:
-                raise ValueError("eval_data_generator gave no batch. Give one that does, or leave it out to evaluate on the prior.")
+                raise ValueError(
+                    "eval_data_generator gave no batch. Give one that does, or leave it out to"
+                    " evaluate on the prior."
+                )
         return self.batches
 
     def _all_batches(self) -> Iterable[TaskBatch]:
         source = self.source
         if source is None:
-            source = self.prior.for_evaluation() if hasattr(self.prior, "for_evaluation") else self.prior
+            source = (
+                self.prior.for_evaluation() if hasattr(self.prior, "for_evaluation") else self.prior
+            )
         source = task_source(source, self.config.seq_len)
         if not is_prior(source):
             return source
-        return TaskStream(source, self.config.batch_size, seed=self.config.seed, n_workers=0, start=EVALUATION_START)
+        return TaskStream(
+            source,
+            self.config.batch_size,
+            seed=self.config.seed,
+            n_workers=0,
+            start=EVALUATION_START,
+        )
 
 
 def figures(model: Any, batch: TaskBatch, distributional_mse: bool = True) -> dict[str, Any]:
     """`loss`, `accuracy`, `mse` and, per task, `auc` of a network on one batch.
 
-    Accuracy, and with inputs the area under the ROC curve of each class against the rest, where it answers with classes; the squared
-    error of a point, or, if `distributional_mse`, of the mean of a distribution over numbers. NaN where there is none.
+    Accuracy, and with inputs the area under the ROC curve of each class against the rest, where it
+    answers with classes; the squared error of a point, or, if `distributional_mse`, of the mean of
+    a distribution over numbers. NaN where there is none.
     """
-    found: dict[str, Any] = {"loss": float(model.loss(batch)), "accuracy": math.nan, "mse": math.nan, "auc": torch.full((1,), math.nan)}
+    found: dict[str, Any] = {
+        "loss": float(model.loss(batch)),
+        "accuracy": math.nan,
+        "mse": math.nan,
+        "auc": torch.full((1,), math.nan),
+    }
     if getattr(getattr(model, "config", None), "prediction_type", None) == "point":
         return found | {"mse": found["loss"]}
     if not hasattr(model, "predictive"):
@@ -81,22 +107,36 @@ def figures(model: Any, batch: TaskBatch, distributional_mse: bool = True) -> di
     if isinstance(answer, Categorical):
         probabilities = answer.probs
         found["accuracy"] = float((probabilities.argmax(-1) == y).float().mean())
-        return found if batch.x is None else found | {"auc": areas_under_roc(probabilities.float(), y).cpu()}
-    return found | {"mse": float((answer.mean - y).square().mean())} if distributional_mse else found
+        return (
+            found
+            if batch.x is None
+            else found | {"auc": areas_under_roc(probabilities.float(), y).cpu()}
+        )
+    return (
+        found | {"mse": float((answer.mean - y).square().mean())} if distributional_mse else found
+    )
 
 
-def areas_under_roc(probabilities: Float[Tensor, "B Q K"], y: Float[Tensor, "B Q"]) -> Float[Tensor, " B"]:
-    """Per task, the mean over classes of the area under the ROC curve of each against the rest; NaN if all rows have one class.
+def areas_under_roc(
+    probabilities: Float[Tensor, "B Q K"], y: Float[Tensor, "B Q"]
+) -> Float[Tensor, " B"]:
+    """Per task, the mean over classes of the area under the ROC curve of each against the rest; NaN
+    if all rows have one class.
 
-    The area is the share of (row of the class, other row) pairs that the probabilities order rightly, ties counting half:
-    from the ranks of the rows, Mann and Whitney 1947. Classes that no row or every row has are left out.
+    The area is the share of (row of the class, other row) pairs that the probabilities order
+    rightly, ties counting half: from the ranks of the rows, Mann and Whitney 1947. Classes that no
+    row or every row has are left out.
     """
-    scores = probabilities.transpose(1, 2).contiguous()                       # (B, K, Q)
+    scores = probabilities.transpose(1, 2).contiguous()  # (B, K, Q)
     ordered = scores.sort(-1).values
     below = torch.searchsorted(ordered, scores, right=False)
-    rank = (below + torch.searchsorted(ordered, scores, right=True) + 1) / 2  # from 1; ties share the mean of their ranks
+    rank = (
+        below + torch.searchsorted(ordered, scores, right=True) + 1
+    ) / 2  # from 1; ties share the mean of their ranks
     is_class = y.unsqueeze(1) == torch.arange(scores.shape[1], device=y.device).view(1, -1, 1)
     n_in = is_class.sum(-1)
     n_out = y.shape[1] - n_in
-    area = ((rank * is_class).sum(-1) - n_in * (n_in + 1) / 2) / (n_in * n_out)    # 0 / 0 where a class is left out
+    area = ((rank * is_class).sum(-1) - n_in * (n_in + 1) / 2) / (
+        n_in * n_out
+    )  # 0 / 0 where a class is left out
     return area.nanmean(-1)

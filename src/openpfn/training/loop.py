@@ -22,9 +22,25 @@ from openpfn.priors_io.stream import TaskStream, WorkerError
 from openpfn.training.evaluation import Evaluation, figures
 from openpfn.training.optimizers import Optimizers, rate_factor
 from openpfn.training.provenance import describe_data, surroundings
-from openpfn.training.saving import Counters, Place, RunFolder, SinceRow, kept_steps, place_of, restore, training_state
+from openpfn.training.saving import (
+    Counters,
+    Place,
+    RunFolder,
+    SinceRow,
+    kept_steps,
+    place_of,
+    restore,
+    training_state,
+)
 from openpfn.training.sources import is_prior, task_pools, task_source
-from openpfn.training.surroundings import asked_to_stop, keep_freed_memory, kept_rng, locked, pick_device, torch_settings
+from openpfn.training.surroundings import (
+    asked_to_stop,
+    keep_freed_memory,
+    kept_rng,
+    locked,
+    pick_device,
+    torch_settings,
+)
 from openpfn.training.tracking import TrainingEvent, notify
 from openpfn.training.tracking.base import Tracker
 from openpfn.training.tracking.console import ProgressLine
@@ -47,30 +63,37 @@ def train(
     callbacks: Sequence[Any] = (),
     tracker: Tracker | None = None,
 ) -> Any:
-    """The network of `model_config`, trained on tasks from `prior`; its `.history` is a DataFrame of the run, `.run_folder` its folder.
+    """The network of `model_config`, trained on tasks from `prior`; its `.history` is a DataFrame
+    of the run, `.run_folder` its folder.
 
-    `prior` is a `TaskPrior`, with sequences of `seq_len` rows where it leaves their number to the caller, or an object with
-    `.generate(seq_len)`; or an iterable of `TaskBatch`, begun again when it ends; one that can be resumed has a settable
-    `position`, the index of its next batch. `model_config` is a model configuration, or a network with
-    `.config` and `.loss(batch)` to train further.
+    `prior` is a `TaskPrior`, with sequences of `seq_len` rows where it leaves their number to the
+    caller, or an object with `.generate(seq_len)`; or an iterable of `TaskBatch`, begun again when
+    it ends; one that can be resumed has a settable `position`, the index of its next batch.
+    `model_config` is a model configuration, or a network with `.config` and `.loss(batch)` to train
+    further.
 
-    `resume_from` is a run's folder or its `latest.safetensors`: the run continues bit for bit as if it had never
-    stopped. The configuration given here wins over the recorded one, so `num_steps`, rates or `log_every` may be
-    changed on purpose; a changed `num_steps` stretches the warm-up and the cosine from where the run stands. The
-    kind of optimizer and the network cannot change, and `init_from` is not looked at.
+    `resume_from` is a run's folder or its `latest.safetensors`: the run continues bit for bit as if
+    it had never stopped. The configuration given here wins over the recorded one, so `num_steps`,
+    rates or `log_every` may be changed on purpose; a changed `num_steps` stretches the warm-up and
+    the cosine from where the run stands. The kind of optimizer and the network cannot change, and
+    `init_from` is not looked at.
 
-    `eval_data_generator` is where the tasks of the evaluations come from, of the same kinds; None takes them from the
-    prior, from a part of its stream that training never reaches. `data_config` is recorded in the checkpoints, and so are
-    the finite pools that a prior draws its tasks from. `tracker` takes the place of those that the configuration asks
-    for (`use_wandb`, `registry`, a run's name). Each of `callbacks` is called with every `TrainingEvent`, or has methods
-    `on_step`, `on_log`, `on_eval`, `on_checkpoint`.
+    `eval_data_generator` is where the tasks of the evaluations come from, of the same kinds; None
+    takes them from the prior, from a part of its stream that training never reaches. `data_config`
+    is recorded in the checkpoints, and so are the finite pools that a prior draws its tasks from.
+    `tracker` takes the place of those that the configuration asks for (`use_wandb`, `registry`, a
+    run's name). Each of `callbacks` is called with every `TrainingEvent`, or has methods `on_step`,
+    `on_log`, `on_eval`, `on_checkpoint`.
 
-    In `checkpoint_dir` stand `latest.safetensors` (everything), `best.safetensors` (weights with the best evaluation),
-    the `step-N.safetensors` of a checkpoint schedule, and `history.csv`. Left at its default it holds a folder for each run, called
-    by the run's id. Raises TrainingStopped, a KeyboardInterrupt, after saving on Ctrl-C or SIGTERM; FloatingPointError when losses
-    stay non-finite; FileExistsError when a `checkpoint_dir` that was named holds another run.
+    In `checkpoint_dir` stand `latest.safetensors` (everything), `best.safetensors` (weights with
+    the best evaluation), the `step-N.safetensors` of a checkpoint schedule, and `history.csv`. Left
+    at its default it holds a folder for each run, called by the run's id. Raises TrainingStopped, a
+    KeyboardInterrupt, after saving on Ctrl-C or SIGTERM; FloatingPointError when losses stay
+    non-finite; FileExistsError when a `checkpoint_dir` that was named holds another run.
 
-    >>> config = TrainingConfig(num_steps=2500, optimizer="muon", average_decay=0.99, schedule="cosine")
+    >>> config = TrainingConfig(
+    ...     num_steps=2500, optimizer="muon", average_decay=0.99, schedule="cosine"
+    ... )
     >>> model = train(prior, preset("nano"), config)    # doctest: +SKIP
     """
     config = TrainingConfig() if training_config is None else training_config
@@ -86,7 +109,9 @@ def train(
         place = stack.enter_context(place_of(config, resumed))
         stack.enter_context(locked(place.folder))
         evaluation = Evaluation(eval_data_generator, prior, config)
-        run = _Run(prior, model_config, config, device, place, resumed, evaluation, data_config, callbacks)
+        run = _Run(
+            prior, model_config, config, device, place, resumed, evaluation, data_config, callbacks
+        )
         stack.push(run.close)
         run.start_tracking(trackers_of(config) if tracker is None else [tracker])
         stack.enter_context(asked_to_stop(run.stop))
@@ -108,18 +133,36 @@ class _Run:
         data_config: Any,
         callbacks: Sequence[Any],
     ) -> None:
-        self.config, self.device, self.evaluation, self.callbacks = config, device, evaluation, callbacks
+        self.config, self.device, self.evaluation, self.callbacks = (
+            config,
+            device,
+            evaluation,
+            callbacks,
+        )
         prior = task_source(prior, config.seq_len)
-        self.folder, self.kept_steps = RunFolder(config, place.folder, resumed, task_pools(prior)), kept_steps(config)
+        self.folder, self.kept_steps = (
+            RunFolder(config, place.folder, resumed, task_pools(prior)),
+            kept_steps(config),
+        )
         self.tracked, self.resumed, self.run_id = TrackedRun([], False), resumed, place.run_id
-        self.model: Any = starting_model(model_config, config if resumed is None else None, config.seed).to(device).train()
+        self.model: Any = (
+            starting_model(model_config, config if resumed is None else None, config.seed)
+            .to(device)
+            .train()
+        )
         self.loss = torch.compile(self.model.loss) if config.compile else self.model.loss
         self.optimizers = Optimizers(self.model, config)
         self.owns_batches = is_prior(prior)
         self.batches: Any = prior
         if self.owns_batches:
-            ahead = {"n_workers": config.n_workers, "prefetch": config.prefetch_factor, "pin_memory": config.pin_memory}
-            self.batches = TaskStream(prior, config.batch_size, seed=config.seed, device=device, **ahead)
+            ahead = {
+                "n_workers": config.n_workers,
+                "prefetch": config.prefetch_factor,
+                "pin_memory": config.pin_memory,
+            }
+            self.batches = TaskStream(
+                prior, config.batch_size, seed=config.seed, device=device, **ahead
+            )
         self.data_config = describe_data(prior) if data_config is None else data_config
         self.counters, rows = Counters(), []
         if resumed is not None:
@@ -137,12 +180,20 @@ class _Run:
 
     def start_tracking(self, trackers: Sequence[Tracker]) -> None:
         """Have the run recorded, or go on where the run that it continues was recorded."""
-        before = None if self.resumed is None else checkpoint.read_header(self.resumed).provenance.get("run")
+        before = (
+            None
+            if self.resumed is None
+            else checkpoint.read_header(self.resumed).provenance.get("run")
+        )
         same = self.folder.is_home_of(self.resumed)
         network = getattr(self.model, "config", None)
-        self.tracked = TrackedRun.begin(trackers, self.run_id, self.config, network, self.data_config, before, same)
+        self.tracked = TrackedRun.begin(
+            trackers, self.run_id, self.config, network, self.data_config, before, same
+        )
         if same and self.is_step_to_track():
-            self.tracked.checkpoint(self.counters.step, self.resumed)    # a kill may have come between the file and its record
+            self.tracked.checkpoint(
+                self.counters.step, self.resumed
+            )  # a kill may have come between the file and its record
 
     def finish(self) -> Any:
         """Train to the last step, save, and give the network with the weights to use."""
@@ -156,7 +207,10 @@ class _Run:
             is_last = self.counters.step == self.config.num_steps
             if self.counters.step in self.kept_steps:
                 self.keep_weights()
-            due = self.counters.step % self.config.save_every == 0 or time.monotonic() - last_save >= 60 * self.config.save_minutes
+            due = (
+                self.counters.step % self.config.save_every == 0
+                or time.monotonic() - last_save >= 60 * self.config.save_minutes
+            )
             if due or is_last or self.stop_signal is not None:
                 self.save()
                 last_save = time.monotonic()
@@ -179,7 +233,8 @@ class _Run:
         self.tracked.finish(error)
 
     def step(self) -> None:
-        """One optimizer step on `accumulation` batches; skipped, and counted, if the loss or gradient is not finite."""
+        """One optimizer step on `accumulation` batches; skipped, and counted, if the loss or
+        gradient is not finite."""
         config, counters = self.config, self.counters
         began, waited, n_tasks = time.perf_counter(), 0.0, 0
         total = torch.zeros((), device=self.device)
@@ -193,8 +248,12 @@ class _Run:
             loss.backward()
             total += loss.detach()
             n_tasks += batch.n_tasks
-        norm = nn.utils.clip_grad_norm_(self.optimizers.parameters, config.grad_clip if config.use_grad_clip else math.inf)
-        loss_value, norm_value = torch.stack([total, norm.to(total.dtype)]).tolist()    # the one wait for the device
+        norm = nn.utils.clip_grad_norm_(
+            self.optimizers.parameters, config.grad_clip if config.use_grad_clip else math.inf
+        )
+        loss_value, norm_value = torch.stack(
+            [total, norm.to(total.dtype)]
+        ).tolist()  # the one wait for the device
         finite = math.isfinite(loss_value) and math.isfinite(norm_value)
         factor = rate_factor(counters.step, config)
         if finite:
@@ -205,7 +264,9 @@ class _Run:
         self.count(finite, n_tasks, time.perf_counter() - began, waited, loss_value, norm_value)
         self.tell(factor * config.learning_rate, loss_value, norm_value, batch)
 
-    def count(self, finite: bool, n_tasks: int, seconds: float, waited: float, loss: float, norm: float) -> None:
+    def count(
+        self, finite: bool, n_tasks: int, seconds: float, waited: float, loss: float, norm: float
+    ) -> None:
         counters, since = self.counters, self.counters.since_row
         counters.tasks += n_tasks
         counters.seconds += seconds
@@ -222,9 +283,10 @@ class _Run:
         counters.nan_in_a_row += 1
         if counters.nan_in_a_row >= self.config.max_nan_losses:
             raise FloatingPointError(
-                f"the last {self.config.max_nan_losses} losses or gradients were not finite, up to step {counters.step}. "
-                "Lower the learning rate, clip gradients, use precision='float32', or look for NaN and infinite values in the tasks; "
-                "the last checkpoint is from before."
+                f"the last {self.config.max_nan_losses} losses or gradients were not finite, up to"
+                f" step {counters.step}. Lower the learning rate, clip gradients, use"
+                " precision='float32', or look for NaN and infinite values in the tasks; the last"
+                " checkpoint is from before."
             )
 
     def tell(self, rate: float, loss: float, norm: float, batch: TaskBatch) -> None:
@@ -273,21 +335,30 @@ class _Run:
                 "Give a longer source or one that can be iterated again, or lower num_steps."
             )
         if not isinstance(batch, TaskBatch):
-            raise TypeError(f"the source of tasks gave a {type(batch).__name__}, expected a TaskBatch: TaskBatch(x, y, n_train=0).")
+            raise TypeError(
+                f"the source of tasks gave a {type(batch).__name__}, expected a TaskBatch:"
+                " TaskBatch(x, y, n_train=0)."
+            )
         return batch.to(self.device)
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bfloat16"
+        )
 
     def evaluate(self, row: dict[str, float]) -> dict[str, float]:
         """The figures of the weights to use on the fixed tasks; keeps the best weights."""
         with self.optimizers.exported(), kept_rng(self.device):
             self.model.eval()
             self.evaluation.draw()
-            torch.manual_seed(self.config.seed)    # a loss that splits the rows at random splits them alike at every evaluation
+            torch.manual_seed(
+                self.config.seed
+            )  # a loss that splits the rows at random splits them alike at every evaluation
             with self.autocast():
                 values = self.evaluation(self.model, self.device)
-            notify(self.callbacks, TrainingEvent("eval", self.counters.step, self.model, row | values))
+            notify(
+                self.callbacks, TrainingEvent("eval", self.counters.step, self.model, row | values)
+            )
             best = self.counters.best_eval_loss
             if math.isfinite(values["eval_loss"]) and (best is None or values["eval_loss"] < best):
                 self.counters.best_eval_loss = values["eval_loss"]
@@ -296,7 +367,8 @@ class _Run:
         return values
 
     def figures_of_batch(self, batch: TaskBatch) -> dict[str, float]:
-        """Accuracy and squared error of the weights in training on their last batch; NaN where they have no meaning."""
+        """Accuracy and squared error of the weights in training on their last batch; NaN where they
+        have no meaning."""
         with torch.no_grad(), kept_rng(self.device), self.autocast():
             self.model.eval()
             found = figures(self.model, batch, self.config.log_distributional_mse)
@@ -320,29 +392,46 @@ class _Run:
         with self.optimizers.exported():
             path = self.folder.save("latest.safetensors", self.model, self.provenance(), state)
             if path is not None:
-                notify(self.callbacks, TrainingEvent("checkpoint", self.counters.step, self.model, {}, path))
+                notify(
+                    self.callbacks,
+                    TrainingEvent("checkpoint", self.counters.step, self.model, {}, path),
+                )
         if self.is_step_to_track() or (self.stop_signal is not None and not self.kept_steps):
             self.tracked.checkpoint(self.counters.step, path)
 
     def is_step_to_track(self) -> bool:
-        """Whether the tracker keeps the whole state of this step: every `save_every`, unless it keeps the schedule's weights."""
+        """Whether the tracker keeps the whole state of this step: every `save_every`, unless it
+        keeps the schedule's weights."""
         step = self.counters.step
-        return not self.kept_steps and (step % self.config.save_every == 0 or step == self.config.num_steps)
+        return not self.kept_steps and (
+            step % self.config.save_every == 0 or step == self.config.num_steps
+        )
 
     def provenance(self) -> dict[str, Any]:
-        counted = {name: value for name, value in asdict(self.counters).items() if name in ("step", "tasks", "seconds", "nan_losses")}
+        counted = {
+            name: value
+            for name, value in asdict(self.counters).items()
+            if name in ("step", "tasks", "seconds", "nan_losses")
+        }
         n_parameters = sum(parameter.numel() for parameter in self.model.parameters())
         run = counted | {"data": self.data_config} | self.tracked.provenance()
-        return surroundings(self.device) | {"seed": self.config.seed, "parameters": n_parameters} | run
+        return (
+            surroundings(self.device) | {"seed": self.config.seed, "parameters": n_parameters} | run
+        )
 
     def stopped_message(self, signal_number: int) -> str:
         where = self.folder.path
-        kept = "; nothing was saved" if where is None else f"; saved in {where}, continue with resume_from={str(where)!r} (--resume)"
+        kept = (
+            "; nothing was saved"
+            if where is None
+            else f"; saved in {where}, continue with resume_from={str(where)!r} (--resume)"
+        )
         return f"stopped by {signal.Signals(signal_number).name} at step {self.counters.step}{kept}"
 
 
 def starting_model(model_config: Any, config: TrainingConfig | None, seed: int) -> nn.Module:
-    """A network with the weights that a run begins with: random ones under `seed`, or those of `init_from`."""
+    """A network with the weights that a run begins with: random ones under `seed`, or those of
+    `init_from`."""
     torch.manual_seed(seed)
     model = model_config if isinstance(model_config, nn.Module) else PFN(model_config)
     if config is not None and config.init_from is not None:
@@ -353,5 +442,8 @@ def starting_model(model_config: Any, config: TrainingConfig | None, seed: int) 
 def seek(batches: Any, position: int | None) -> None:
     """Move a source of batches to `position`. Raises ValueError if it cannot."""
     if position is None or not hasattr(batches, "position"):
-        raise ValueError(f"cannot resume on a {type(batches).__name__}: give a prior, or an iterable with a settable position.")
+        raise ValueError(
+            f"cannot resume on a {type(batches).__name__}: give a prior, or an iterable with a"
+            " settable position."
+        )
     batches.position = position

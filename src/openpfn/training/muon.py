@@ -15,18 +15,35 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is made orthogonal by Newton–Schulz iterations (Jordan et al. 2024), for matrices.
+    """Momentum whose update is made orthogonal by Newton–Schulz iterations (Jordan et al. 2024),
+    for matrices.
 
-    As `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`: the update of a matrix A × B is scaled by
-    0.2·√max(A, B), which makes AdamW's learning rates fit. Matrices of one shape are iterated together, which
-    saves most of the calls. Raises ValueError for parameters that are not matrices.
+    As `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`: the update of a matrix A × B is
+    scaled by 0.2·√max(A, B), which makes AdamW's learning rates fit. Matrices of one shape are
+    iterated together, which saves most of the calls. Raises ValueError for parameters that are not
+    matrices.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], lr: float, weight_decay: float, momentum: float = 0.95, iterations: int = 5) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        iterations: int = 5,
+    ) -> None:
         wrong = [tuple(p.shape) for p in parameters if p.ndim != 2]
         if wrong:
             raise ValueError(f"Muon takes matrices, got shapes {wrong}. Leave the others to AdamW.")
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "iterations": iterations})
+        super().__init__(
+            parameters,
+            {
+                "lr": lr,
+                "weight_decay": weight_decay,
+                "momentum": momentum,
+                "iterations": iterations,
+            },
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -46,7 +63,7 @@ class Muon(torch.optim.Optimizer):
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
             buffer = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-            updates.append(torch.lerp(gradient, buffer, group["momentum"]))    # Nesterov
+            updates.append(torch.lerp(gradient, buffer, group["momentum"]))  # Nesterov
         orthogonal = orthogonalize(torch.stack(updates), group["iterations"])
         rate = group["lr"] * 0.2 * math.sqrt(max(parameters[0].shape))
         for parameter, update in zip(parameters, orthogonal.to(parameters[0].dtype), strict=True):
@@ -54,13 +71,14 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: Float[Tensor, "m A B"], iterations: int = 5) -> Float[Tensor, "m A B"]:
-    """Each matrix with its singular values brought near 1 (between about 0.7 and 1.2), in bfloat16."""
+    """Each matrix with its singular values brought near 1 (between about 0.7 and 1.2), in
+    bfloat16."""
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()                                          # (m, A, B), A ≤ B
+    x = (matrices.mT if tall else matrices).bfloat16()  # (m, A, B), A ≤ B
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
     for _ in range(iterations):
-        gram = x @ x.mT                                                                         # (m, A, A)
+        gram = x @ x.mT  # (m, A, A)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
@@ -68,12 +86,17 @@ def orthogonalize(matrices: Float[Tensor, "m A B"], iterations: int = 5) -> Floa
 def hidden_matrices(model: nn.Module) -> list[Tensor]:
     """The weights of `nn.Linear` modules inside an `nn.ModuleList`, the stack of layers.
 
-    Encoders, embeddings and decoders stand outside the stack, norms and biases are no matrices. Raises ValueError
-    if there is no such weight.
+    Encoders, embeddings and decoders stand outside the stack, norms and biases are no matrices.
+    Raises ValueError if there is no such weight.
     """
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    linear = [module for stack in stacks for module in stack.modules() if isinstance(module, nn.Linear)]
+    linear = [
+        module for stack in stacks for module in stack.modules() if isinstance(module, nn.Linear)
+    ]
     found = list(dict.fromkeys(module.weight for module in linear if module.weight.requires_grad))
     if not found:
-        raise ValueError(f"{type(model).__name__} has no nn.Linear inside an nn.ModuleList for Muon. Choose optimizer='adamw'.")
+        raise ValueError(
+            f"{type(model).__name__} has no nn.Linear inside an nn.ModuleList for Muon. Choose"
+            " optimizer='adamw'."
+        )
     return found

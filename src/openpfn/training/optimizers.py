@@ -14,28 +14,39 @@ from openpfn.configs.training import TrainingConfig
 from openpfn.training.muon import Muon, hidden_matrices
 
 COUNTERS = ("k", "lr_max", "weight_sum", "scheduled_lr")
-"""What schedule-free AdamW counts in its parameter groups; their other values come from the configuration."""
+"""What schedule-free AdamW counts in its parameter groups; their other values come from the
+configuration."""
 
 
 class Optimizers:
     """The optimizers of one run, stepped together, with what of their state a checkpoint keeps.
 
-    `adamw` and `schedulefree` take all parameters. `muon` takes the hidden matrices (see `hidden_matrices`) and
-    leaves the rest (embeddings, norms, biases, encoders, the decoder) to AdamW. Weight decay acts on parameters
-    of two or more dimensions only.
+    `adamw` and `schedulefree` take all parameters. `muon` takes the hidden matrices (see
+    `hidden_matrices`) and leaves the rest (embeddings, norms, biases, encoders, the decoder) to
+    AdamW. Weight decay acts on parameters of two or more dimensions only.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
-        self.names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self.names: dict[Tensor, str] = {
+            parameter: name
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
         self.parameters = list(self.names)
         self.kind = config.optimizer
-        self.average = WeightAverage(self.parameters, config.average_decay) if config.average_decay else None
+        self.average = (
+            WeightAverage(self.parameters, config.average_decay) if config.average_decay else None
+        )
         hidden = set(hidden_matrices(model)) if config.optimizer == "muon" else set()
         others = _decay_groups([p for p in self.parameters if p not in hidden], config.weight_decay)
         self.by_name: dict[str, torch.optim.Optimizer] = {}
         self.peak: dict[str, float] = {}
         if config.optimizer == "muon":
-            self.by_name["muon"] = Muon([p for p in self.parameters if p in hidden], config.muon_learning_rate, config.weight_decay)
+            self.by_name["muon"] = Muon(
+                [p for p in self.parameters if p in hidden],
+                config.muon_learning_rate,
+                config.weight_decay,
+            )
             self.peak["muon"] = config.muon_learning_rate
         if config.optimizer == "schedulefree":
             from schedulefree import AdamWScheduleFree
@@ -48,7 +59,8 @@ class Optimizers:
         self._schedule_free("train")
 
     def step(self, rate_factor: float) -> None:
-        """One step of each, at `rate_factor` of its peak rate, with the gradients that the parameters hold."""
+        """One step of each, at `rate_factor` of its peak rate, with the gradients that the
+        parameters hold."""
         for name, optimizer in self.by_name.items():
             for group in optimizer.param_groups:
                 group["lr"] = rate_factor * self.peak[name]
@@ -67,11 +79,13 @@ class Optimizers:
 
     @contextmanager
     def exported(self) -> Iterator[None]:
-        """The weights to use while inside (averages, if there are); those in training, bit for bit, after."""
+        """The weights to use while inside (averages, if there are); those in training, bit for bit,
+        after."""
         if not self.exports_other_weights:
             yield
             return
-        # schedule-free's own way back to the training weights rounds: an evaluation would change the run
+        # schedule-free's own way back to the training weights rounds: an evaluation would change
+        # the run
         raw = [parameter.detach().clone() for parameter in self.parameters]
         self.export()
         try:
@@ -95,7 +109,10 @@ class Optimizers:
             for entry, value in entries.items()
         }
         groups = {
-            name: [{key: group[key] for key in COUNTERS if key in group} for group in optimizer.param_groups]
+            name: [
+                {key: group[key] for key in COUNTERS if key in group}
+                for group in optimizer.param_groups
+            ]
             for name, optimizer in self.by_name.items()
         }
         return tensors, groups
@@ -103,7 +120,10 @@ class Optimizers:
     def load_state(self, tensors: Mapping[str, Tensor], groups: Mapping[str, Any]) -> None:
         """Take up what `state` gave. Raises ValueError if it is another optimizer's."""
         if set(groups) != set(self.by_name):
-            raise ValueError(f"the run used {' and '.join(groups)}, not {' and '.join(self.by_name)}. Resume with the same optimizer.")
+            raise ValueError(
+                f"the run used {' and '.join(groups)}, not {' and '.join(self.by_name)}. Resume"
+                " with the same optimizer."
+            )
         parameters: dict[str, Any] = {name: parameter for parameter, name in self.names.items()}
         for name, optimizer in self.by_name.items():
             for group, values in zip(optimizer.param_groups, groups[name], strict=True):
@@ -111,7 +131,9 @@ class Optimizers:
         for key, value in tensors.items():
             name, entry, parameter_name = key.split("/", 2)
             parameter = parameters[parameter_name]
-            place = "cpu" if entry == "step" else parameter.device    # AdamW counts its steps on the CPU
+            place = (
+                "cpu" if entry == "step" else parameter.device
+            )  # AdamW counts its steps on the CPU
             self.by_name[name].state[parameter][entry] = value.to(place, copy=True)
 
     def _schedule_free(self, mode: str) -> None:
@@ -122,7 +144,8 @@ class Optimizers:
 class WeightAverage:
     """Exponential average of the weights, free of a bias towards the start.
 
-    After t updates it is Σᵢ (1−d) d^(t−i) wᵢ / (1 − d^t), so after the first it is the weights themselves.
+    After t updates it is Σᵢ (1−d) d^(t−i) wᵢ / (1 − d^t), so after the first it is the weights
+    themselves.
     """
 
     def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
@@ -146,7 +169,8 @@ class WeightAverage:
 def rate_factor(step: int, config: TrainingConfig) -> float:
     """Share of the peak learning rate at `step`, counted from 0.
 
-    A linear warm-up, (step + 1) / warm-up, then 1 or a half cosine from 1 towards `final_learning_rate`.
+    A linear warm-up, (step + 1) / warm-up, then 1 or a half cosine from 1 towards
+    `final_learning_rate`.
     """
     warmup = min(config.warmup_steps, config.num_steps // 10) if config.use_warmup else 0
     if step < warmup:
@@ -154,7 +178,9 @@ def rate_factor(step: int, config: TrainingConfig) -> float:
     if config.schedule == "constant":
         return 1.0
     progress = min(1.0, (step - warmup) / max(1, config.num_steps - warmup))
-    return config.final_learning_rate + (1 - config.final_learning_rate) * 0.5 * (1 + math.cos(math.pi * progress))
+    return config.final_learning_rate + (1 - config.final_learning_rate) * 0.5 * (
+        1 + math.cos(math.pi * progress)
+    )
 
 
 @torch.no_grad()
@@ -167,5 +193,8 @@ def copy(values: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
 def _decay_groups(parameters: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:
     matrices = [p for p in parameters if p.ndim >= 2]
     vectors = [p for p in parameters if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
     return [group for group in groups if group["params"]]

@@ -31,7 +31,11 @@ def describe_data(prior: Any) -> dict[str, Any]:
     """The class of a source of tasks, and its configuration if it has one."""
     config = getattr(prior, "config", None)
     kind = {"prior": f"{type(prior).__module__}:{type(prior).__qualname__}"}
-    return kind | {"config": asdict(config)} if is_dataclass(config) and not isinstance(config, type) else kind
+    return (
+        kind | {"config": asdict(config)}
+        if is_dataclass(config) and not isinstance(config, type)
+        else kind
+    )
 
 
 @cache
@@ -41,12 +45,22 @@ def git_revision() -> str | None:
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=10, check=False)
+            done = subprocess.run(
+                ["git", "-C", folder, *arguments],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=False,
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    if git("ls-files", "--error-unmatch", "__init__.py") is None:    # installed inside somebody else's repository
+    if (
+        git("ls-files", "--error-unmatch", "__init__.py") is None
+    ):  # installed inside somebody else's repository
         return None
     revision = git("rev-parse", "HEAD")
-    return revision and revision + ("+" if git("status", "--porcelain", "--untracked-files=no", "--", ".") else "")
+    return revision and revision + (
+        "+" if git("status", "--porcelain", "--untracked-files=no", "--", ".") else ""
+    )

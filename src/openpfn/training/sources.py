@@ -1,4 +1,5 @@
-"""Where the tasks of a training come from: a prior, an object that generates sequences, or ready batches."""
+"""Where the tasks of a training come from: a prior, an object that generates sequences, or ready
+batches."""
 
 from __future__ import annotations
 
@@ -11,10 +12,12 @@ from openpfn.batch import TaskBatch
 
 
 def task_source(given: Any, seq_len: int) -> Any:
-    """`given` as a source of tasks of `seq_len` rows: something with `.sample(n_tasks, generator)`, or an iterable of batches.
+    """`given` as a source of tasks of `seq_len` rows: something with `.sample(n_tasks, generator)`,
+    or an iterable of batches.
 
-    A prior that decides about its rows itself stays as it is. An object of your own with `.generate(seq_len) -> (x, y)`, or
-    y alone, is called once per sequence. Raises TypeError for anything else.
+    A prior that decides about its rows itself stays as it is. An object of your own with
+    `.generate(seq_len) -> (x, y)`, or y alone, is called once per sequence. Raises TypeError for
+    anything else.
     """
     if hasattr(given, "sample"):
         return given.of_length(seq_len) if hasattr(given, "of_length") else given
@@ -22,8 +25,9 @@ def task_source(given: Any, seq_len: int) -> Any:
         return GeneratedTasks(given, seq_len)
     if isinstance(given, str | dict | Tensor) or not hasattr(given, "__iter__"):
         raise TypeError(
-            f"tasks cannot come from a {type(given).__name__}. Give a TaskPrior such as a DeterministicGenerator, an object with "
-            ".generate(seq_len), or an iterable of TaskBatch."
+            f"tasks cannot come from a {type(given).__name__}. Give a TaskPrior such as a"
+            " DeterministicGenerator, an object with .generate(seq_len), or an iterable of"
+            " TaskBatch."
         )
     return given
 
@@ -34,12 +38,14 @@ def is_prior(source: Any) -> bool:
 
 
 def task_pools(source: Any) -> dict[str, Tensor]:
-    """The finite pools that `source` draws its tasks from, by name; none where every task is new."""
+    """The finite pools that `source` draws its tasks from, by name; none where every task is
+    new."""
     return dict(source.task_pools()) if hasattr(source, "task_pools") else {}
 
 
 class GeneratedTasks:
-    """Tasks of `seq_len` rows from an object that generates one sequence per call, drawing from torch's global random state."""
+    """Tasks of `seq_len` rows from an object that generates one sequence per call, drawing from
+    torch's global random state."""
 
     def __init__(self, source: Any, seq_len: int) -> None:
         self.source, self.seq_len = source, seq_len
@@ -49,7 +55,11 @@ class GeneratedTasks:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             sequences = [_pair(self.source.generate(self.seq_len)) for _ in range(n_tasks)]
-        x = None if sequences[0][0] is None else torch.stack([x for x, _ in sequences if x is not None]).float()
+        x = (
+            None
+            if sequences[0][0] is None
+            else torch.stack([x for x, _ in sequences if x is not None]).float()
+        )
         return TaskBatch(x=x, y=torch.stack([y for _, y in sequences]).float(), n_train=0)
 
     def task_pools(self) -> dict[str, Tensor]:

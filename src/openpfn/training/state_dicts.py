@@ -1,4 +1,5 @@
-"""`save_checkpoint` and `load_checkpoint`: checkpoints of a training loop of your own, as `state_dict`s go in and come out."""
+"""`save_checkpoint` and `load_checkpoint`: checkpoints of a training loop of your own, as
+`state_dict`s go in and come out."""
 
 from __future__ import annotations
 
@@ -58,34 +59,52 @@ def save_checkpoint(
     data_config: Any = None,
     task_pools: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write a `state_dict` with its configurations to `checkpoint_path`: a safetensors file, whatever its ending; no pickle.
+    """Write a `state_dict` with its configurations to `checkpoint_path`: a safetensors file,
+    whatever its ending; no pickle.
 
-    A file that stands there is replaced at once, whole. `optimizer_state` is the `state_dict()` of one of torch's optimizers.
-    Raises ValueError if `model_state` does not fit the network of `model_config`.
+    A file that stands there is replaced at once, whole. `optimizer_state` is the `state_dict()` of
+    one of torch's optimizers. Raises ValueError if `model_state` does not fit the network of
+    `model_config`.
     """
     if not isinstance(step, Integral):
         raise TypeError(f"step is {step!r}, expected a whole number of optimizer steps.")
     if not isinstance(model_state, Mapping):
-        raise TypeError(f"model_state is a {type(model_state).__name__}, expected a state_dict: model.state_dict().")
+        raise TypeError(
+            f"model_state is a {type(model_state).__name__}, expected a state_dict:"
+            " model.state_dict()."
+        )
     model = PFN(model_config)
     try:
         model.load_state_dict(model_state)
     except RuntimeError as error:
-        raise ValueError(f"model_state does not fit a {type(model).__name__} with {model_config}: {error}") from error
+        raise ValueError(
+            f"model_state does not fit a {type(model).__name__} with {model_config}: {error}"
+        ) from error
     state = None if optimizer_state is None else _portable(optimizer_state)
     provenance = surroundings(torch.device("cpu")) | {"step": step, "data": data_config}
-    record = {"training_config": training_config, "provenance": provenance, "training_state": state, "task_pools": task_pools}
+    record = {
+        "training_config": training_config,
+        "provenance": provenance,
+        "training_state": state,
+        "task_pools": task_pools,
+    }
     return checkpoint.save(checkpoint_path, model, **record)
 
 
 def load_checkpoint(
-    checkpoint_path: str | Path, device: str = "auto", load_optimizer: bool = False, *, model: nn.Module | None = None
+    checkpoint_path: str | Path,
+    device: str = "auto",
+    load_optimizer: bool = False,
+    *,
+    model: nn.Module | None = None,
 ) -> tuple[Any, dict[str, Any] | None, CheckpointMetadata]:
-    """The network on `device`, in evaluation mode; the optimizer's `state_dict`, or None; and what the file says about itself.
+    """The network on `device`, in evaluation mode; the optimizer's `state_dict`, or None; and what
+    the file says about itself.
 
-    The path may also be a run's folder or a shipped name. `load_optimizer` gives what `save_checkpoint` was given, or, of a
-    run of `train` with AdamW, the state for a `torch.optim.AdamW(model.parameters())`; None where the file holds weights
-    alone. `model` receives the weights in place of a new network; a model class of your own needs it.
+    The path may also be a run's folder or a shipped name. `load_optimizer` gives what
+    `save_checkpoint` was given, or, of a run of `train` with AdamW, the state for a
+    `torch.optim.AdamW(model.parameters())`; None where the file holds weights alone. `model`
+    receives the weights in place of a new network; a model class of your own needs it.
     """
     found = checkpoint.load(checkpoint_path, model=model)
     path = checkpoint.locate(checkpoint_path)
@@ -97,7 +116,16 @@ def metadata_of(found: checkpoint.Checkpoint, path: Path) -> CheckpointMetadata:
     """What a checkpoint that was loaded from `path` says about itself."""
     told, run = found.provenance, found.provenance.get("run") or {}
     configs = (found.model_config, found.training_config, told.get("data"))
-    return CheckpointMetadata(path, told.get("step"), *configs, told, found.task_pools, run.get("id"), run.get("name"), run.get("url"))
+    return CheckpointMetadata(
+        path,
+        told.get("step"),
+        *configs,
+        told,
+        found.task_pools,
+        run.get("id"),
+        run.get("name"),
+        run.get("url"),
+    )
 
 
 def optimizer_state_in(path: Path, model: nn.Module) -> dict[str, Any] | None:
@@ -110,12 +138,14 @@ def optimizer_state_in(path: Path, model: nn.Module) -> dict[str, Any] | None:
     kinds = tuple(state.counters["optimizers"])
     if kinds != ("adamw",):
         raise ValueError(
-            f"{path} holds the state of {' and '.join(kinds)}, which none of torch's optimizers takes. "
-            "Go on with train(resume_from=...), or leave out load_optimizer."
+            f"{path} holds the state of {' and '.join(kinds)}, which none of torch's optimizers"
+            " takes. Go on with train(resume_from=...), or leave out load_optimizer."
         )
     parameters = dict(model.named_parameters())
     training = checkpoint.training_config_of(checkpoint.read_header(path)) or TrainingConfig()
-    blank = torch.optim.AdamW(parameters.values(), lr=training.learning_rate, weight_decay=training.weight_decay).state_dict()
+    blank = torch.optim.AdamW(
+        parameters.values(), lr=training.learning_rate, weight_decay=training.weight_decay
+    ).state_dict()
     index = {name: number for number, name in enumerate(parameters)}
     for key, value in state.tensors.items():
         kind, _, rest = key.partition("/")
@@ -132,7 +162,9 @@ def _portable(state: Mapping[str, Any]) -> checkpoint.TrainingState:
         for entry, value in entries.items():
             place = tensors if isinstance(value, Tensor) else values
             place[f"{number}/{entry}"] = value
-    return checkpoint.TrainingState(tensors, {"state_dict": {"values": values, "param_groups": state["param_groups"]}})
+    return checkpoint.TrainingState(
+        tensors, {"state_dict": {"values": values, "param_groups": state["param_groups"]}}
+    )
 
 
 def _unpacked(state: checkpoint.TrainingState) -> dict[str, Any]:
@@ -141,5 +173,8 @@ def _unpacked(state: checkpoint.TrainingState) -> dict[str, Any]:
     for key, value in {**record["values"], **state.tensors}.items():
         number, _, entry = key.partition("/")
         entries.setdefault(int(number), {})[entry] = value
-    groups = [{name: tuple(value) if name == "betas" else value for name, value in group.items()} for group in record["param_groups"]]
+    groups = [
+        {name: tuple(value) if name == "betas" else value for name, value in group.items()}
+        for group in record["param_groups"]
+    ]
     return {"state": entries, "param_groups": groups}

@@ -1,4 +1,5 @@
-"""What a run needs of the machine around it: a device, torch's settings, signals, a folder of its own."""
+"""What a run needs of the machine around it: a device, torch's settings, signals, a folder of its
+own."""
 
 from __future__ import annotations
 
@@ -23,16 +24,32 @@ LARGEST_KEPT = 2**25
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; "auto" is cuda, then mps, then cpu, by what there is. Raises ValueError for one that there is not."""
+    """The torch device called `name`; "auto" is cuda, then mps, then cpu, by what there is. Raises
+    ValueError for one that there is not."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device is {name!r}, which torch does not know. Choose 'auto', 'cpu', 'cuda' or 'mps'.") from error
+        raise ValueError(
+            f"device is {name!r}, which torch does not know. Choose 'auto', 'cpu', 'cuda' or 'mps'."
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {name!r}, but torch {torch.__version__} finds no CUDA device. Choose device='auto' or 'cpu'.")
-    return torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" and device.index is None else device
+        raise ValueError(
+            f"device is {name!r}, but torch {torch.__version__} finds no CUDA device. Choose"
+            " device='auto' or 'cpu'."
+        )
+    return (
+        torch.device("cuda", torch.cuda.current_device())
+        if device.type == "cuda" and device.index is None
+        else device
+    )
 
 
 def get_default_device() -> str:
@@ -57,12 +74,12 @@ def torch_settings(config: TrainingConfig) -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Have glibc keep what it frees, for the rest of the process; nothing elsewhere.
 
-    By default it gives memory back to the system at the end of each training step and asks for new pages in the next one:
-    a step on a CPU then spends up to a third of its time on page faults.
+    By default it gives memory back to the system at the end of each training step and asks for new
+    pages in the next one: a step on a CPU then spends up to a third of its time on page faults.
     """
     if sys.platform != "linux":
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)       # musl has none
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
@@ -77,8 +94,11 @@ def kept_rng(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def asked_to_stop(ask: Callable[[int], None]) -> Iterator[None]:
-    """The first SIGINT or SIGTERM calls `ask` with its number; another one acts as it would without this."""
-    if threading.current_thread() is not threading.main_thread():    # Python gives signals to the main thread only
+    """The first SIGINT or SIGTERM calls `ask` with its number; another one acts as it would without
+    this."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # Python gives signals to the main thread only
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -108,11 +128,18 @@ def locked(folder: Path | None) -> Iterator[None]:
     import fcntl
 
     if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file, but a run needs a folder. Choose another checkpoint_dir (--out).")
+        raise FileExistsError(
+            f"{folder} is a file, but a run needs a folder. Choose another checkpoint_dir (--out)."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)    # ends with the process, however it dies
+            fcntl.flock(
+                file, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # ends with the process, however it dies
         except BlockingIOError:
-            raise FileExistsError(f"another process is training in {folder}. Wait for it, stop it, or choose another folder.") from None
+            raise FileExistsError(
+                f"another process is training in {folder}. Wait for it, stop it, or choose another"
+                " folder."
+            ) from None
         yield

@@ -1,4 +1,5 @@
-"""The shipped checkpoints, by name: `<name>.safetensors` in this folder, with its model card `<name>.md` beside it."""
+"""The shipped checkpoints, by name: `<name>.safetensors` in this folder, with its model card
+`<name>.md` beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,10 @@ def shipped() -> dict[str, Path]:
 
 
 def model_card(name: str) -> str:
-    """The model card of the shipped checkpoint `name`, in Markdown. Raises ValueError for an unknown name, listing the choices."""
+    """The model card of the shipped checkpoint `name`, in Markdown. Raises ValueError for an
+    unknown name, listing the choices."""
     if name not in shipped():
-        raise ValueError(f"unknown shipped checkpoint {name!r}. Choose one of {', '.join(shipped())}.")
+        raise ValueError(
+            f"unknown shipped checkpoint {name!r}. Choose one of {', '.join(shipped())}."
+        )
     return (_FOLDER / f"{name}.md").read_text(encoding="utf-8")

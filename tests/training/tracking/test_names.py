@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openpfn.configs import TabularConfig, TrainingConfig
-from openpfn.training.tracking.names import RunNameScheme, create_run_name, from_text, same_value, to_text
+from openpfn.training.tracking.names import (
+    RunNameScheme,
+    create_run_name,
+    from_text,
+    same_value,
+    to_text,
+)
 
 
 @dataclass
@@ -20,11 +26,15 @@ class DataConfig:
 
 
 LISTS = st.lists(st.integers() | st.floats(allow_nan=False) | st.text(max_size=4), max_size=3)
-VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), LISTS)
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), LISTS
+)
 
 
 def same(a, b) -> bool:
-    return type(a) is type(b) and (a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b)))
+    return type(a) is type(b) and (
+        a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+    )
 
 
 def test_the_documents_example():
@@ -36,7 +46,9 @@ def test_the_documents_example():
     scheme = RunNameScheme.from_templates(
         model={"n_layers": None, "d_model": None}, data={"num_tasks": None, "input_dim": None}
     )
-    name = create_run_name(base="my-experiment", model_config=Model(), data_config=DataConfig(), scheme=scheme)
+    name = create_run_name(
+        base="my-experiment", model_config=Model(), data_config=DataConfig(), scheme=scheme
+    )
     assert name == "my-experiment-model-n_layers4-d_model128-data-num_tasks100-input_dim10"
 
 
@@ -50,7 +62,9 @@ def test_a_name_gives_back_what_it_was_made_of(values, base):
     first, second, third, fourth = values
     scheme = RunNameScheme.from_templates(model={"d": None, "d_model": None}, training={"e": None})
     model, training = {"d": first, "d_model": second}, {"e": third}
-    name = create_run_name(base, model, training, scheme=scheme, extra={"key": fourth}, max_length=100_000)
+    name = create_run_name(
+        base, model, training, scheme=scheme, extra={"key": fourth}, max_length=100_000
+    )
     parsed = scheme.parse(name, extra=["key"])
     assert parsed.base == base
     told = [*parsed.model.values(), *parsed.training.values(), *parsed.extra.values()]
@@ -59,21 +73,35 @@ def test_a_name_gives_back_what_it_was_made_of(values, base):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(100.0, "100.0"), (100, "100"), (1e-10, "1e-10"), (-3, "-3"), (-2.5e-7, "-2.5e-07"), (True, "True"), ("a-b", "a%2Db"), ("1", "%31")],
+    [
+        (100.0, "100.0"),
+        (100, "100"),
+        (1e-10, "1e-10"),
+        (-3, "-3"),
+        (-2.5e-7, "-2.5e-07"),
+        (True, "True"),
+        ("a-b", "a%2Db"),
+        ("1", "%31"),
+    ],
 )
 def test_values_are_told_exactly(value, text):
     assert to_text(value) == text
 
 
 def test_real_configurations_have_their_names():
-    scheme = RunNameScheme.from_templates(model={"attention_type": None}, training={"learning_rate": None})
+    scheme = RunNameScheme.from_templates(
+        model={"attention_type": None}, training={"learning_rate": None}
+    )
     name = create_run_name("e", TabularConfig(), TrainingConfig(learning_rate=1e-10), scheme=scheme)
     assert name == "e-model-attention_typesoftmax-training-learning_rate1e-10"
 
 
 def test_names_that_are_too_long_are_cut_and_stay_different():
     scheme = RunNameScheme.from_templates(model={"text": None})
-    names = [create_run_name("base", {"text": "x" * 200 + end}, scheme=scheme, max_length=60) for end in "ab"]
+    names = [
+        create_run_name("base", {"text": "x" * 200 + end}, scheme=scheme, max_length=60)
+        for end in "ab"
+    ]
     assert all(len(name) == 60 for name in names)
     assert names[0] != names[1]
     assert names[0][:51] == names[1][:51]
@@ -84,23 +112,41 @@ def test_names_that_are_too_long_are_cut_and_stay_different():
 
 
 def test_fields_may_be_chosen_with_and_without_a_scheme():
-    scheme = RunNameScheme.from_templates(model={"n_layers": None, "d_model": None}, data={"num_tasks": None})
+    scheme = RunNameScheme.from_templates(
+        model={"n_layers": None, "d_model": None}, data={"num_tasks": None}
+    )
     model = {"n_layers": 2, "d_model": 8}
-    assert create_run_name("e", model, data_config=DataConfig(), scheme=scheme, include_fields=["d_model"]) == "e-model-d_model8"
-    without_scheme = create_run_name("e", model, data_config=DataConfig(), include_fields=["input_dim", "d_model"])
+    assert (
+        create_run_name(
+            "e", model, data_config=DataConfig(), scheme=scheme, include_fields=["d_model"]
+        )
+        == "e-model-d_model8"
+    )
+    without_scheme = create_run_name(
+        "e", model, data_config=DataConfig(), include_fields=["input_dim", "d_model"]
+    )
     assert without_scheme == "e-model-d_model8-data-input_dim10"
     assert create_run_name("e", model) == "e"
     with pytest.raises(ValueError, match="has width, which the scheme does not"):
-        create_run_name("e", model, data_config=DataConfig(), scheme=scheme, include_fields=["width"])
+        create_run_name(
+            "e", model, data_config=DataConfig(), scheme=scheme, include_fields=["width"]
+        )
     with pytest.raises(ValueError, match="no configuration has the field 'width'"):
         create_run_name("e", model, include_fields=["width"])
 
 
 def test_a_field_that_is_missing_or_differs_is_told():
-    with pytest.raises(ValueError, match=r"the data configuration has no 'tasks'.*It has num_tasks, input_dim"):
-        create_run_name("e", data_config=DataConfig(), scheme=RunNameScheme.from_templates(data={"tasks": None}))
+    with pytest.raises(
+        ValueError, match=r"the data configuration has no 'tasks'.*It has num_tasks, input_dim"
+    ):
+        create_run_name(
+            "e", data_config=DataConfig(), scheme=RunNameScheme.from_templates(data={"tasks": None})
+        )
     fixed = RunNameScheme.from_templates(data={"num_tasks": 7, "kind": "linear"})
-    assert create_run_name("e", data_config=DataConfig(7), scheme=fixed) == "e-data-num_tasks7-kindlinear"
+    assert (
+        create_run_name("e", data_config=DataConfig(7), scheme=fixed)
+        == "e-data-num_tasks7-kindlinear"
+    )
     with pytest.raises(ValueError, match=r"scheme says data.num_tasks = 7, the configuration 100"):
         create_run_name("e", data_config=DataConfig(), scheme=fixed)
 

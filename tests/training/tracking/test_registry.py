@@ -39,7 +39,9 @@ def test_a_file_that_is_no_registry_is_told(tmp_path):
 
 
 def test_a_file_system_without_hard_links_will_do(registry, monkeypatch):
-    monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here")))
+    monkeypatch.setattr(
+        "os.link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here"))
+    )
     run = registry.start_run(RunRecord("", "exp"))
     assert registry.run("exp").id == run.id
     assert not list(registry.folder.glob(".*.part"))
@@ -50,7 +52,15 @@ def test_it_is_a_tracker(registry):
 
 
 def test_a_run_comes_back_as_it_was_recorded(registry):
-    given = RunRecord("", "exp", "p", tags=("a", "b"), notes="why", model_config={"d": 1e-10}, data_config={"list": [1, 2]})
+    given = RunRecord(
+        "",
+        "exp",
+        "p",
+        tags=("a", "b"),
+        notes="why",
+        model_config={"d": 1e-10},
+        data_config={"list": [1, 2]},
+    )
     started = registry.start_run(given)
     registry.log_metrics(started.id, 1, {"loss": 0.5, "nothing": float("nan")})
     registry.log_metrics(started.id, 2, {"loss": float("inf"), "mse": 2.0})
@@ -88,7 +98,9 @@ def test_step_100_is_not_step_1000(registry, tmp_path):
     for step in (1000, 100):
         registry.log_checkpoint(run, step, weights(tmp_path, str(step).encode()))
     assert registry.fetch(run, 100).read_bytes() == b"100"
-    assert [(c.step, c.name) for c in registry.checkpoints(run)] == [(s, f"checkpoint-{run.id}-step-{s}") for s in (100, 1000)]
+    assert [(c.step, c.name) for c in registry.checkpoints(run)] == [
+        (s, f"checkpoint-{run.id}-step-{s}") for s in (100, 1000)
+    ]
     with pytest.raises(LookupError, match=r"no checkpoint of step 10\. Steps kept: 100, 1000"):
         registry.fetch(run, 10)
 
@@ -143,7 +155,7 @@ def record_a_run(folder: Path, number: int) -> None:
         registry.log_metrics(run.id, step, {"loss": number + 1 / step})
         if step % 5 == 0:
             path = folder / f"{number}.safetensors"
-            path.write_bytes(f"{step}".encode())     # the same content in all processes: the same file
+            path.write_bytes(f"{step}".encode())  # the same content in all processes: the same file
             registry.log_checkpoint(run, step, path)
     registry.finish_run(run.id, "finished")
 
@@ -151,7 +163,10 @@ def record_a_run(folder: Path, number: int) -> None:
 def test_many_processes_record_their_runs_at_once(tmp_path):
     """They also race for the making of the registry, and for one id."""
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=record_a_run, args=(tmp_path, number)) for number in range(N_PROCESSES)]
+    processes = [
+        context.Process(target=record_a_run, args=(tmp_path, number))
+        for number in range(N_PROCESSES)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -162,8 +177,15 @@ def test_many_processes_record_their_runs_at_once(tmp_path):
     for run in registry.runs():
         number = int(run.name.split()[1])
         assert run.state == "finished"
-        assert registry.metrics(run.id)["loss"].tolist() == pytest.approx([number + 1 / step for step in range(1, N_STEPS + 1)])
-        assert [registry.fetch(run, c.step).read_bytes() for c in registry.checkpoints(run)] == [b"5", b"10", b"15", b"20"]
+        assert registry.metrics(run.id)["loss"].tolist() == pytest.approx(
+            [number + 1 / step for step in range(1, N_STEPS + 1)]
+        )
+        assert [registry.fetch(run, c.step).read_bytes() for c in registry.checkpoints(run)] == [
+            b"5",
+            b"10",
+            b"15",
+            b"20",
+        ]
     assert len(list(registry.folder.rglob("*.safetensors"))) == 4
 
 
@@ -180,7 +202,9 @@ def record_for_ever(folder: Path) -> None:
 def test_a_process_killed_while_it_writes_leaves_the_registry_whole(tmp_path):
     registry = RunRegistry(tmp_path / "registry")
     for kill in range(5):
-        process = multiprocessing.get_context("fork").Process(target=partial(record_for_ever, tmp_path))
+        process = multiprocessing.get_context("fork").Process(
+            target=partial(record_for_ever, tmp_path)
+        )
         process.start()
         while not registry.exists():
             time.sleep(0.001)
@@ -189,7 +213,9 @@ def test_a_process_killed_while_it_writes_leaves_the_registry_whole(tmp_path):
         process.join()
         for run in registry.runs():
             for checkpoint in registry.checkpoints(run):
-                path = registry.fetch(run, checkpoint.step)     # whole, and the file that its name says
+                path = registry.fetch(
+                    run, checkpoint.step
+                )  # whole, and the file that its name says
                 assert path.stem == digest_of(path)
         with sqlite3.connect(registry.database) as rows:
             assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",)

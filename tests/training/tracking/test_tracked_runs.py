@@ -33,7 +33,9 @@ class DataConfig:
     kind: str = "step-like"
 
 
-SCHEME = RunNameScheme.from_templates(model={"n_layers": None, "d_model": None}, data={"num_tasks": None, "kind": None})
+SCHEME = RunNameScheme.from_templates(
+    model={"n_layers": None, "d_model": None}, data={"num_tasks": None, "kind": None}
+)
 
 
 class PoolPrior(ToyPrior):
@@ -53,20 +55,40 @@ def test_a_named_run_is_found_by_id_by_name_and_by_configuration(place):
     data = DataConfig()
     name = create_run_name("exp", NETWORK, data_config=data, scheme=SCHEME)
     assert name == "exp-model-n_layers1-d_model8-data-num_tasks100.0-kindstep%2Dlike"
-    model = trained(place / "run", data_config=data, wandb_run_name=name, wandb_project="p", wandb_tags=["production"])
+    model = trained(
+        place / "run",
+        data_config=data,
+        wandb_run_name=name,
+        wandb_project="p",
+        wandb_tags=["production"],
+    )
     (info,) = list_available_models(project="p", tags=["production"])
     assert (info.run_name, info.checkpoint_step, info.model_config["d_model"]) == (name, 4, 8)
     assert info.data_config == {"num_tasks": 100.0, "kind": "step-like"}
-    assert [(c.step, c.artifact_name) for c in list_checkpoints(info.run_id)] == [(s, f"checkpoint-{info.run_id}-step-{s}") for s in (2, 4)]
+    assert [(c.step, c.artifact_name) for c in list_checkpoints(info.run_id)] == [
+        (s, f"checkpoint-{info.run_id}-step-{s}") for s in (2, 4)
+    ]
     loads = [
         load_from_pretrained(info.run_id, device="cpu"),
         load_from_pretrained(name, checkpoint_step=4, project="p", device="cpu"),
-        load_by_config(SCHEME, n_layers=1, d_model=8, num_tasks=100, kind="step-like", project="p", device="cpu"),
+        load_by_config(
+            SCHEME,
+            n_layers=1,
+            d_model=8,
+            num_tasks=100,
+            kind="step-like",
+            project="p",
+            device="cpu",
+        ),
     ]
     for loaded, optimizer, metadata in loads:
         assert same_weights(loaded, model)
         assert optimizer is None
-        assert (metadata.step, metadata.run_id, metadata.data_config) == (4, info.run_id, info.data_config)
+        assert (metadata.step, metadata.run_id, metadata.data_config) == (
+            4,
+            info.run_id,
+            info.data_config,
+        )
         assert metadata.wandb_run_url == (place / "openpfn-runs").as_uri() == info.run_url
         assert metadata.model_config == NETWORK
     earliest = load_by_config(SCHEME, checkpoint_step="earliest", num_tasks=100.0, device="cpu")
@@ -79,11 +101,15 @@ def test_what_is_not_there_is_told(place):
     trained(place / "run", data_config=DataConfig(), wandb_run_name="exp")
     with pytest.raises(LookupError, match=r"no checkpoint of step 20. Steps kept: 2, 4"):
         load_from_pretrained("exp", checkpoint_step=20)
-    with pytest.raises(LookupError, match=r"no run with data.num_tasks = 1000 in the registry openpfn-runs"):
+    with pytest.raises(
+        LookupError, match=r"no run with data.num_tasks = 1000 in the registry openpfn-runs"
+    ):
         load_by_config(SCHEME, num_tasks=1000)
     with pytest.raises(LookupError, match="1 runs match, but have no checkpoint of step 3"):
         load_by_config(SCHEME, 3, num_tasks=100)
-    with pytest.raises(ValueError, match=r"'width' is no field of the scheme. Its fields: model.n_layers"):
+    with pytest.raises(
+        ValueError, match=r"'width' is no field of the scheme. Its fields: model.n_layers"
+    ):
         load_by_config(SCHEME, width=3)
     with pytest.raises(ValueError, match="checkpoint_step is 'last'"):
         load_by_config(SCHEME, "last", num_tasks=100)
@@ -93,12 +119,21 @@ def test_what_is_not_there_is_told(place):
         list_available_models(tags="production")
 
 
-def test_the_newest_run_that_matches_is_loaded_and_a_field_of_two_sections_must_match_in_both(place):
+def test_the_newest_run_that_matches_is_loaded_and_a_field_of_two_sections_must_match_in_both(
+    place,
+):
     runs = [
-        trained(place / f"{width} {tasks}", replace(NETWORK, d_model=width), DataConfig(tasks), wandb_run_name=f"run {width} {tasks}")
+        trained(
+            place / f"{width} {tasks}",
+            replace(NETWORK, d_model=width),
+            DataConfig(tasks),
+            wandb_run_name=f"run {width} {tasks}",
+        )
         for width, tasks in ((8, 1), (16, 1), (8, 2))
     ]
-    scheme = RunNameScheme.from_templates(model={"d_model": None}, data={"num_tasks": None}, training={"batch_size": 2})
+    scheme = RunNameScheme.from_templates(
+        model={"d_model": None}, data={"num_tasks": None}, training={"batch_size": 2}
+    )
     assert same_weights(load_by_config(scheme, num_tasks=1, device="cpu")[0], runs[1])
     assert same_weights(load_by_config(scheme, **{"model.d_model": 8}, device="cpu")[0], runs[2])
     both = RunNameScheme.from_templates(model={"d_model": None}, data={"d_model": None})
@@ -107,7 +142,13 @@ def test_the_newest_run_that_matches_is_loaded_and_a_field_of_two_sections_must_
 
 
 def test_the_loss_of_every_step_is_recorded_and_more_figures_with_the_rows(place):
-    model = trained(place / "run", wandb_run_name="exp", registry=str(place / "kept"), eval_every=4, eval_batches=1)
+    model = trained(
+        place / "run",
+        wandb_run_name="exp",
+        registry=str(place / "kept"),
+        eval_every=4,
+        eval_batches=1,
+    )
     registry = RunRegistry(place / "kept")
     table = registry.metrics(registry.run("exp").id)
     assert list(table.index) == [1, 2, 3, 4]
@@ -120,12 +161,23 @@ def test_the_loss_of_every_step_is_recorded_and_more_figures_with_the_rows(place
 
 def test_tracking_changes_nothing_in_a_run(place):
     plain = trained(place / "plain")
-    tracked = trained(place / "tracked", wandb_run_name="exp", checkpoint_schedule="linear", linear_checkpoint_interval=1)
+    tracked = trained(
+        place / "tracked",
+        wandb_run_name="exp",
+        checkpoint_schedule="linear",
+        linear_checkpoint_interval=1,
+    )
     assert same_weights(plain, tracked)
 
 
 def test_a_killed_run_goes_on_as_the_same_run(place):
-    settings = config(place / "run", num_steps=40, save_every=5, wandb_run_name="exp", registry=str(place / "kept"))
+    settings = config(
+        place / "run",
+        num_steps=40,
+        save_every=5,
+        wandb_run_name="exp",
+        registry=str(place / "kept"),
+    )
     killed_after(0.02, place / "run", partial(train, ToyPrior(delay=0.01), NETWORK, settings))
     registry = RunRegistry(place / "kept")
     (run,) = registry.runs()
@@ -139,13 +191,20 @@ def test_a_killed_run_goes_on_as_the_same_run(place):
 
 def test_a_run_continued_elsewhere_is_another_run_that_knows_the_first(place):
     trained(place / "a", wandb_run_name="first")
-    train(ToyPrior(), NETWORK, config(place / "b", num_steps=6, wandb_run_name="second"), resume_from=place / "a")
+    train(
+        ToyPrior(),
+        NETWORK,
+        config(place / "b", num_steps=6, wandb_run_name="second"),
+        resume_from=place / "a",
+    )
     second, first = RunRegistry().runs()
     assert checkpoint.read_header(place / "b").provenance["run"]["resumed_from"] == first.id
     assert [one.step for one in RunRegistry().checkpoints(second)] == [6]
 
 
-@pytest.mark.parametrize(("end", "state"), [(KeyboardInterrupt, "stopped"), (ArithmeticError, "failed")])
+@pytest.mark.parametrize(
+    ("end", "state"), [(KeyboardInterrupt, "stopped"), (ArithmeticError, "failed")]
+)
 def test_a_run_that_ends_early_is_told_so(place, end, state):
     def stop(event):
         if event.kind == "step" and event.step == 3:
@@ -158,12 +217,23 @@ def test_a_run_that_ends_early_is_told_so(place, end, state):
         train(ToyPrior(), NETWORK, config(place / "run", wandb_run_name="exp"), callbacks=[stop])
     run = RunRegistry().run("exp")
     assert run.state == state
-    assert [one.step for one in RunRegistry().checkpoints(run)] == ([2, 3] if state == "stopped" else [2])
+    assert [one.step for one in RunRegistry().checkpoints(run)] == (
+        [2, 3] if state == "stopped" else [2]
+    )
 
 
 def test_scheduled_weights_are_kept_in_the_folder_and_by_the_tracker(place):
-    trained(place / "run", wandb_run_name="exp", num_steps=10, checkpoint_schedule="logarithmic", n_log_checkpoints=4, prior=PoolPrior())
-    steps = sorted(int(path.stem.removeprefix("step-")) for path in (place / "run").glob("step-*.safetensors"))
+    trained(
+        place / "run",
+        wandb_run_name="exp",
+        num_steps=10,
+        checkpoint_schedule="logarithmic",
+        n_log_checkpoints=4,
+        prior=PoolPrior(),
+    )
+    steps = sorted(
+        int(path.stem.removeprefix("step-")) for path in (place / "run").glob("step-*.safetensors")
+    )
     assert steps == [1, 2, 5, 10] == [one.step for one in list_checkpoints("exp")]
     at_the_end, _, metadata = load_from_pretrained("exp", device="cpu", load_optimizer=True)
     assert same_weights(at_the_end, checkpoint.load(place / "run").model)
@@ -179,12 +249,19 @@ def test_the_steps_of_a_schedule(place):
     logarithmic = kept_steps(config(place, num_steps=10_000, checkpoint_schedule="logarithmic"))
     assert {1, 10_000} <= logarithmic <= set(range(1, 10_001))
     assert 500 < len(logarithmic) <= 1000
-    assert kept_steps(config(place, checkpoint_schedule="logarithmic", n_log_checkpoints=1)) == {1, 4}
+    assert kept_steps(config(place, checkpoint_schedule="logarithmic", n_log_checkpoints=1)) == {
+        1,
+        4,
+    }
 
 
 def test_which_trackers_a_configuration_asks_for(place, monkeypatch):
     def folders(**changes) -> list[str]:
-        return [str(tracker.folder) for tracker in trackers_of(config(place, **changes)) if isinstance(tracker, RunRegistry)]
+        return [
+            str(tracker.folder)
+            for tracker in trackers_of(config(place, **changes))
+            if isinstance(tracker, RunRegistry)
+        ]
 
     assert folders() == []
     assert folders(wandb_run_name="exp") == ["openpfn-runs"]

@@ -1,4 +1,5 @@
-"""Exact posteriors, which answer with the same `Predictive` as a network: what a perfectly trained one would say."""
+"""Exact posteriors, which answer with the same `Predictive` as a network: what a perfectly trained
+one would say."""
 
 from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior
 from openpfn.bayes.exact.coin import BetaBernoulli

@@ -1,4 +1,5 @@
-"""`ExactPosterior`: what a model of sequences implies, without approximation; and normal posteriors."""
+"""`ExactPosterior`: what a model of sequences implies, without approximation; and normal
+posteriors."""
 
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ Rows = Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]
 
 
 class ExactPosterior(ABC):
-    """Bayesian inference in closed form, from tensors or arrays. All leading axes `...` (tasks) go in at once; everything is float64 inside
-    and out.
+    """Bayesian inference in closed form, from tensors or arrays. All leading axes `...` (tasks) go
+    in at once; everything is float64 inside and out.
 
-    Context rows `x` (..., N, D) and `y` (..., N) may be none at all (N = 0): then the prior answers.
+    Context rows `x` (..., N, D) and `y` (..., N) may be none at all (N = 0): then the prior
+    answers.
     """
 
     @abstractmethod
@@ -32,11 +34,13 @@ class ExactPosterior(ABC):
 
     @abstractmethod
     def predictive(self, x: Rows | None, y: Rows, xq: Rows | None = None) -> Predictive:
-        """The distribution of the target (..., Q) of each query row `xq` (..., Q, D), noise included, given the context rows."""
+        """The distribution of the target (..., Q) of each query row `xq` (..., Q, D), noise
+        included, given the context rows."""
 
     @abstractmethod
     def prefixes(self, x: Rows | None, y: Rows) -> Predictive:
-        """The distribution of each `y` (..., N) given its own input and the rows before it: what a sequence model predicts.
+        """The distribution of each `y` (..., N) given its own input and the rows before it: what a
+        sequence model predicts.
 
         Its `log_prob(y)` summed over rows is the log marginal likelihood of the sequence.
         """
@@ -51,15 +55,27 @@ class GaussianPosterior:
     covariance: Float[Tensor, "... D D"]
     """Posterior covariance."""
 
-    def sample(self, n_draws: int, generator: torch.Generator | None = None) -> Float[Tensor, "S ... D"]:
+    def sample(
+        self, n_draws: int, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "S ... D"]:
         """`n_draws` draws per task."""
         values, vectors = torch.linalg.eigh(self.covariance)
-        noise = torch.randn(n_draws, *self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
-        return self.mean + (vectors @ (values.clamp(min=0).sqrt() * noise).unsqueeze(-1)).squeeze(-1)
+        noise = torch.randn(
+            n_draws,
+            *self.mean.shape,
+            generator=generator,
+            device=self.mean.device,
+            dtype=self.mean.dtype,
+        )
+        return self.mean + (vectors @ (values.clamp(min=0).sqrt() * noise).unsqueeze(-1)).squeeze(
+            -1
+        )
 
     def log_prob(self, value: Float[Tensor, "... D"]) -> Float[Tensor, "..."]:
         """Log-density in nats; needs a covariance of full rank."""
-        return torch.distributions.MultivariateNormal(self.mean, self.covariance).log_prob(value.to(self.mean))
+        return torch.distributions.MultivariateNormal(self.mean, self.covariance).log_prob(
+            value.to(self.mean)
+        )
 
 
 def doubled(*given: Rows) -> tuple[Float[Tensor, "..."], ...]:
@@ -68,28 +84,41 @@ def doubled(*given: Rows) -> tuple[Float[Tensor, "..."], ...]:
 
 
 def checked_rows(x: Rows | None, y: Rows) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """`x` and `y` in float64. Raises ValueError unless they are finite, of shapes (..., N, D) and (..., N)."""
-    if x is None or x.ndim < 2 or x.shape[-2] != y.shape[-1] or not _go_together(x.shape[:-2], y.shape[:-1]):
-        raise ValueError(f"x has shape {None if x is None else tuple(x.shape)} and y {tuple(y.shape)}; expected (..., N, D) and (..., N).")
+    """`x` and `y` in float64. Raises ValueError unless they are finite, of shapes (..., N, D) and
+    (..., N)."""
+    if (
+        x is None
+        or x.ndim < 2
+        or x.shape[-2] != y.shape[-1]
+        or not _go_together(x.shape[:-2], y.shape[:-1])
+    ):
+        raise ValueError(
+            f"x has shape {None if x is None else tuple(x.shape)} and y {tuple(y.shape)}; expected"
+            " (..., N, D) and (..., N)."
+        )
     rows, targets = doubled(x, y)
     check_finite(x=rows, y=targets)
     return rows, targets
 
 
 def checked_queries(x: Rows | None, xq: Rows | None) -> Float[Tensor, "... Q D"]:
-    """`xq` in float64. Raises ValueError unless it is finite, of shape (..., Q, D), with as many columns as the context rows `x`."""
+    """`xq` in float64. Raises ValueError unless it is finite, of shape (..., Q, D), with as many
+    columns as the context rows `x`."""
     if xq is None:
         raise ValueError("xq is missing: give the inputs (..., Q, D) of the rows to predict.")
     if xq.ndim < 2 or (x is not None and xq.shape[-1] != x.shape[-1]):
         rows = None if x is None else tuple(x.shape)
-        raise ValueError(f"xq has shape {tuple(xq.shape)} and x {rows}; expected (..., Q, D) and (..., N, D).")
+        raise ValueError(
+            f"xq has shape {tuple(xq.shape)} and x {rows}; expected (..., Q, D) and (..., N, D)."
+        )
     queries = doubled(xq)[0]
     check_finite(xq=queries)
     return queries
 
 
 def check_finite(**given: Tensor) -> None:
-    """Raise ValueError, naming the argument, where one holds NaN or infinite values: no closed form knows what they stand for."""
+    """Raise ValueError, naming the argument, where one holds NaN or infinite values: no closed form
+    knows what they stand for."""
     for name, value in given.items():
         if not bool(value.isfinite().all()):
             raise ValueError(f"{name} holds NaN or infinite values. Leave the rows out.")
@@ -104,11 +133,11 @@ def one_after_another(
 ) -> Gaussian:
     """Each of jointly normal targets given those before it.
 
-    With the covariance L Lᵀ and z = L⁻¹ (y − mean), target i given the earlier ones has mean y_i − L_ii z_i and variance L_ii²:
-    the chain rule, one factorization for all prefixes.
+    With the covariance L Lᵀ and z = L⁻¹ (y − mean), target i given the earlier ones has mean y_i −
+    L_ii z_i and variance L_ii²: the chain rule, one factorization for all prefixes.
     """
     factor = cholesky(covariance)
-    scale = factor.diagonal(dim1=-2, dim2=-1)                                              # (..., N)
+    scale = factor.diagonal(dim1=-2, dim2=-1)  # (..., N)
     z = torch.linalg.solve_triangular(factor, (y - mean).unsqueeze(-1), upper=False).squeeze(-1)
     return Gaussian(y - scale * z, scale.square())
 
@@ -118,6 +147,7 @@ def cholesky(covariance: Float[Tensor, "... N N"]) -> Float[Tensor, "... N N"]:
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if bool(failed.any()):
         raise ValueError(
-            "a covariance is not positive definite to rounding. Raise noise_variance, or look for repeated rows."
+            "a covariance is not positive definite to rounding. Raise noise_variance, or look for"
+            " repeated rows."
         )
     return factor

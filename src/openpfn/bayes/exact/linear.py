@@ -6,17 +6,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from openpfn.bayes.exact.base import ExactPosterior, GaussianPosterior, Rows, checked_queries, checked_rows, cholesky, one_after_another
+from openpfn.bayes.exact.base import (
+    ExactPosterior,
+    GaussianPosterior,
+    Rows,
+    checked_queries,
+    checked_rows,
+    cholesky,
+    one_after_another,
+)
 from openpfn.heads.gaussian import Gaussian
 
 
 class ConjugateLinear(ExactPosterior):
-    """The exact posterior of y = xᵀβ + ε with ε ~ N(0, noise_variance) and β ~ N(prior_mean, prior covariance).
+    """The exact posterior of y = xᵀβ + ε with ε ~ N(0, noise_variance) and β ~ N(prior_mean, prior
+    covariance).
 
-    `prior_variance` is one number for all coefficients, one per coefficient (D,), or their covariance (D, D), which may be singular;
-    `prior_mean` a number or (D,). With `with_bias` a last coefficient multiplies 1: (D,) and (D, D) then count it.
-    The posterior has covariance (XᵀX / σ² + Σ₀⁻¹)⁻¹ (Bishop 2006, eqs. 3.50 to 3.59), and its mean is the ridge estimate with penalty
-    σ² / prior_variance. Before any row, y ~ N(xᵀμ₀, xᵀΣ₀x + σ²).
+    `prior_variance` is one number for all coefficients, one per coefficient (D,), or their
+    covariance (D, D), which may be singular; `prior_mean` a number or (D,). With `with_bias` a last
+    coefficient multiplies 1: (D,) and (D, D) then count it. The posterior has covariance (XᵀX / σ²
+    + Σ₀⁻¹)⁻¹ (Bishop 2006, eqs. 3.50 to 3.59), and its mean is the ridge estimate with penalty σ² /
+    prior_variance. Before any row, y ~ N(xᵀμ₀, xᵀΣ₀x + σ²).
 
     >>> x, y = torch.ones(1, 1), torch.tensor([2.0])
     >>> posterior = ConjugateLinear(noise_variance=1.0, prior_variance=1.0).posterior(x, y)
@@ -38,8 +48,8 @@ class ConjugateLinear(ExactPosterior):
         self.prior_mean = torch.as_tensor(prior_mean, dtype=torch.float64)
         if self.prior_variance.ndim > 2 or self.prior_mean.ndim > 1:
             raise ValueError(
-                f"prior_variance has shape {tuple(self.prior_variance.shape)} and prior_mean {tuple(self.prior_mean.shape)}; "
-                "expected (), (D,) or (D, D), and () or (D,)."
+                f"prior_variance has shape {tuple(self.prior_variance.shape)} and prior_mean"
+                f" {tuple(self.prior_mean.shape)}; expected (), (D,) or (D, D), and () or (D,)."
             )
 
         _check_covariance(self.prior_variance)
@@ -47,15 +57,22 @@ class ConjugateLinear(ExactPosterior):
             raise ValueError(f"prior_mean is {prior_mean}, must be finite.")
 
     def posterior(self, x: Rows | None, y: Rows) -> GaussianPosterior:
-        """Mean (..., D) and covariance (..., D, D) of the coefficients; the bias, if any, is the last."""
+        """Mean (..., D) and covariance (..., D, D) of the coefficients; the bias, if any, is the
+        last."""
         rows, y = self._rows(x, y)
         mean, root = self._prior(rows)
-        # β = μ₀ + R z with z ~ N(0, I): the precision of z is at least 1, however flat or singular the prior is
-        features = rows @ root                                                             # (..., N, D)
-        precision = torch.eye(len(root), dtype=root.dtype, device=root.device) + features.mT @ features / self.noise_variance
+        # β = μ₀ + R z with z ~ N(0, I): the precision of z is at least 1, however flat or singular
+        # the prior is
+        features = rows @ root  # (..., N, D)
+        precision = (
+            torch.eye(len(root), dtype=root.dtype, device=root.device)
+            + features.mT @ features / self.noise_variance
+        )
         residual = (y - rows @ mean).unsqueeze(-1)
         factor = cholesky(precision)
-        z = torch.cholesky_solve(features.mT @ residual / self.noise_variance, factor)     # (..., D, 1)
+        z = torch.cholesky_solve(
+            features.mT @ residual / self.noise_variance, factor
+        )  # (..., D, 1)
         half = torch.linalg.solve_triangular(factor, root.mT.expand(factor.shape), upper=False)
         return GaussianPosterior(mean + (root @ z).squeeze(-1), half.mT @ half)
 
@@ -63,7 +80,9 @@ class ConjugateLinear(ExactPosterior):
         posterior = self.posterior(x, y)
         queries = self._with_bias(checked_queries(x, xq))
         mean = (queries @ posterior.mean.unsqueeze(-1)).squeeze(-1)
-        return Gaussian(mean, ((queries @ posterior.covariance) * queries).sum(-1) + self.noise_variance)
+        return Gaussian(
+            mean, ((queries @ posterior.covariance) * queries).sum(-1) + self.noise_variance
+        )
 
     def prefixes(self, x: Rows | None, y: Rows) -> Gaussian:
         rows, y = self._rows(x, y)
@@ -85,7 +104,8 @@ class ConjugateLinear(ExactPosterior):
         variance, mean = self.prior_variance.to(rows.device), self.prior_mean.to(rows.device)
         if variance.shape[-1:] not in ((), (d,)) or mean.shape not in ((), (d,)):
             raise ValueError(
-                f"prior_variance has shape {tuple(variance.shape)} and prior_mean {tuple(mean.shape)}, but there are {d} coefficients"
+                f"prior_variance has shape {tuple(variance.shape)} and prior_mean"
+                f" {tuple(mean.shape)}, but there are {d} coefficients"
                 + (", the bias included." if self.with_bias else ".")
             )
         if variance.ndim == 2:
@@ -96,10 +116,17 @@ class ConjugateLinear(ExactPosterior):
 
 def _check_covariance(variance: Float[Tensor, "..."]) -> None:
     """Raise ValueError for what is no variance, no variances, and no covariance."""
-    if variance.ndim == 2 and (variance.shape[0] != variance.shape[1] or not torch.allclose(variance, variance.mT)):
-        raise ValueError(f"prior_variance has shape {tuple(variance.shape)} and is no covariance: it must be square and symmetric.")
+    if variance.ndim == 2 and (
+        variance.shape[0] != variance.shape[1] or not torch.allclose(variance, variance.mT)
+    ):
+        raise ValueError(
+            f"prior_variance has shape {tuple(variance.shape)} and is no covariance: it must be"
+            " square and symmetric."
+        )
     if not bool(variance.isfinite().all()):
         raise ValueError("prior_variance must be finite.")
     least = float((torch.linalg.eigvalsh(variance) if variance.ndim == 2 else variance).min())
     if least < -1e-9 * float(variance.abs().max()):
-        raise ValueError(f"prior_variance has the variance {least:.3g} in some direction; none may be negative.")
+        raise ValueError(
+            f"prior_variance has the variance {least:.3g} in some direction; none may be negative."
+        )

@@ -17,10 +17,12 @@ MOST_POINTS = 1024
 
 
 class StreamedMixture(Predictive):
-    """A mixture of normal distributions of one `variance`, whose components come part by part and never stand in memory together.
+    """A mixture of normal distributions of one `variance`, whose components come part by part and
+    never stand in memory together.
 
-    `parts()` gives, each time that it is called, pairs of log weights, up to one constant, and means, each (..., m). Mean and variance are
-    found once; `log_prob` and `cdf` take one pass over the parts, quantiles and draws, by bisection, 64. All are exact but `mode`.
+    `parts()` gives, each time that it is called, pairs of log weights, up to one constant, and
+    means, each (..., m). Mean and variance are found once; `log_prob` and `cdf` take one pass over
+    the parts, quantiles and draws, by bisection, 64. All are exact but `mode`.
     """
 
     def __init__(self, parts: Parts, variance: float) -> None:
@@ -41,7 +43,8 @@ class StreamedMixture(Predictive):
 
     @property
     def mode(self) -> Float[Tensor, "..."]:
-        """The highest of points half a standard deviation of the components apart, of 1024 at most."""
+        """The highest of points half a standard deviation of the components apart, of 1024 at
+        most."""
         step = self.noise_variance**0.5 / 2
         n_points = min(MOST_POINTS, 2 + int(float((self._high - self._low).max()) / step))
         best = highest = None
@@ -66,27 +69,42 @@ class StreamedMixture(Predictive):
         y = as_tensor(y, self._mean).unsqueeze(-1)
         total = torch.zeros((), dtype=self._mean.dtype, device=self._mean.device)
         for log_weights, means in self.parts():
-            total = total + ((log_weights - self._total.unsqueeze(-1)).exp() * self._component(means).cdf(y)).sum(-1)
+            total = total + (
+                (log_weights - self._total.unsqueeze(-1)).exp() * self._component(means).cdf(y)
+            ).sum(-1)
         return total
 
     def icdf(self, p: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         p = p.to(self._mean)
         away = self.noise_variance**0.5 * torch.special.ndtri(p)
-        low, high = self._low + away, self._high + away         # between the least and the greatest of the components' quantiles
+        low, high = (
+            self._low + away,
+            self._high + away,
+        )  # between the least and the greatest of the components' quantiles
         return bisected(self.cdf, p, low, high)
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
-        return self.icdf(torch.rand(self.shape, generator=generator, device=self._mean.device, dtype=self._mean.dtype))
+        return self.icdf(
+            torch.rand(
+                self.shape, generator=generator, device=self._mean.device, dtype=self._mean.dtype
+            )
+        )
 
     def _component(self, means: Tensor) -> Gaussian:
-        return Gaussian(means, torch.full((), self.noise_variance, dtype=means.dtype, device=means.device))
+        return Gaussian(
+            means, torch.full((), self.noise_variance, dtype=means.dtype, device=means.device)
+        )
 
     def _look_over(self) -> None:
-        """Total log weight, mean and variance of the means, merged part by part (Chan et al. 1983), and the least and greatest mean."""
+        """Total log weight, mean and variance of the means, merged part by part (Chan et al. 1983),
+        and the least and greatest mean."""
         known: tuple[Tensor, ...] | None = None
         for log_weights, means in self.parts():
             log_weights, means = torch.broadcast_tensors(log_weights, means)
-            total, share = log_weights.logsumexp(-1), log_weights.softmax(-1).nan_to_num()      # a part may have no weight at all
+            total, share = (
+                log_weights.logsumexp(-1),
+                log_weights.softmax(-1).nan_to_num(),
+            )  # a part may have no weight at all
             mean = (share * means).sum(-1)
             spread = (share * (means - mean.unsqueeze(-1)).square()).sum(-1)
             found = total, mean, spread, means.amin(-1), means.amax(-1)
@@ -97,7 +115,7 @@ class StreamedMixture(Predictive):
 
 def _merged(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     total = torch.logaddexp(a[0], b[0])
-    of_b = (b[0] - total).exp().nan_to_num()                    # share of b; neither may have any weight so far
+    of_b = (b[0] - total).exp().nan_to_num()  # share of b; neither may have any weight so far
     apart = b[1] - a[1]
     mean = a[1] + of_b * apart
     spread = torch.lerp(a[2], b[2], of_b) + of_b * (1 - of_b) * apart.square()

@@ -27,7 +27,8 @@ class TrainingEvent:
 
 
 def notify(callbacks: Iterable[Any], event: TrainingEvent) -> None:
-    """Call each callback: its method `on_<kind>` if it has any method `on_…`, else the callback itself."""
+    """Call each callback: its method `on_<kind>` if it has any method `on_…`, else the callback
+    itself."""
     for callback in callbacks:
         if any(hasattr(callback, f"on_{kind}") for kind in ("step", "log", "eval", "checkpoint")):
             method = getattr(callback, f"on_{event.kind}", None)

@@ -63,7 +63,8 @@ class Tracker(Protocol):
     """Records runs, and finds them again. `openpfn.training` writes; `openpfn.wandb` reads."""
 
     def start_run(self, run: RunRecord, resumed: bool) -> RunRecord:
-        """Begin to record `run`, or go on if it is `resumed`; gives it as recorded, with a new id where its own is taken."""
+        """Begin to record `run`, or go on if it is `resumed`; gives it as recorded, with a new id
+        where its own is taken."""
         ...
 
     def log_metrics(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
@@ -82,12 +83,17 @@ class Tracker(Protocol):
         """No more is told of this run."""
         ...
 
-    def runs(self, project: str | None = None, entity: str | None = None, tags: Sequence[str] = ()) -> list[RunRecord]:
+    def runs(
+        self, project: str | None = None, entity: str | None = None, tags: Sequence[str] = ()
+    ) -> list[RunRecord]:
         """The runs of a project that have all `tags`, newest first."""
         ...
 
-    def run(self, identifier: str, project: str | None = None, entity: str | None = None) -> RunRecord:
-        """The run with this id, or the only one of this name. Raises LookupError if there is none or more."""
+    def run(
+        self, identifier: str, project: str | None = None, entity: str | None = None
+    ) -> RunRecord:
+        """The run with this id, or the only one of this name. Raises LookupError if there is none
+        or more."""
         ...
 
     def checkpoints(self, run: RunRecord) -> list[CheckpointRecord]:
@@ -95,7 +101,8 @@ class Tracker(Protocol):
         ...
 
     def fetch(self, run: RunRecord, step: int) -> Path:
-        """A file with the run's checkpoint of exactly this step. Raises LookupError if there is none."""
+        """A file with the run's checkpoint of exactly this step. Raises LookupError if there is
+        none."""
         ...
 
 
@@ -110,7 +117,8 @@ def resolve_project(project: str | None) -> str:
 
 
 def plain_config(config: Any) -> dict[str, Any]:
-    """A configuration of any kind as plain JSON: a dataclass or mapping by its fields, None as {}, the rest under "value"."""
+    """A configuration of any kind as plain JSON: a dataclass or mapping by its fields, None as {},
+    the rest under "value"."""
     values = json.loads(json.dumps(config, default=plain))
     if values is None:
         return {}
@@ -127,13 +135,20 @@ def only_one(found: Sequence[RunRecord], identifier: str, where: str) -> RunReco
     if len(found) == 1:
         return found[0]
     if not found:
-        raise LookupError(f"no run with id or name {identifier!r} in {where}. list_available_models tells what is there.")
+        raise LookupError(
+            f"no run with id or name {identifier!r} in {where}. list_available_models tells what is"
+            " there."
+        )
     ids = ", ".join(run.id for run in found[:8])
-    raise LookupError(f"{len(found)} runs are called {identifier!r} in {where}: {ids}. Give the id of one.")
+    raise LookupError(
+        f"{len(found)} runs are called {identifier!r} in {where}: {ids}. Give the id of one."
+    )
 
 
 def no_such_step(run: RunRecord, step: int, known: Sequence[CheckpointRecord]) -> LookupError:
     """The error that tells which steps there are."""
     steps = ", ".join(str(checkpoint.step) for checkpoint in known[-12:]) or "none"
     dots = "…, " if len(known) > 12 else ""
-    return LookupError(f"run {run.id} ({run.name}) has no checkpoint of step {step}. Steps kept: {dots}{steps}.")
+    return LookupError(
+        f"run {run.id} ({run.name}) has no checkpoint of step {step}. Steps kept: {dots}{steps}."
+    )

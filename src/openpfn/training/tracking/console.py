@@ -10,7 +10,8 @@ from typing import Any
 
 
 class ProgressLine:
-    """Step, loss, tasks per second and time left. A terminal gets a live line, anything else one line per history row."""
+    """Step, loss, tasks per second and time left. A terminal gets a live line, anything else one
+    line per history row."""
 
     def __init__(self, done: int, total: int, shown: bool = True) -> None:
         self.done, self.total = done, total
@@ -21,7 +22,12 @@ class ProgressLine:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = TextColumn("{task.completed}/{task.total}"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+            columns = (
+                TextColumn("{task.completed}/{task.total}"),
+                BarColumn(),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+            )
             self.live = Progress(*columns, console=Console(stderr=True))
             self.task = self.live.add_task("", total=total, completed=done)
             self.live.start()
@@ -37,8 +43,16 @@ class ProgressLine:
         if self.live is not None:
             self.live.update(self.task, description=text)
         elif self.lines:
-            left = (time.perf_counter() - self.began) / max(1, self.done - self.first) * (self.total - self.done)
-            print(f"step {self.done}/{self.total}  {text}  {clock(left)} left", file=sys.stderr, flush=True)
+            left = (
+                (time.perf_counter() - self.began)
+                / max(1, self.done - self.first)
+                * (self.total - self.done)
+            )
+            print(
+                f"step {self.done}/{self.total}  {text}  {clock(left)} left",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def close(self) -> None:
         if self.live is not None:

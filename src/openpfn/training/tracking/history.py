@@ -28,9 +28,10 @@ COLUMNS = (
     "eval_auc",
     "eval_mse",
 )
-"""Steps done; training seconds without evaluations and checkpoints; tasks seen; means since the last row of the
-loss (nats) and the gradient norm; the last rate; the last rows' speed; share of the time spent waiting for tasks;
-non-finite losses so far; and the evaluation's figures where this row has one."""
+"""Steps done; training seconds without evaluations and checkpoints; tasks seen; means since the
+last row of the loss (nats) and the gradient norm; the last rate; the last rows' speed; share of the
+time spent waiting for tasks; non-finite losses so far; and the evaluation's figures where this row
+has one."""
 
 
 class History:
@@ -50,7 +51,8 @@ class History:
             self._file.flush()
 
     def flush_to_disk(self) -> None:
-        """Make sure that the rows so far survive a power cut, before a checkpoint that counts on them."""
+        """Make sure that the rows so far survive a power cut, before a checkpoint that counts on
+        them."""
         if self._file is not None:
             os.fsync(self._file.fileno())
 
@@ -65,21 +67,34 @@ class History:
             self._file = None
 
     def _start_file(self, path: Path) -> None:
-        """Write the rows kept so far to a new file, put it in place at once, and go on appending to it."""
+        """Write the rows kept so far to a new file, put it in place at once, and go on appending to
+        it."""
         with replacing(path) as unfinished:
-            unfinished.write_text(",".join(COLUMNS) + "\n" + "".join(map(_line, self.rows)), encoding="utf-8", newline="")
+            unfinished.write_text(
+                ",".join(COLUMNS) + "\n" + "".join(map(_line, self.rows)),
+                encoding="utf-8",
+                newline="",
+            )
             flush_to_disk(unfinished)
         self._file = path.open("a", encoding="utf-8", newline="")
 
 
 def read_rows(path: Path, last_step: float = math.inf) -> list[dict[str, float]]:
-    """The whole rows of a history file up to `last_step`; a line cut short by a crash is left out."""
+    """The whole rows of a history file up to `last_step`; a line cut short by a crash is left
+    out."""
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.reader(line for line in file if line.endswith("\n"))
         header = next(lines, [])
         if "step" not in header:
-            raise ValueError(f"{path} is no training history: it begins with {','.join(header)[:80]!r}, wanted {','.join(COLUMNS)}.")
-        rows = [dict(zip(header, map(_number, line), strict=True)) for line in lines if len(line) == len(header)]
+            raise ValueError(
+                f"{path} is no training history: it begins with {','.join(header)[:80]!r}, wanted"
+                f" {','.join(COLUMNS)}."
+            )
+        rows = [
+            dict(zip(header, map(_number, line), strict=True))
+            for line in lines
+            if len(line) == len(header)
+        ]
     return [row for row in rows if row["step"] <= last_step]
 
 
@@ -87,8 +102,16 @@ _COUNTS = ("step", "tasks", "nan_losses")
 
 
 def _line(row: Mapping[str, float]) -> str:
-    known = ((name, row.get(name, math.nan)) for name in COLUMNS)    # a row of an older version lacks newer columns
-    return ",".join("" if math.isnan(value) else repr(int(value) if name in _COUNTS else value) for name, value in known) + "\n"
+    known = (
+        (name, row.get(name, math.nan)) for name in COLUMNS
+    )  # a row of an older version lacks newer columns
+    return (
+        ",".join(
+            "" if math.isnan(value) else repr(int(value) if name in _COUNTS else value)
+            for name, value in known
+        )
+        + "\n"
+    )
 
 
 def _number(text: str) -> float:

@@ -19,8 +19,9 @@ TOLD_EVERY_STEP = ("loss",)
 def trackers_of(config: TrainingConfig) -> list[Tracker]:
     """The trackers that the configuration asks for.
 
-    W&B with `use_wandb`. The registry on disk in `registry` or OPENPFN_REGISTRY where either is set, else in ./openpfn-runs
-    for a run that has a name but no W&B, or whose W&B is offline and could not give anything back. No tracker otherwise.
+    W&B with `use_wandb`. The registry on disk in `registry` or OPENPFN_REGISTRY where either is
+    set, else in ./openpfn-runs for a run that has a name but no W&B, or whose W&B is offline and
+    could not give anything back. No tracker otherwise.
     """
     folder = config.registry or os.environ.get("OPENPFN_REGISTRY")
     offline = config.use_wandb and wandb_mode(config.wandb_mode) == "offline"
@@ -51,7 +52,8 @@ class TrackedRun:
         before: Mapping[str, Any] | None,
         same: bool,
     ) -> TrackedRun:
-        """Start to record a run on `data`. `before` is what a resumed checkpoint says of its run, `same` that it goes on in its place.
+        """Start to record a run on `data`. `before` is what a resumed checkpoint says of its run,
+        `same` that it goes on in its place.
 
         A run that does not go on is called `run_id`.
         """
@@ -83,7 +85,13 @@ class TrackedRun:
         if not self.records:
             return {}
         run = self.records[-1][1]
-        told = {"id": run.id, "name": run.name, "project": run.project, "entity": run.entity, "url": run.url}
+        told = {
+            "id": run.id,
+            "name": run.name,
+            "project": run.project,
+            "entity": run.entity,
+            "url": run.url,
+        }
         return {"run": told | ({"resumed_from": self.resumed_from} if self.resumed_from else {})}
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
@@ -92,7 +100,10 @@ class TrackedRun:
 
     def row(self, step: int, row: Mapping[str, float]) -> None:
         """Tell a row of the history, whose means over steps are called `mean_…`."""
-        told = {f"mean_{name}" if name in ("loss", "grad_norm") else name: value for name, value in row.items()}
+        told = {
+            f"mean_{name}" if name in ("loss", "grad_norm") else name: value
+            for name, value in row.items()
+        }
         self._log(step, {name: value for name, value in told.items() if name != "step"})
 
     def checkpoint(self, step: int, path: Path | None) -> None:
@@ -112,6 +123,8 @@ class TrackedRun:
             tracker.finish_run(run.id, state)
 
     def _log(self, step: int, figures: Mapping[str, float]) -> None:
-        known = {name: float(value) for name, value in figures.items() if value == value}    # NaN stands for: has no meaning here
+        known = {
+            name: float(value) for name, value in figures.items() if value == value
+        }  # NaN stands for: has no meaning here
         for tracker, run in self.records:
             tracker.log_metrics(run.id, step, known)
