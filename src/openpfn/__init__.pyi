@@ -11,22 +11,24 @@ from openpfn.configs.sequence import RegressionConfig as RegressionConfig
 from openpfn.configs.sequence import UnsupervisedConfig as UnsupervisedConfig
 from openpfn.configs.tabular import TabularConfig as TabularConfig
 from openpfn.configs.training import TrainingConfig as TrainingConfig
+from openpfn.data.dump_reader import PriorDumpDataLoader as PriorDumpDataLoader
+from openpfn.data.real_table_dump import (
+    create_h5_prior_from_dataset as create_h5_prior_from_dataset,
+)
+from openpfn.device import get_default_device as get_default_device
 from openpfn.estimators import PFNClassifier as PFNClassifier
+from openpfn.generators.base import sample_batch as sample_batch
+from openpfn.generators.bayesian import BayesianGenerator as BayesianGenerator
+from openpfn.generators.dataset import DatasetGenerator as DatasetGenerator
+from openpfn.generators.deterministic import DeterministicGenerator as DeterministicGenerator
+from openpfn.generators.mixture import MixtureGenerator as MixtureGenerator
+from openpfn.generators.program import ProgramGenerator as ProgramGenerator
+from openpfn.generators.unsupervised import UnsupervisedBayesian as UnsupervisedBayesian
 from openpfn.heads.bars import estimate_riemann_borders as estimate_riemann_borders
 from openpfn.models import PFN as PFN
 from openpfn.plots.metric import plot_metric as plot_metric
 from openpfn.priors.base import TaskPrior as TaskPrior
-from openpfn.priors.base import sample_batch as sample_batch
-from openpfn.priors.bayesian import BayesianGenerator as BayesianGenerator
-from openpfn.priors.dataset import DatasetGenerator as DatasetGenerator
-from openpfn.priors.function import DeterministicGenerator as DeterministicGenerator
-from openpfn.priors.mixture_of_generators import MixtureGenerator as MixtureGenerator
-from openpfn.priors.program import ProgramGenerator as ProgramGenerator
-from openpfn.priors.real_tables import create_h5_prior_from_dataset as create_h5_prior_from_dataset
-from openpfn.priors.unsupervised import UnsupervisedBayesian as UnsupervisedBayesian
-from openpfn.priors_io.dump import PriorDumpDataLoader as PriorDumpDataLoader
 from openpfn.training import train as train
-from openpfn.training.surroundings import get_default_device as get_default_device
 from openpfn.training.tracking.weights_and_biases import WandbLogger as WandbLogger
 
 __version__: str

@@ -6,6 +6,16 @@ import importlib
 import pkgutil
 from typing import Any
 
+MOVED = {
+    "openpfn.priors.bayesian": "openpfn.generators.bayesian",
+    "openpfn.priors.dataset": "openpfn.generators.dataset",
+    "openpfn.priors.function": "openpfn.generators.deterministic",
+    "openpfn.priors.mixture_of_generators": "openpfn.generators.mixture",
+    "openpfn.priors.program": "openpfn.generators.program",
+    "openpfn.priors.unsupervised": "openpfn.generators.unsupervised",
+}
+"""Modules recorded as "module:Class" in dumps, checkpoints and run folders, and where they are."""
+
 
 def names(folder: str) -> list[str]:
     """The names that `find` knows in the package `folder` ("attention", "heads", "priors")."""
@@ -66,7 +76,8 @@ def class_in(folder: str, name: str, base: type) -> Any:
 
 def _from_path(path: str, base: type) -> Any:
     module_name, _, class_name = path.partition(":")
-    found = getattr(importlib.import_module(module_name), class_name, None)
+    module = importlib.import_module(MOVED.get(module_name, module_name))
+    found = getattr(module, class_name, None)
     if not (isinstance(found, base) or (isinstance(found, type) and issubclass(found, base))):
         raise ValueError(
             f"{path!r} is not a {base.__name__}. Give 'module:Class' where Class derives from it,"

@@ -18,9 +18,9 @@ from openpfn.batch import TaskBatch
 from openpfn.cli import main
 from openpfn.cli.priors import Generate
 from openpfn.configs.prior import PriorConfig
+from openpfn.data.dump_reader import PriorDumpDataLoader, read_contents
+from openpfn.data.stream import task_generator
 from openpfn.priors.base import TaskPrior
-from openpfn.priors_io.dump import PriorDumpDataLoader, read_contents
-from openpfn.priors_io.stream import task_generator
 
 SMALL = [
     "--num_batches",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from openpfn.configs import TabularConfig
-from openpfn.models.layers import TwoWayLayer
+from openpfn.models.tabular.layers import TwoWayLayer
 
 pytestmark = pytest.mark.compile
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from openpfn.models.masks import interleaved
+from openpfn.models.sequence.masks import interleaved
 from openpfn.plots.attention import attention_figure
 from openpfn.plots.mask import mask_axes, mask_figure, token_labels
 

@@ -14,10 +14,11 @@ import torch
 from openpfn import registry
 from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
-from openpfn.priors.base import SequencePrior, TaskPrior, sample_batch
-from openpfn.priors_io.graphs import draw_graphs
-from openpfn.priors_io.learnability import gain_over_majority
-from openpfn.priors_io.noise import Noise
+from openpfn.generators.base import SequencePrior, sample_batch
+from openpfn.priors.base import TaskPrior
+from openpfn.scm.graphs import draw_graphs
+from openpfn.scm.learnability import gain_over_majority
+from openpfn.scm.noise import Noise
 
 SMALL = PriorConfig(max_features=7, min_seq_len=20, max_seq_len=60)
 CORNERS = {

@@ -25,10 +25,10 @@ from openpfn import (
     train,
 )
 from openpfn.batch import TaskBatch
+from openpfn.data.dump_reader import read_contents
 from openpfn.priors.mixture import MixturePrior
 from openpfn.priors.real_tables import RealTable, codes_of_context
-from openpfn.priors_io.dump import read_contents
-from openpfn.priors_io.rows import draw_without_replacement
+from openpfn.randomness import draw_without_replacement
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.load import Table
 

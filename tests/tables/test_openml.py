@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-from openpfn.benchmark.suites import entries, load_table
+from openpfn.benchmark.tables.suites import entries, load_table
 from openpfn.tables import openml
 from openpfn.tables.load import load
 

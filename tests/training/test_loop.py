@@ -13,9 +13,9 @@ from toy_training import ToyConfig, ToyNetwork, ToyPrior, batches_of, same_weigh
 from openpfn import checkpoint
 from openpfn.batch import TaskBatch
 from openpfn.configs import PriorConfig, TabularConfig, TrainingConfig
+from openpfn.device import pick_device
 from openpfn.priors.mixture import MixturePrior
 from openpfn.training import train
-from openpfn.training.surroundings import pick_device
 from openpfn.training.tracking.console import ProgressLine, clock
 from openpfn.training.tracking.history import COLUMNS, History, read_rows
 

@@ -10,7 +10,8 @@ from toy_training import ToyNetwork, ToyPrior, same_weights
 
 from openpfn import checkpoint
 from openpfn.configs import TrainingConfig
-from openpfn.training import saving, train
+from openpfn.training import run_folder as saving
+from openpfn.training import train
 from openpfn.wandb import list_available_models
 
 SETTINGS = TrainingConfig(num_steps=4, batch_size=4, save_every=2, n_workers=0)

@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from openpfn.training.surroundings import keep_freed_memory
+from openpfn.training.process import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def step():

@@ -2,6 +2,6 @@
 network with."""
 
 from openpfn.bayes import exact
-from openpfn.priors_io.distributions import DiscreteTask, Likelihood, Mixture, Prior
+from openpfn.generators.distributions import DiscreteTask, Likelihood, Mixture, Prior
 
 __all__ = ["DiscreteTask", "Likelihood", "Mixture", "Prior", "exact"]

@@ -31,17 +31,17 @@ def tables(argv: list[str]) -> int:
     what they mean."""
     import tyro
 
-    from openpfn.benchmark.config import TablesConfig
+    from openpfn.benchmark.tables.config import TablesConfig
 
     config = tyro.cli(
         TablesConfig, args=argv, prog="openpfn benchmark tables", description=tables.__doc__
     )
     from rich.console import Console
 
-    from openpfn.benchmark import results
-    from openpfn.benchmark.report import write_report
-    from openpfn.benchmark.run import run
-    from openpfn.benchmark.summary import summary_tables
+    from openpfn.benchmark.tables import results
+    from openpfn.benchmark.tables.report import write_report
+    from openpfn.benchmark.tables.run import run
+    from openpfn.benchmark.tables.summary import summary_tables
 
     if "" not in sys.path:
         sys.path.insert(0, "")  # module:Class of the user's own folder
@@ -59,13 +59,13 @@ def report(argv: list[str]) -> int:
     """Write the report of results once more, perhaps against a baseline."""
     import tyro
 
-    from openpfn.benchmark.config import ReportConfig
+    from openpfn.benchmark.tables.config import ReportConfig
 
     config = tyro.cli(
         ReportConfig, args=argv, prog="openpfn benchmark report", description=report.__doc__
     )
-    from openpfn.benchmark import results
-    from openpfn.benchmark.report import write_report
+    from openpfn.benchmark.tables import results
+    from openpfn.benchmark.tables.report import write_report
 
     rows = results.read(config.results)
     baseline = None if config.baseline is None else results.read(config.baseline)
@@ -83,7 +83,7 @@ def attention(argv: list[str]) -> int:
     what each is worth and costs."""
     import tyro
 
-    from openpfn.benchmark.compare_config import AttentionConfig
+    from openpfn.benchmark.attention.config import AttentionConfig
 
     config = tyro.cli(
         AttentionConfig,
@@ -95,7 +95,7 @@ def attention(argv: list[str]) -> int:
         config,
         mechanisms=tuple(name for word in config.mechanisms for name in word.split(",") if name),
     )
-    from openpfn.benchmark.compare_attention import compare
+    from openpfn.benchmark.attention.run import compare
 
     failed = compare(config)
     for name, reason in failed.items():
@@ -111,7 +111,7 @@ def speed(argv: list[str]) -> int:
     """Time priors, training steps, fitting and predicting, beside peers."""
     import tyro
 
-    from openpfn.benchmark.speed import SpeedConfig, run
+    from openpfn.benchmark.speed.run import SpeedConfig, run
 
     run(tyro.cli(SpeedConfig, args=argv, prog="openpfn benchmark speed", description=speed.__doc__))
     return 0
@@ -122,7 +122,7 @@ def bayes(argv: list[str]) -> int:
     posterior; time drawing and generation."""
     import tyro
 
-    from openpfn.benchmark.bayes import BayesConfig, run
+    from openpfn.benchmark.bayes.run import BayesConfig, run
 
     run(tyro.cli(BayesConfig, args=argv, prog="openpfn benchmark bayes", description=bayes.__doc__))
     return 0
@@ -133,7 +133,7 @@ def edge(argv: list[str]) -> int:
     flash, memory and instructions."""
     import tyro
 
-    from openpfn.benchmark.edge import EdgeConfig, run
+    from openpfn.benchmark.edge.run import EdgeConfig, run
 
     run(tyro.cli(EdgeConfig, args=argv, prog="openpfn benchmark edge", description=edge.__doc__))
     return 0

@@ -325,7 +325,8 @@ def exported(folder: Path) -> tuple[dict[str, Any], Any]:
     import json
 
     from openpfn import checkpoint
-    from openpfn.export.c_code import RECORD, fingerprint
+    from openpfn.checkpoint.fingerprint import fingerprint_of
+    from openpfn.export.c_code import RECORD
 
     path = folder / RECORD
     if not path.is_file():
@@ -334,7 +335,7 @@ def exported(folder: Path) -> tuple[dict[str, Any], Any]:
         )
     record = json.loads(path.read_text(encoding="utf-8"))
     model = checkpoint.load(record["checkpoint"]).model
-    if fingerprint(model) != record["fingerprint"]:
+    if fingerprint_of(model) != record["fingerprint"]:
         raise ValueError(
             f"checkpoint {record['checkpoint']} has other weights than {folder} was exported from."
             " Export it again."

@@ -32,13 +32,15 @@ def main(argv: list[str]) -> int:
     options = tyro.cli(ImportOptions, args=argv, prog="openpfn import")
     if options.out.exists() and not options.overwrite:
         raise FileExistsError(f"{options.out} exists. Choose another name, or say --overwrite.")
-    from openpfn import checkpoint, foreign
+    from openpfn import checkpoint
+    from openpfn.checkpoint import published as foreign
+    from openpfn.files import sha256_of
 
     model = foreign.load(options.weights, options.kind, n_heads=options.n_heads)
     provenance = {
         "imported_from": options.weights.name,
         "kind": options.kind,
-        "sha256": foreign.digest(options.weights),
+        "sha256": sha256_of(options.weights),
     }
     checkpoint.save(options.out, model, provenance=provenance)
     config = model.config

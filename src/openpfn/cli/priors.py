@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from openpfn.batch import TaskBatch
+    from openpfn.data.dump_reader import DumpHeader, DumpWriter
     from openpfn.plots.prior import DrawnTask
     from openpfn.priors.base import TaskPrior
-    from openpfn.priors_io.dump import DumpHeader, DumpWriter
 
 USAGE = """usage: openpfn priors {generate,show,info} [OPTIONS]
 
@@ -171,8 +171,8 @@ def main(argv: list[str]) -> int:
 
 def generate(options: Generate) -> None:
     """Write the tasks, or those still missing, into the file."""
-    from openpfn.priors_io.dump import DumpWriter
-    from openpfn.priors_io.stream import TaskStream
+    from openpfn.data.dump_reader import DumpWriter
+    from openpfn.data.stream import TaskStream
 
     prior = _OnDevice(build(options.prior, options.config, options.table), options.device)
     header = _header(options, prior)
@@ -209,8 +209,8 @@ def generate(options: Generate) -> None:
 
 def show(options: Show) -> None:
     """Draw the figure and write it to `options.out`."""
+    from openpfn.data.stream import task_generator
     from openpfn.plots.prior import tasks_figure
-    from openpfn.priors_io.stream import task_generator
 
     if not options.out.parent.is_dir():
         raise FileNotFoundError(
@@ -234,8 +234,8 @@ def info(options: Info) -> None:
     """Print the profile."""
     from rich.console import Console
 
-    from openpfn.priors_io.profile import profile_prior
-    from openpfn.priors_io.stream import task_generator
+    from openpfn.data.stream import task_generator
+    from openpfn.scm.profile import profile_prior
 
     source = (
         _Replay(options.dump, options.seed)
@@ -261,7 +261,8 @@ def info(options: Info) -> None:
 def build(name: str, config: PriorConfig, table: RealTableConfig) -> TaskPrior:
     """The prior called `name`, made with `table` if it draws from a real table, else with
     `config`."""
-    from openpfn.priors.base import SequencePrior, TaskPrior, made
+    from openpfn.generators.base import SequencePrior
+    from openpfn.priors.base import TaskPrior, made
     from openpfn.registry import find
 
     prior = made(
@@ -279,7 +280,7 @@ class _Replay:
     """The tasks of a file as a prior to draw from, each once before any comes again."""
 
     def __init__(self, path: Path, seed: int) -> None:
-        from openpfn.priors_io.dump import PriorDumpDataLoader, read_contents
+        from openpfn.data.dump_reader import PriorDumpDataLoader, read_contents
 
         self.contents = read_contents(path)
         self.n_tasks = self.contents.n_tasks
@@ -335,8 +336,8 @@ class _OnDevice:
 
 
 def _header(options: Generate, prior: _OnDevice) -> DumpHeader:
-    from openpfn.priors_io.dump import DumpHeader
-    from openpfn.priors_io.stream import task_generator
+    from openpfn.data.dump_reader import DumpHeader
+    from openpfn.data.stream import task_generator
 
     made: Any = prior.prior
     if made.config_class is RealTableConfig:

@@ -47,7 +47,7 @@ class TrainOptions:
 def main(argv: list[str]) -> int:
     """Parse the options, train, and say where the weights are."""
     options = parse(argv)
-    from openpfn.priors_io.stream import WorkerError
+    from openpfn.data.stream import WorkerError
     from openpfn.training import TrainingStopped
 
     try:
@@ -131,8 +131,9 @@ def config_class_of(prior: str) -> type | None:
 
 def run(options: TrainOptions) -> Any:
     """Train as the options say; gives the network."""
-    from openpfn.priors.base import SequencePrior, made
-    from openpfn.priors_io.dump import PriorDumpDataLoader
+    from openpfn.data.dump_reader import PriorDumpDataLoader
+    from openpfn.generators.base import SequencePrior
+    from openpfn.priors.base import made
     from openpfn.training import train
 
     config = options.training

@@ -51,7 +51,7 @@ class PriorConfig:
     """Share of tasks in which some labels are wrong."""
     learnable: bool = True
     """Keep a candidate task only if its target can be predicted from its columns; see
-    `openpfn.priors_io.learnability`."""
+    `openpfn.scm.learnability`."""
     min_gain: float = 0.08
     """Gain over the majority class, as a share of what is possible, that every learnable task
     has."""

@@ -4,7 +4,6 @@ trained for."""
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from openpfn.checkpoint.fingerprint import fingerprint_of
+from openpfn.device import pick_device
 
 DEFAULT_CHECKPOINT = "nano"
 
@@ -62,16 +64,7 @@ def find_network(checkpoint: Any, model: Any, device: str) -> Network:
     name = DEFAULT_CHECKPOINT if checkpoint == "auto" else str(checkpoint)
     path = locate(name).resolve()
     status = path.stat()
-    return _from_file(name, path, (status.st_mtime_ns, status.st_size), str(find_device(device)))
-
-
-def find_device(device: str) -> torch.device:
-    """The device called `device`; "auto" is cuda, else mps, else cpu."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return _from_file(name, path, (status.st_mtime_ns, status.st_size), str(pick_device(device)))
 
 
 def nested_bytes(state: Any) -> int:
@@ -122,21 +115,10 @@ def _in_memory(model: Any, device: str) -> Network:
         if isinstance(model, nn.Module)
         else torch.device("cpu")
     )
-    wanted = here if device == "auto" else find_device(device)
+    wanted = here if device == "auto" else pick_device(device)
     if wanted.type != here.type or (wanted.index is not None and wanted.index != here.index):
         model, here = (
             copy.deepcopy(model).to(wanted),
             wanted,
         )  # the caller's model stays where it is
     return Network(model, here, None, None, None, None)
-
-
-def fingerprint_of(model: nn.Module) -> str:
-    """Hash of the weights of `model`."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(
-            tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        )
-    return digest.hexdigest()

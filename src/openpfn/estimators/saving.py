@@ -23,9 +23,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from openpfn import __version__, checkpoint
+from openpfn.checkpoint.fingerprint import fingerprint_of
+from openpfn.device import pick_device
 from openpfn.estimators.context import Context
 from openpfn.estimators.ensemble import Member, View
-from openpfn.estimators.network import Network, find_device, find_network, fingerprint_of
+from openpfn.estimators.network import Network, find_network
 from openpfn.estimators.states import (
     from_storage_order,
     in_storage_order,
@@ -273,7 +275,7 @@ def _embedded_network(content: np.ndarray, device: str) -> Network:
         path = Path(folder) / "embedded.safetensors"
         path.write_bytes(content.tobytes())
         model = checkpoint.load(path).model.requires_grad_(False)
-    return find_network(None, model.to(find_device(device)), "auto")
+    return find_network(None, model.to(pick_device(device)), "auto")
 
 
 def _write(path: Path, tensors: dict[str, Tensor], record: Mapping[str, Any]) -> None:

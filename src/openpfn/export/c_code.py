@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
+from openpfn.checkpoint.fingerprint import fingerprint_of
 from openpfn.configs.tabular import TabularConfig
 from openpfn.export.calibrate import measured_ranges
 from openpfn.export.fixed_point import IntegerMatrix, choose_exponents, integer_weights
@@ -64,7 +65,7 @@ def write_library(
         json.dumps(
             {
                 "checkpoint": source,
-                "fingerprint": fingerprint(model),
+                "fingerprint": fingerprint_of(model),
                 "backend": options.backend,
                 "max_features": options.max_features,
                 "max_classes": options.max_classes,
@@ -107,15 +108,6 @@ def library(model: Any, options: CodeOptions) -> dict[str, str]:
         ),
         "pfn.c": amalgamated(before, after),
     }
-
-
-def fingerprint(model: Any) -> str:
-    """Hash of the weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def carried_attention() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from openpfn.models.tabular import TableState, TabularPFN
+from openpfn.models.tabular.network import TableState, TabularPFN
 
 __all__ = ["PFN", "TableState", "TabularPFN"]
 
@@ -18,4 +18,4 @@ def PFN(config: Any) -> Any:
             f"got a {type(config).__name__}; expected a model configuration such as TabularConfig"
             " or RegressionConfig."
         )
-    return importlib.import_module(f"openpfn.models.{module}").build(config)
+    return importlib.import_module(f"openpfn.models.{module}.network").build(config)

@@ -10,8 +10,8 @@ from openpfn import registry
 from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
-from openpfn.priors_io.noise import Noise
-from openpfn.priors_io.tasks import draw_shape, joined, narrowed
+from openpfn.scm.noise import Noise
+from openpfn.scm.tasks import draw_shape, joined, narrowed
 
 
 class MixturePrior(TaskPrior):

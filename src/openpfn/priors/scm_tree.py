@@ -14,9 +14,9 @@ from torch import Tensor
 from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
-from openpfn.priors_io.noise import Noise, row_moments
-from openpfn.priors_io.propagate import propagate
-from openpfn.priors_io.tasks import draw_tasks
+from openpfn.scm.noise import Noise, row_moments
+from openpfn.scm.propagate import propagate
+from openpfn.scm.tasks import draw_tasks
 
 DEPTHS = (1, 6)
 WIDTHS = (22, 113)

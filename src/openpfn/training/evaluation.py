@@ -13,8 +13,8 @@ from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.configs.training import TrainingConfig
+from openpfn.data.stream import TaskStream
 from openpfn.heads.categorical import Categorical
-from openpfn.priors_io.stream import TaskStream
 from openpfn.training.sources import is_prior, task_source
 
 EVALUATION_START = 2**40

@@ -17,12 +17,20 @@ from torch import nn
 from openpfn import checkpoint
 from openpfn.batch import TaskBatch
 from openpfn.configs.training import TrainingConfig
+from openpfn.data.stream import TaskStream, WorkerError
+from openpfn.device import pick_device
 from openpfn.models import PFN
-from openpfn.priors_io.stream import TaskStream, WorkerError
 from openpfn.training.evaluation import Evaluation, figures
 from openpfn.training.optimizers import Optimizers, rate_factor
+from openpfn.training.process import (
+    asked_to_stop,
+    keep_freed_memory,
+    kept_rng,
+    locked,
+    torch_settings,
+)
 from openpfn.training.provenance import describe_data, surroundings
-from openpfn.training.saving import (
+from openpfn.training.run_folder import (
     Counters,
     Place,
     RunFolder,
@@ -33,14 +41,6 @@ from openpfn.training.saving import (
     training_state,
 )
 from openpfn.training.sources import is_prior, task_pools, task_source
-from openpfn.training.surroundings import (
-    asked_to_stop,
-    keep_freed_memory,
-    kept_rng,
-    locked,
-    pick_device,
-    torch_settings,
-)
 from openpfn.training.tracking import TrainingEvent, notify
 from openpfn.training.tracking.base import Tracker
 from openpfn.training.tracking.console import ProgressLine

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from openpfn import checkpoint
 from openpfn.configs.training import TrainingConfig
+from openpfn.device import pick_device
 from openpfn.models import PFN
 from openpfn.training.provenance import surroundings
-from openpfn.training.surroundings import pick_device
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from openpfn.files import sha256_of
 from openpfn.training.tracking.base import RunRecord, Tracker
-from openpfn.training.tracking.registry import RunRegistry, digest_of
+from openpfn.training.tracking.registry import RunRegistry
 
 N_PROCESSES, N_STEPS = 6, 20
 
@@ -216,7 +217,7 @@ def test_a_process_killed_while_it_writes_leaves_the_registry_whole(tmp_path):
                 path = registry.fetch(
                     run, checkpoint.step
                 )  # whole, and the file that its name says
-                assert path.stem == digest_of(path)
+                assert path.stem == sha256_of(path)
         with sqlite3.connect(registry.database) as rows:
             assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows.close()

@@ -13,7 +13,7 @@ from toy_training import ToyPrior, killed_after, same_weights
 
 from openpfn import checkpoint
 from openpfn.training import TrainingStopped, train
-from openpfn.training.saving import kept_steps
+from openpfn.training.run_folder import kept_steps
 from openpfn.training.tracking.tracked import trackers_of
 from openpfn.wandb import (
     RunNameScheme,

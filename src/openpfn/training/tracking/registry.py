@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -17,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from openpfn.files import sha256_of
 from openpfn.training.tracking.base import (
     CheckpointRecord,
     RunRecord,
@@ -128,7 +128,7 @@ class RunRegistry:
     def log_checkpoint(self, run: RunRecord, step: int, path: Path) -> None:
         self.flush()
         copy = self._copied(path)
-        digest = digest_of(copy)
+        digest = sha256_of(copy)
         with self._writing() as rows:
             kept = self._file(digest)
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +206,7 @@ class RunRegistry:
         path = self._file(row[0])
         if not path.is_file():
             raise LookupError(f"step {step} of run {run.id} was kept in {path}, which is gone.")
-        if digest_of(path) != row[0]:
+        if sha256_of(path) != row[0]:
             raise ValueError(
                 f"{path} was changed after it was recorded: its SHA-256 is not its name. Take"
                 " another step."
@@ -333,9 +333,3 @@ class RunRegistry:
                 rows.execute("ROLLBACK")
                 raise
             rows.execute("COMMIT")
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Mechanisms of attention, trained side by side."""

@@ -1,0 +1,1 @@
+"""Sequence networks against exact posteriors."""

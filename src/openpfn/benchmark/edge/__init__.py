@@ -1,0 +1,1 @@
+"""Networks on microcontrollers: quality and costs."""

@@ -1,0 +1,1 @@
+"""Quality on real tables, beside peers."""

@@ -1,0 +1,256 @@
+"""One cell of a benchmark: one method on one split of one table, timed and scored; a failure is a
+result too."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from openpfn.benchmark import metrics
+from openpfn.benchmark.tables.config import TablesConfig
+from openpfn.benchmark.tables.methods import Method
+from openpfn.benchmark.tables.prepare import Reader
+from openpfn.benchmark.tables.splitting import n_context, split, split_seed
+from openpfn.benchmark.tables.suites import Entry, LoadedTable, load_table
+from openpfn.benchmark.tables.tune import Search, random_search
+
+LEVELS = np.arange(0.5, 100) / 100
+"""Levels of the quantiles that CRPS is computed from: the middles of a hundred equal steps."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one row of the results is about."""
+
+    entry: Entry
+    """The table."""
+    method: Method
+    """The method."""
+    tuned: float
+    """Seconds of random search; 0 for defaults."""
+    context: str
+    """Context size as asked for."""
+    split: int
+    """Number of the split."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells it from other cells of one run, weights included."""
+        return (
+            self.entry.name,
+            self.method.name,
+            f"{self.tuned:g}",
+            self.context,
+            str(self.split),
+            self.method.checkpoint_sha256,
+        )
+
+
+def identity(cell: Cell, config: TablesConfig) -> dict[str, Any]:
+    """What is known of a cell's row before it is measured."""
+    return {
+        "suite": config.suite,
+        "table": cell.entry.name,
+        "family": cell.entry.family,
+        "half": cell.entry.half,
+        "counted": cell.entry.counted,
+        "task": cell.entry.task,
+        "method": cell.method.name,
+        "tuned": f"{cell.tuned:g}",
+        "context": cell.context,
+        "split": cell.split,
+        "seed": config.seed,
+        "max_query": config.max_query,
+        "max_half": config.max_half,
+        "checkpoint_sha256": cell.method.checkpoint_sha256,
+        "method_version": cell.method.version,
+        "device": config.device if cell.method.kind in ("pfn", "tabicl", "tabpfn") else "cpu",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **_versions(),
+    }
+
+
+def measure(cell: Cell, config: TablesConfig) -> dict[str, Any]:
+    """The row of `cell`; where anything fails, status is failed and error says why."""
+    row = identity(cell, config) | {"status": "ok"}
+    try:
+        table = load_table(config.suite, cell.entry.name)
+        n = n_context(cell.context, len(table.y), config.max_half)
+        assert n is not None, "cells without query rows are not planned"
+        context, query = split(table, n, cell.split, config)
+        row |= {
+            "n_context": len(context),
+            "n_query": len(query),
+            "n_features": table.X.shape[1],
+            "n_classes": table.n_classes,
+            "data_sha256": table.sha256,
+            "target_std": float(np.std(table.y)) if cell.entry.task == "regression" else "",
+        }
+        row |= _run(cell, table, context, query, config)
+    except (
+        Exception
+    ) as error:  # whatever a method does wrong is a result of this benchmark, not the end of it
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        row |= {
+            "status": "failed",
+            "error": (
+                f"{type(error).__name__}: {error}"
+                f" ({where.filename.rpartition('/')[2]}:{where.lineno})"
+            ),
+        }
+    return row
+
+
+def _run(
+    cell: Cell, table: LoadedTable, context: np.ndarray, query: np.ndarray, config: TablesConfig
+) -> dict[str, Any]:
+    task = cell.entry.task
+    X, y = table.X.iloc[context].reset_index(drop=True), table.y[context]
+    X_query, y_query = table.X.iloc[query].reset_index(drop=True), table.y[query]
+    known = np.unique(y)
+    shown = (
+        np.searchsorted(known, y) if task == "classification" else y
+    )  # a context may lack a class: methods see 0 … k−1
+    seed = split_seed(table.name, config.seed + 1, cell.split) % 2**31
+    found: Search | None = None
+    space = cell.method.space(task)
+    if cell.tuned and space is not None:
+        groups = None if table.groups is None else table.groups[context]
+
+        def build(options: dict[str, Any]) -> Reader:
+            return cell.method.build(task, table.kinds, seed, config.device, **options)
+
+        found = random_search(build, space, X, shown, task, groups, cell.tuned, seed)
+    estimator = cell.method.build(
+        task, table.kinds, seed, config.device, **(found.options if found else {})
+    )
+    out: dict[str, Any] = (
+        {
+            "tune_seconds": found.seconds,
+            "n_candidates": found.n_candidates,
+            "options": found.options,
+        }
+        if found
+        else {}
+    )
+    with _peak_memory() as peak:
+        cpu, start = time.process_time(), time.perf_counter()
+        estimator.fit(X, shown)
+        fitted = time.perf_counter()
+        is_classification = task == "classification"
+        answer: Any = (
+            _probabilities(estimator, X_query, known, table)
+            if is_classification
+            else _numbers(cell, estimator, X_query)
+        )
+        done = time.perf_counter()
+    out |= {
+        "fit_seconds": fitted - start,
+        "predict_seconds": done - fitted,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_mib": peak[0],
+    }
+    if task == "classification":
+        p = answer
+        bins = metrics.calibration_bins(p.max(axis=1), p.argmax(axis=1) == y_query)
+        out |= metrics.classification_metrics(y_query, p)
+        out["calibration"] = ";".join(f"{c:.4f},{a:.4f},{n:.0f}" for c, a, n in bins)
+    else:
+        prediction, quantiles = answer
+        out |= metrics.regression_metrics(y_query, prediction, LEVELS, quantiles)
+    return out
+
+
+def _probabilities(estimator: Reader, X: Any, known: np.ndarray, table: LoadedTable) -> np.ndarray:
+    """Probabilities of all the table's classes, 0 for one that the context lacks. Raises ValueError
+    unless they are probabilities."""
+    given = estimator.predict_proba(X).astype(float)
+    if given.shape != (len(X), len(known)):
+        raise ValueError(
+            f"predict_proba gave shape {given.shape}, expected {(len(X), len(known))}."
+        )
+    sums = given.sum(axis=1)
+    if not np.isfinite(given).all() or (given < 0).any() or np.abs(sums - 1).max() > 1e-3:
+        raise ValueError(
+            "predict_proba gave rows that are no probabilities (not finite, negative, or not"
+            " summing to 1)."
+        )
+    p = np.zeros((len(X), table.n_classes))
+    p[:, known[estimator.classes_.astype(int)]] = given / sums[:, None]
+    return p
+
+
+def _numbers(cell: Cell, estimator: Reader, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Predicted numbers, and quantiles at `LEVELS` (Q, L) where the method has them. Raises
+    ValueError unless they are finite."""
+    prediction = estimator.predict(X).astype(float).reshape(-1)
+    if prediction.shape != (len(X),) or not np.isfinite(prediction).all():
+        raise ValueError(
+            f"predict gave shape {prediction.shape} with {int((~np.isfinite(prediction)).sum())}"
+            " values not finite."
+        )
+    levels = list(LEVELS)
+    match cell.method.kind:
+        case "tabicl":
+            quantiles = estimator.predict(X, output_type="quantiles", alphas=levels)
+        case "pfn":
+            quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels)
+        case "tabpfn":  # a list with an array for each level
+            quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels).T
+        case _:
+            return prediction, None
+    if quantiles.shape != (len(X), len(levels)) or not np.isfinite(quantiles).all():
+        raise ValueError(
+            f"quantiles have shape {quantiles.shape}, expected finite numbers of shape"
+            f" {(len(X), len(levels))}."
+        )
+    return prediction, quantiles
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[float]]:
+    """Puts into the list how many MiB this process grew at most meanwhile. Exact on Linux;
+    elsewhere growth beyond the earlier peak."""
+    import resource
+
+    gc.collect()
+    out = [0.0]
+    if sys.platform != "linux":
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        yield out
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        out[0] = grown / 2**20 if sys.platform == "darwin" else grown / 2**10
+        return
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # forget the peak so far
+    except OSError:
+        out[0] = float("nan")
+    before = _status("VmRSS")
+    yield out
+    out[0] += (_status("VmHWM") - before) / 2**10
+
+
+def _status(name: str) -> int:
+    """A field of /proc/self/status in KiB."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(name + ":"))
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("openpfn", "scikit-learn", "numpy", "torch")
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        **{name.replace("-", "_"): version(name) for name in names},
+    }

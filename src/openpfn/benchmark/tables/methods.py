@@ -1,0 +1,389 @@
+"""The methods of a benchmark by name: our checkpoints, the usual peers, other prior-fitted
+networks, and anybody's estimator."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openpfn.benchmark.tables.prepare import Reader, Reading
+from openpfn.benchmark.tables.spaces import SPACES
+from openpfn.files import sha256_of
+from openpfn.tables.schema import Kind
+
+Task = str
+FLOOR = "constant"
+"""The method that always runs: class frequencies, or the mean. What fails is counted as this."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An estimator of another package, at its package's defaults with one thread."""
+
+    classifier: str | None
+    """module:Class for classification; None where there is none."""
+    regressor: str | None
+    """module:Class for regression; None where there is none."""
+    reading: Reading
+    """How it wants its columns."""
+    package: str
+    """The package to install."""
+    options: Mapping[str, Any]
+    """Constructor arguments that are not defaults."""
+    seeded: str | None = "random_state"
+    """Constructor argument that takes the seed."""
+
+
+def _sklearn(
+    classifier: str | None,
+    regressor: str | None,
+    reading: Reading,
+    seeded: str | None = "random_state",
+    **options: Any,
+) -> Peer:
+    names = [None if name is None else f"sklearn.{name}" for name in (classifier, regressor)]
+    return Peer(names[0], names[1], reading, "scikit-learn", options, seeded)
+
+
+PEERS: dict[str, Peer] = {
+    FLOOR: _sklearn("dummy:DummyClassifier", "dummy:DummyRegressor", "filled", None),
+    "logistic": _sklearn("linear_model:LogisticRegression", None, "scaled", max_iter=2000),
+    "ridge": _sklearn(None, "linear_model:RidgeCV", "scaled", None),
+    "lda": _sklearn("discriminant_analysis:LinearDiscriminantAnalysis", None, "scaled", None),
+    "naive_bayes": _sklearn("naive_bayes:GaussianNB", None, "scaled", None),
+    "knn": _sklearn(
+        "neighbors:KNeighborsClassifier", "neighbors:KNeighborsRegressor", "scaled", None
+    ),
+    "mlp": _sklearn(
+        "neural_network:MLPClassifier", "neural_network:MLPRegressor", "scaled", max_iter=500
+    ),
+    "random_forest": _sklearn(
+        "ensemble:RandomForestClassifier", "ensemble:RandomForestRegressor", "filled", n_jobs=1
+    ),
+    "extra_trees": _sklearn(
+        "ensemble:ExtraTreesClassifier", "ensemble:ExtraTreesRegressor", "filled", n_jobs=1
+    ),
+    "xgboost": Peer(
+        "xgboost:XGBClassifier", "xgboost:XGBRegressor", "codes", "xgboost", {"n_jobs": 1}
+    ),
+    "lightgbm": Peer(
+        "lightgbm:LGBMClassifier",
+        "lightgbm:LGBMRegressor",
+        "codes",
+        "lightgbm",
+        {"n_jobs": 1, "verbose": -1},
+    ),
+    "catboost": Peer(
+        "catboost:CatBoostClassifier",
+        "catboost:CatBoostRegressor",
+        "native",
+        "catboost",
+        # one-hot splits for all categories: its target statistics take thirty times longer on small
+        # tables
+        {
+            "thread_count": 1,
+            "verbose": False,
+            "allow_writing_files": False,
+            "one_hot_max_size": 255,
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method ready to be built, in any process."""
+
+    name: str
+    """What to call it in tables."""
+    spec: str
+    """What the user wrote."""
+    kind: str
+    """peer, pfn, tabicl, tabpfn or class."""
+    tasks: frozenset[Task]
+    """What it can do."""
+    version: str
+    """Package and version."""
+    checkpoint_sha256: str = ""
+    """Hash of the weights' file, for a network."""
+
+    def build(
+        self, task: Task, kinds: Mapping[Hashable, Kind], seed: int, device: str, **options: Any
+    ) -> Reader:
+        """An unfitted estimator. `options` override its defaults."""
+        return _BUILDERS[self.kind](self.spec, task, kinds, seed, device, options)
+
+    def space(self, task: Task) -> Callable[[np.random.Generator], dict[str, Any]] | None:
+        """Draws options for a random search; None where there is nothing to search."""
+        return SPACES.get((self.name if self.kind == "peer" else self.kind, task))
+
+
+def resolve(words: tuple[str, ...]) -> list[Method]:
+    """The methods that `words` name, the floor first, none twice. Raises ValueError for unknown
+    names and missing packages."""
+    found = {FLOOR: method(FLOOR)}
+    for word in words:
+        for name in default_names() if word == "default" else [word]:
+            one = method(name)
+            found[one.name] = one
+    return list(found.values())
+
+
+def default_names() -> list[str]:
+    """Shipped checkpoints and the peers whose package is installed."""
+    from openpfn.checkpoint import shipped_names
+
+    return [
+        *shipped_names(),
+        *(name for name, peer in PEERS.items() if name != FLOOR and _is_installed(peer.package)),
+    ]
+
+
+def missing_by_default() -> list[str]:
+    """Peers that `default` leaves out because their package is not installed."""
+    return [name for name, peer in PEERS.items() if not _is_installed(peer.package)]
+
+
+def method(word: str) -> Method:
+    """The method that `word` names. Raises ValueError, with the choices, if there is none."""
+    if word in PEERS:
+        peer = PEERS[word]
+        _require(peer.package, word)
+        tasks = {
+            task
+            for task, path in (("classification", peer.classifier), ("regression", peer.regressor))
+            if path
+        }
+        return Method(
+            word, word, "peer", frozenset(tasks), f"{peer.package} {version(peer.package)}"
+        )
+    from openpfn.checkpoint import shipped_names  # imports torch: peers need none
+
+    kind, _, rest = word.partition(":")
+    if kind in ("tabicl", "tabpfn"):
+        return _foreign_network(word, kind, rest)
+    if kind == "pfn" or word in shipped_names():
+        return _own_network(rest if kind == "pfn" else word)
+    if rest:
+        return _anybodys(word)
+    choices = [*shipped_names(), *PEERS]
+    close = difflib.get_close_matches(word, choices, n=1)
+    hint = (
+        f"Did you mean {close[0]!r}?"
+        if close
+        else f"Choose from {', '.join(choices)}, pfn:PATH, tabicl, tabpfn:PATH, module:Class."
+    )
+    raise ValueError(f"unknown method {word!r}. {hint}")
+
+
+def _own_network(source: str) -> Method:
+    from openpfn import checkpoint
+
+    path = checkpoint.locate(source)
+    config = checkpoint.read_header(path).config
+    name = (
+        source
+        if source in checkpoint.shipped_names()
+        else f"pfn:{path.stem if path.stem != 'latest' else path.parent.name}"
+    )
+    tasks = {"classification"} if getattr(config, "max_classes", 0) else {"regression"}
+    return Method(
+        name,
+        str(path.resolve()),
+        "pfn",
+        frozenset(tasks),
+        f"openpfn {version('openpfn')}",
+        sha256_of(path),
+    )
+
+
+def _foreign_network(word: str, kind: str, path: str) -> Method:
+    _require(kind, word)
+    if kind == "tabpfn" and not path:
+        raise ValueError(
+            "tabpfn needs its weights: accept their licence, download them, and give the file as"
+            " tabpfn:PATH."
+        )
+    if path and not Path(path).is_file():
+        raise FileNotFoundError(f"there are no weights at {path}. Give the file as {kind}:PATH.")
+    return Method(
+        kind,
+        word,
+        kind,
+        frozenset(_TASKS),
+        f"{kind} {version(kind)}",
+        sha256_of(Path(path)) if path else "",
+    )
+
+
+def _anybodys(word: str) -> Method:
+    from sklearn.base import is_classifier, is_regressor
+
+    found = _class(word)
+    estimator = found()
+    is_one = hasattr(estimator, "__sklearn_tags__")
+    tasks = {
+        task
+        for task, fits in zip(_TASKS, (is_classifier, is_regressor), strict=True)
+        if is_one and fits(estimator)
+    }
+    if not tasks:
+        raise ValueError(
+            f"{word} is no classifier or regressor of scikit-learn's kind. Derive it from"
+            " ClassifierMixin or RegressorMixin."
+        )
+    package = found.__module__.partition(".")[0]
+    return Method(word, word, "class", frozenset(tasks), _version_of(package))
+
+
+def _build_peer(
+    word: str,
+    task: Task,
+    kinds: Mapping[Hashable, Kind],
+    seed: int,
+    device: str,
+    options: Mapping[str, Any],
+) -> Reader:
+    peer = PEERS[word]
+    path = peer.classifier if task == "classification" else peer.regressor
+    assert path is not None, f"{word} does no {task}"
+    seeded = {} if peer.seeded is None else {peer.seeded: seed}
+    estimator = _class(path)(**{**peer.options, **seeded, **options})
+    if word == "mlp" and task == "regression":
+        from sklearn.compose import TransformedTargetRegressor
+        from sklearn.preprocessing import StandardScaler
+
+        estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
+    return Reader(estimator, peer.reading, kinds)
+
+
+def _build_own(
+    path: str,
+    task: Task,
+    kinds: Mapping[Hashable, Kind],
+    seed: int,
+    device: str,
+    options: Mapping[str, Any],
+) -> Reader:
+    import torch
+
+    from openpfn import estimators
+    from openpfn.estimators.network import find_network
+
+    torch.set_num_threads(1)
+    find_network(
+        path, None, device
+    )  # keeps the weights in memory: reading the file is not part of `fit`
+    name = "PFNClassifier" if task == "classification" else "PFNRegressor"
+    return Reader(
+        getattr(estimators, name)(checkpoint=path, device=device, random_state=seed, **options),
+        "frame",
+        kinds,
+    )
+
+
+def _build_tabicl(
+    word: str,
+    task: Task,
+    kinds: Mapping[Hashable, Kind],
+    seed: int,
+    device: str,
+    options: Mapping[str, Any],
+) -> Reader:
+    import tabicl  # pyright: ignore[reportMissingImports]
+
+    found = tabicl.TabICLClassifier if task == "classification" else tabicl.TabICLRegressor
+    path = word.partition(":")[2] or None
+    estimator = found(
+        model_path=path,
+        allow_auto_download=False,
+        device=device,
+        random_state=seed,
+        n_jobs=1,
+        **options,
+    )
+    return Reader(estimator, "frame", kinds)
+
+
+def _build_tabpfn(
+    word: str,
+    task: Task,
+    kinds: Mapping[Hashable, Kind],
+    seed: int,
+    device: str,
+    options: Mapping[str, Any],
+) -> Reader:
+    import tabpfn  # pyright: ignore[reportMissingImports]
+
+    found = tabpfn.TabPFNClassifier if task == "classification" else tabpfn.TabPFNRegressor
+    path = word.partition(":")[2]
+    return Reader(
+        found(model_path=path, device=device, random_state=seed, **options), "frame", kinds
+    )
+
+
+def _build_class(
+    word: str,
+    task: Task,
+    kinds: Mapping[Hashable, Kind],
+    seed: int,
+    device: str,
+    options: Mapping[str, Any],
+) -> Reader:
+    from sklearn.utils import get_tags
+
+    estimator = _class(word)()
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=seed)
+    return Reader(
+        estimator, "codes" if get_tags(estimator).input_tags.allow_nan else "scaled", kinds
+    )
+
+
+_TASKS: tuple[Task, ...] = ("classification", "regression")
+_BUILDERS: dict[str, Callable[..., Reader]] = {
+    "peer": _build_peer,
+    "pfn": _build_own,
+    "tabicl": _build_tabicl,
+    "tabpfn": _build_tabpfn,
+    "class": _build_class,
+}
+
+
+def _class(path: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"cannot load {path!r} ({error}). Give module:Class, importable from {os.getcwd()} or"
+            " installed."
+        ) from error
+
+
+def _require(package: str, word: str) -> None:
+    if not _is_installed(package):
+        hint = "pip install tabpfn" if package == "tabpfn" else 'pip install "openpfn[bench]"'
+        raise ValueError(
+            f"{word} needs the package {package}, which is not installed. Install it: {hint}."
+        )
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec({"scikit-learn": "sklearn"}.get(package, package)) is not None
+
+
+def _version_of(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:  # a user's own file
+        return package

@@ -1,0 +1,212 @@
+"""Run a benchmark over tables: plan the cells, skip those already measured, measure the rest in
+parallel, write each row at once."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from openpfn.benchmark.tables import results
+from openpfn.benchmark.tables.config import TablesConfig
+from openpfn.benchmark.tables.measure import Cell, identity, measure
+from openpfn.benchmark.tables.methods import missing_by_default, resolve
+from openpfn.benchmark.tables.splitting import n_context
+from openpfn.benchmark.tables.suites import Entry, choose, load_table
+
+MOST_DEATHS = 20
+"""A run gives up after this many processes died."""
+
+
+def run(config: TablesConfig, console: Console | None = None) -> pd.DataFrame:
+    """Measure what `config` asks for and is not yet in its results file; returns the rows of this
+    run, old and new.
+
+    Raises ValueError or FileNotFoundError for an unknown suite, table or method, before anything is
+    measured.
+    """
+    console = console or Console(stderr=True)
+    path = config.out / results.NAME
+    cells = plan(config, console)
+    file = results.ResultsFile(path)
+    known = results.read(path)
+    results.require_protocol(
+        known,
+        {name: value for name, value in asdict(config).items() if name in results.PROTOCOL},
+        path,
+    )
+    done = _done(known, config.retry_failed)
+    left = [cell for cell in cells if cell.key not in done]
+    console.print(
+        f"{len(cells)} cells, {len(cells) - len(left)} already in {path}, {len(left)} to measure",
+        highlight=False,
+    )
+    n_failed = 0
+    with _progress(console) as progress:
+        bar = progress.add_task("measuring", total=len(left), failed="")
+        for row in _measure_all(left, config):
+            file.append(row)
+            n_failed += row["status"] != "ok"
+            progress.update(
+                bar,
+                advance=1,
+                failed=f"{n_failed} failed" if n_failed else "",
+                description=f"{row['table']} {row['method']}",
+            )
+    wanted = {cell.key[:5] for cell in cells}
+    rows = results.read(path)
+    return rows[
+        [key in wanted for key in zip(*(rows[c].astype(str) for c in results.KEY), strict=True)]
+    ].reset_index(drop=True)
+
+
+def plan(config: TablesConfig, console: Console) -> list[Cell]:
+    """All cells that `config` asks for: methods × context sizes × splits of each table, tables one
+    after the other."""
+    methods = resolve(config.methods)
+    if "default" in config.methods and missing_by_default():
+        console.print(
+            f"not installed, left out: {', '.join(missing_by_default())} (pip install"
+            ' "openpfn\\[bench]")',
+            highlight=False,
+        )
+    cells, without_context = [], []
+    for entry in choose(config.suite, config):
+        fitting = [m for m in methods if entry.task in m.tasks]
+        sizes = _sizes(config, entry)
+        if not sizes or len(fitting) < 2:
+            without_context.append(entry.name)
+            continue
+        for size in sizes:
+            for number in range(config.splits):
+                cells += [Cell(entry, m, _tuned(m, entry, config), size, number) for m in fitting]
+    if without_context:
+        console.print(
+            f"no method or no context size fits: {', '.join(without_context)}", highlight=False
+        )
+    if not cells:
+        raise ValueError(
+            "no method fits any table. Give methods for the tables' task, or smaller context sizes."
+        )
+    return cells
+
+
+def _tuned(method: Any, entry: Entry, config: TablesConfig) -> float:
+    return config.tuned if method.space(entry.task) is not None else 0.0
+
+
+def _sizes(config: TablesConfig, entry: Entry) -> list[str]:
+    n_rows = len(load_table(config.suite, entry.name).y)
+    return [
+        size
+        for size in dict.fromkeys(config.context_sizes)
+        if n_context(size, n_rows, config.max_half) is not None
+    ]
+
+
+def _done(known: pd.DataFrame, retry_failed: bool) -> set[tuple[str, ...]]:
+    """Keys of the cells that need no measuring."""
+    kept = known[known["status"] == "ok"] if retry_failed else known
+    columns = [kept[name].fillna("").astype(str) for name in (*results.KEY, "checkpoint_sha256")]
+    return set(zip(*columns, strict=True))
+
+
+def _measure_all(cells: list[Cell], config: TablesConfig) -> Iterator[dict[str, Any]]:
+    """The rows of `cells` as they are done. A cell whose process dies twice, the second time alone
+    in it, is a failure."""
+    with tempfile.TemporaryDirectory() as begun:
+        left = {cell.key: cell for cell in cells}
+        for _ in range(MOST_DEATHS):
+            died = False
+            for row in _in_parallel(list(left.values()), config, Path(begun), config.jobs):
+                if row is None:
+                    died = True
+                    break
+                left.pop(_key(row))
+                yield row
+            if not died:
+                return
+            for key in _suspects(Path(begun), left):
+                row = next(
+                    _in_parallel([left[key]], config, Path(begun), 2)
+                )  # two, since one would be this process
+                cell = left.pop(key)
+                death = {
+                    "status": "failed",
+                    "error": "its process died (out of memory, or a crash in native code)",
+                }
+                yield row or identity(cell, config) | death
+    raise ValueError(
+        f"{MOST_DEATHS} processes died, {len(left)} cells are left. Free memory or lower --jobs,"
+        " then run again to go on."
+    )
+
+
+def _in_parallel(
+    cells: list[Cell], config: TablesConfig, begun: Path, jobs: int
+) -> Iterator[dict[str, Any] | None]:
+    """Rows in the order in which they are done; None, and no more, when a process died."""
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    with parallel_config("loky", inner_max_num_threads=1):
+        work = Parallel(
+            n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
+        )
+        try:
+            yield from work(delayed(_measure_noting)(cell, config, begun) for cell in cells)
+        except TerminatedWorkerError:
+            yield None
+
+
+def _measure_noting(cell: Cell, config: TablesConfig, begun: Path) -> dict[str, Any]:
+    """`measure`, leaving a note while it runs: a note that stays tells which cells were under way
+    when a process died."""
+    from threadpoolctl import threadpool_limits
+
+    note = begun / _note(cell.key)
+    note.write_text("")
+    with threadpool_limits(1):
+        row = measure(cell, config)
+    note.unlink(missing_ok=True)
+    return row
+
+
+def _suspects(begun: Path, left: dict[tuple[str, ...], Cell]) -> list[tuple[str, ...]]:
+    notes = {note.name for note in begun.iterdir()}
+    for note in begun.iterdir():
+        note.unlink()
+    return [key for key in left if _note(key) in notes]
+
+
+def _note(key: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(key).encode()).hexdigest()
+
+
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in (*results.KEY, "checkpoint_sha256"))
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}"),
+    )
+    return Progress(*columns, TextColumn("{task.description}"), console=console, transient=True)

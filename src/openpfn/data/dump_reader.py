@@ -1,0 +1,321 @@
+"""`PriorDumpDataLoader`: batches of tasks from an HDF5 prior dump, ours or another toolkit's."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from openpfn.batch import TaskBatch
+from openpfn.data.commit_file import recover
+from openpfn.data.dump_writer import DumpHeader, DumpWriter
+
+__all__ = ["DumpContents", "DumpHeader", "DumpWriter", "PriorDumpDataLoader", "read_contents"]
+
+CACHE_BYTES = 64 << 20  # room for the compressed chunk that several small batches come from
+
+
+@dataclass(frozen=True)
+class DumpContents:
+    """What a dump says about its T tasks, without their values."""
+
+    path: Path
+    n_features: Int[ndarray, " T"]
+    n_rows: Int[ndarray, " T"]
+    n_train: Int[ndarray, " T"]
+    n_classes: Int[ndarray, " T"] | None
+    """Highest class index + 1; None in regression."""
+    n_distinct: Int[ndarray, " T"] | None
+    """How many classes occur; None in regression."""
+    has_categorical: bool
+    """Whether the dump says which columns hold category codes."""
+    original_batch_size: int
+    """Neighbouring tasks that were drawn together."""
+    max_num_classes: int | None
+    """Most classes; None in regression, or where the dump does not say."""
+    problem_type: str
+    """classification or regression."""
+    attributes: Mapping[str, Any]
+    """Attributes of the file; `header` is decoded."""
+
+    @property
+    def n_tasks(self) -> int:
+        return len(self.n_rows)
+
+
+class PriorDumpDataLoader:
+    """Batches of the tasks in the dump `path`: each pass over the loader gives `num_steps` of them
+    (None: endless).
+
+    Every batch holds tasks of one split and one number of rows, cut to its widest task. All tasks
+    with at least `min_classes` classes come once per epoch, in an order that depends on `seed` and
+    the epoch alone, or as stored without `shuffle`; the next epoch follows without a break. Batch i
+    depends only on the file and these arguments, so `start=i` (or setting `position`) continues
+    where another loader stopped. Where fewer than `batch_size` tasks share their split and rows,
+    batches are smaller, and a warning says so. Raises FileNotFoundError, or ValueError for a file
+    that is cut off or is no dump.
+
+    >>> loader = PriorDumpDataLoader("tasks.h5", 2500, 32, min_classes=3)    # doctest: +SKIP
+    >>> for batch in loader:    # doctest: +SKIP
+    ...     loss = model.loss(batch)
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        num_steps: int | None,
+        batch_size: int,
+        device: torch.device | str | None = None,
+        min_classes: int = 1,
+        shuffle: bool = True,
+        *,
+        seed: int = 0,
+        start: int = 0,
+    ) -> None:
+        if batch_size < 1 or start < 0 or (num_steps is not None and num_steps < 1):
+            raise ValueError(
+                f"got num_steps={num_steps}, batch_size={batch_size}, start={start}; wanted at"
+                " least 1, 1 and 0."
+            )
+        self.path, self.num_steps, self.batch_size = Path(path), num_steps, batch_size
+        self.device = torch.device("cpu" if device is None else device)
+        self.min_classes, self.shuffle, self.seed = min_classes, shuffle, seed
+        self.contents = read_contents(self.path)
+        self.max_num_classes = self.contents.max_num_classes
+        self.position = start
+        self._tasks = self._tasks_in_use()
+        self._epoch, self._order = 0, self._batches_of_epoch(0)
+        self._warn_of_small_batches()
+
+    def __len__(self) -> int:
+        """Batches of one pass."""
+        if self.num_steps is None:
+            raise TypeError("this loader is endless (num_steps=None): it has no length.")
+        return self.num_steps
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches until every task has come once."""
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[TaskBatch]:
+        """The batches from `position` up to the next multiple of `num_steps`."""
+        end = (
+            None
+            if self.num_steps is None
+            else (self.position // self.num_steps + 1) * self.num_steps
+        )
+        with h5py.File(self.path, "r", rdcc_nbytes=CACHE_BYTES) as hdf5:
+            while end is None or self.position < end:
+                batch = self._read(hdf5, self._tasks_of_batch(self.position)).to(self.device)
+                self.position += 1
+                yield batch
+
+    def as_dict(self) -> Iterator[dict[str, Tensor | int]]:
+        """The same batches as the dictionaries that nanoTabPFN's, TinyPFN's and TFM-Playground's
+        loaders give."""
+        for batch in self:
+            assert batch.x is not None
+            split = {"train_test_split_index": batch.n_train, "single_eval_pos": batch.n_train}
+            yield {"x": batch.x, "y": batch.y, "target_y": batch.y, **split}
+
+    def _tasks_in_use(self) -> Int[ndarray, " used"]:
+        contents = self.contents
+        if contents.n_distinct is None:
+            return np.arange(contents.n_tasks)
+        used = np.flatnonzero(contents.n_distinct >= self.min_classes)
+        if not len(used):
+            raise ValueError(
+                f"none of the {contents.n_tasks} tasks in {self.path} has {self.min_classes}"
+                f" classes or more (at most {contents.n_distinct.max()}). Lower min_classes or take"
+                " another dump."
+            )
+        return used
+
+    def _tasks_of_batch(self, index: int) -> Int[ndarray, " B"]:
+        epoch, within = divmod(index, self.batches_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._batches_of_epoch(epoch)
+        return self._order[within]
+
+    def _batches_of_epoch(self, epoch: int) -> list[Int[ndarray, " B"]]:
+        """The tasks of each batch: equal split and rows, neighbours kept together because they
+        share a compressed chunk."""
+        contents, tasks = self.contents, self._tasks
+        random = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
+        if self.shuffle:
+            block = tasks // contents.original_batch_size
+            place_of_block = random.permutation(int(block.max()) + 1)[block]
+            place_in_block = random.permutation(len(tasks))
+            tasks = tasks[
+                np.lexsort(
+                    [
+                        place_in_block,
+                        place_of_block,
+                        contents.n_rows[tasks],
+                        contents.n_train[tasks],
+                    ]
+                )
+            ]
+        shapes = np.stack([contents.n_train[tasks], contents.n_rows[tasks]])
+        breaks = np.flatnonzero((np.diff(shapes) != 0).any(axis=0)) + 1
+        size = self.batch_size
+        batches = [
+            run[i : i + size] for run in np.split(tasks, breaks) for i in range(0, len(run), size)
+        ]
+        return [batches[i] for i in random.permutation(len(batches))] if self.shuffle else batches
+
+    def _warn_of_small_batches(self) -> None:
+        mean, drawn_together = (
+            len(self._tasks) / self.batches_per_epoch,
+            self.contents.original_batch_size,
+        )
+        if self.batch_size > drawn_together and mean < 0.75 * min(
+            self.batch_size, len(self._tasks)
+        ):
+            warnings.warn(
+                f"batches from {self.path} hold {mean:.1f} tasks on average, not {self.batch_size}:"
+                " too few tasks share their split and number of rows. Ask for"
+                f" batch_size={drawn_together}, or generate a dump with --batch_size"
+                f" {self.batch_size}.",
+                stacklevel=3,
+            )
+
+    def _read(self, hdf5: Any, tasks: Int[ndarray, " B"]) -> TaskBatch:
+        contents = self.contents
+        rows, width = int(contents.n_rows[tasks[0]]), int(contents.n_features[tasks].max())
+        try:
+            x, y = _rows_of(hdf5["X"], tasks, (rows, width)), _rows_of(hdf5["y"], tasks, (rows,))
+            codes = (
+                _rows_of(hdf5["categorical"], tasks, (width,)) if contents.has_categorical else None
+            )
+        except OSError as error:
+            raise ValueError(
+                f"{self.path} is damaged: tasks {tasks.min()} to {tasks.max()} cannot be read"
+                f" ({error})."
+            ) from error
+        known = codes is not None and not (codes < 0).any()
+        return TaskBatch(
+            x=torch.from_numpy(x.astype(np.float32, copy=False)),
+            y=torch.from_numpy(y.astype(np.float32, copy=False)),
+            n_train=int(contents.n_train[tasks[0]]),
+            n_features=torch.from_numpy(contents.n_features[tasks]),
+            n_classes=(
+                None if contents.n_classes is None else torch.from_numpy(contents.n_classes[tasks])
+            ),
+            categorical=torch.from_numpy(codes == 1) if known else None,
+        )
+
+
+def read_contents(path: str | Path) -> DumpContents:
+    """What the dump `path` says about its tasks; finishes a commit that a crash cut short.
+
+    Raises FileNotFoundError, or ValueError for a file that is cut off, is no dump, or is being
+    written.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no prior dump at {path}. Make one with `openpfn priors generate --save_path"
+            f" {path}`."
+        )
+    try:
+        recover(path)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"{path} is being written by another process. Wait until it is done, or stop it: it can"
+            " be resumed."
+        ) from error
+    try:
+        with h5py.File(path, "r") as hdf5:
+            return _contents(path, hdf5)
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read as HDF5: it is cut off, or another kind of file ({error})."
+        ) from error
+
+
+def _contents(path: Path, hdf5: Any) -> DumpContents:
+    missing = [name for name in ("X", "y", "num_features") if name not in hdf5]
+    split = next(
+        (name for name in ("train_test_split_index", "single_eval_pos") if name in hdf5), None
+    )
+    if missing or split is None:
+        wanted = [*missing, *([] if split else ["single_eval_pos or train_test_split_index"])]
+        raise ValueError(
+            f"{path} is no prior dump: it has no {', '.join(wanted)}, only"
+            f" {', '.join(hdf5) or 'nothing'}."
+        )
+    n_tasks, max_rows, _ = hdf5["X"].shape
+    if n_tasks == 0:
+        raise ValueError(
+            f"{path} holds no task yet. Continue it with `openpfn priors generate --resume"
+            f" --save_path {path}`."
+        )
+    n_rows = hdf5["num_datapoints"][:] if "num_datapoints" in hdf5 else np.full(n_tasks, max_rows)
+    problem_type = hdf5["problem_type"].asstr()[()] if "problem_type" in hdf5 else "classification"
+    n_classes = n_distinct = None
+    if problem_type == "classification":
+        n_classes, n_distinct = _classes(hdf5, n_rows)
+    attributes = dict(hdf5.attrs)
+    if "header" in attributes:
+        attributes["header"] = json.loads(str(attributes["header"]))
+    return DumpContents(
+        path=path,
+        n_features=hdf5["num_features"][:].astype(np.int64),
+        n_rows=n_rows.astype(np.int64),
+        n_train=hdf5[split][:].astype(np.int64),
+        n_classes=n_classes,
+        n_distinct=n_distinct,
+        has_categorical="categorical" in hdf5,
+        original_batch_size=(
+            int(hdf5["original_batch_size"][0])
+            if "original_batch_size" in hdf5
+            else int((hdf5["X"].chunks or (1,))[0])
+        ),
+        max_num_classes=int(hdf5["max_num_classes"][0]) if "max_num_classes" in hdf5 else None,
+        problem_type=problem_type,
+        attributes=attributes,
+    )
+
+
+def _classes(
+    hdf5: Any, n_rows: Int[ndarray, " T"]
+) -> tuple[Int[ndarray, " T"], Int[ndarray, " T"]]:
+    """Highest class index + 1 and the number of classes that occur, per task: as stored by us, else
+    counted."""
+    if "num_classes" in hdf5 and (stored := hdf5["num_classes"][:].astype(np.int64)).all():
+        return stored, stored
+    highest, distinct = [], []
+    for begin in range(0, len(n_rows), 4096):
+        rows = n_rows[begin : begin + 4096]
+        y = hdf5["y"][begin : begin + 4096].astype(np.float32)
+        y[np.arange(y.shape[1]) >= rows[:, None]] = np.nan  # padding is no label
+        ordered = np.sort(y, axis=1)  # NaN last
+        highest.append(np.nanmax(y, axis=1))
+        distinct.append((np.diff(ordered, axis=1) > 0).sum(axis=1) + 1)
+    return np.concatenate(highest).astype(np.int64) + 1, np.concatenate(distinct).astype(np.int64)
+
+
+def _rows_of(
+    data: Any, tasks: Int[ndarray, " B"], shape: tuple[int, ...]
+) -> Float[ndarray, "B ..."] | Int[ndarray, "B ..."]:
+    """`data[tasks]`, cut to `shape` behind the task axis. Runs of neighbours are read as slices:
+    much faster in HDF5."""
+    order = np.argsort(tasks, kind="stable")
+    runs = np.split(tasks[order], np.flatnonzero(np.diff(tasks[order]) > 1) + 1)
+    cut = tuple(slice(0, n) for n in shape)
+    found = np.concatenate([data[(slice(int(run[0]), int(run[-1]) + 1), *cut)] for run in runs])
+    restored = np.empty_like(found)
+    restored[order] = found
+    return restored

@@ -1,0 +1,39 @@
+"""One way to pick the device to compute on."""
+
+from __future__ import annotations
+
+import torch
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device called `name`; "auto" is cuda, then mps, then cpu, by what there is. Raises
+    ValueError for one that there is not."""
+    if name == "auto":
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device is {name!r}, which torch does not know. Choose 'auto', 'cpu', 'cuda' or 'mps'."
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device is {name!r}, but torch {torch.__version__} finds no CUDA device. Choose"
+            " device='auto' or 'cpu'."
+        )
+    return (
+        torch.device("cuda", torch.cuda.current_device())
+        if device.type == "cuda" and device.index is None
+        else device
+    )
+
+
+def get_default_device() -> str:
+    """The kind of device to compute on: "cuda", "mps" or "cpu", by what there is."""
+    return pick_device("auto").type

@@ -1,0 +1,72 @@
+"""`UnsupervisedBayesian`: sequences without inputs from a prior over parameters and a
+likelihood."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Beta, Distribution
+
+from openpfn.generators.base import SequencePrior
+from openpfn.generators.distributions import (
+    Likelihood,
+    Prior,
+    distribution_of,
+    draw_parameters,
+    pools_of,
+)
+from openpfn.randomness import seeded
+
+
+class UnsupervisedBayesian(SequencePrior):
+    """Draws θ from `prior` for each sequence and its values from the likelihood, which sees zeros
+    (N, input_dim) as inputs.
+
+    Values that are whole numbers serve as tokens. The latent `params` holds θ.
+    `seq_len`, `n_train` and `device` are those of `SequencePrior`.
+
+    >>> coin = Likelihood(Bernoulli, lambda theta, x: {"probs": theta}, input_dim=1)
+    >>> flips = UnsupervisedBayesian(Prior(Beta(1.0, 1.0)), coin).generate(seq_len=64)
+    >>> flips.shape
+    torch.Size([64])
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("unsupervised_bayesian",)
+
+    def __init__(
+        self,
+        prior: Prior | Distribution,
+        likelihood: Likelihood,
+        *,
+        device: torch.device | str | None = None,
+        seq_len: int = 64,
+        n_train: int = 0,
+    ) -> None:
+        super().__init__(seq_len=seq_len, n_train=n_train, device=device)
+        if not isinstance(likelihood, Likelihood):
+            raise TypeError(
+                f"likelihood is a {type(likelihood).__name__}; expected a Likelihood of"
+                " openpfn.bayes."
+            )
+        self.prior, self.likelihood = distribution_of(prior), likelihood
+
+    @classmethod
+    def example(cls) -> UnsupervisedBayesian:
+        return cls(Prior(Beta(1.0, 1.0)), Likelihood(Bernoulli, _coin, input_dim=1))
+
+    def draw(
+        self, n_tasks: int, n_rows: int, generator: torch.Generator
+    ) -> tuple[None, Tensor, dict[str, Tensor]]:
+        with seeded(generator) as device:
+            theta = draw_parameters(self.prior, n_tasks, device)
+            no_inputs = torch.zeros(n_tasks, n_rows, self.likelihood.input_dim, device=device)
+            return None, self.likelihood.draw(theta, no_inputs), {"params": theta}
+
+    def task_pools(self) -> dict[str, Tensor]:
+        return pools_of("params", self.prior)
+
+
+def _coin(theta: Tensor, x: Tensor) -> dict[str, Tensor]:
+    return {"probs": theta}

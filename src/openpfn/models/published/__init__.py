@@ -1,0 +1,1 @@
+"""Networks as other toolkits published them."""

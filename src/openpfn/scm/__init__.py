@@ -1,0 +1,1 @@
+"""What synthetic tables are made of: noise, causes, graphs, columns, labels."""

@@ -1,0 +1,153 @@
+"""Methods: found by name, complete, honest about what is missing, and fitted on the context
+alone."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from openpfn import checkpoint
+from openpfn.benchmark.tables import methods
+from openpfn.benchmark.tables.methods import FLOOR, PEERS, method, resolve
+from openpfn.benchmark.tables.suites import load_table
+from openpfn.configs.presets import preset
+from openpfn.models import PFN
+
+INSTALLED = sorted(name for name, peer in PEERS.items() if methods._is_installed(peer.package))
+
+
+@pytest.fixture(autouse=True)
+def _own_methods_are_importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+@pytest.fixture
+def small_checkpoint(tmp_path):
+    torch.manual_seed(0)
+    return checkpoint.save(tmp_path / "mine.safetensors", PFN(preset("micro")))
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_every_peer_reads_words_dates_text_and_holes(folder, name):
+    table = load_table(str(folder), "words")
+    context, query = np.arange(0, 120, 2), np.arange(1, 120, 2)
+    for task in sorted(method(name).tasks):
+        y = table.y if task == "classification" else table.X["size"].fillna(0).to_numpy() + table.y
+        options = {"iterations": 10} if name == "catboost" else {}
+        estimator = (
+            method(name)
+            .build(task, table.kinds, 0, "cpu", **options)
+            .fit(table.X.iloc[context], y[context])
+        )
+        if task == "classification":
+            p = estimator.predict_proba(table.X.iloc[query])
+            assert p.shape == (60, 2)
+            np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
+            assert name == FLOOR or (p.argmax(1) == y[query]).mean() > 0.6
+        else:
+            error = np.abs(estimator.predict(table.X.iloc[query]) - y[query]).mean()
+            assert name == FLOOR or error < np.abs(y[query] - y[context].mean()).mean()
+
+
+@pytest.mark.parametrize("name", ["logistic", "random_forest"])
+def test_one_query_row_does_not_change_what_another_gets(folder, name):
+    table = load_table(str(folder), "words")
+    estimator = (
+        method(name)
+        .build("classification", table.kinds, 0, "cpu")
+        .fit(table.X.iloc[:60], table.y[:60])
+    )
+    alone = estimator.predict_proba(table.X.iloc[60:61])
+    strange = pd.concat([table.X.iloc[60:61], table.X.iloc[61:80].assign(size=1e6)])
+    np.testing.assert_allclose(estimator.predict_proba(strange)[:1], alone)
+
+
+def test_the_floor_comes_first_and_nothing_twice():
+    assert [m.name for m in resolve(("knn", "logistic", "knn", "constant"))] == [
+        FLOOR,
+        "knn",
+        "logistic",
+    ]
+
+
+def test_the_default_is_every_installed_peer_and_shipped_checkpoint():
+    found = [m.name for m in resolve(("default",))]
+    assert set(found) == {*INSTALLED, *checkpoint.shipped_names()}
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setattr(methods, "_is_installed", lambda package: package != "lightgbm")
+    with pytest.raises(ValueError, match=r'lightgbm.*pip install "openpfn\[bench\]"'):
+        resolve(("lightgbm",))
+    assert "lightgbm" not in methods.default_names()
+    assert methods.missing_by_default() == ["lightgbm"]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("logistik", "Did you mean 'logistic'"),
+        ("svm3000", "Choose from"),
+        ("own_methods:Farthest", "cannot load"),
+        ("nowhere.at.all:Thing", "cannot load"),
+        ("own_methods:Shapeless", "no classifier or regressor"),
+    ],
+)
+def test_an_unknown_method_is_told(word, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        method(word)
+
+
+def test_anybodys_estimator_is_found_by_module_and_class(folder):
+    table = load_table(str(folder), "words")
+    found = method("own_methods:Nearest")
+    assert found.tasks == {"classification"}
+    estimator = found.build("classification", table.kinds, 0, "cpu").fit(
+        table.X.iloc[:60], table.y[:60]
+    )
+    np.testing.assert_allclose(estimator.predict_proba(table.X.iloc[:60]), np.eye(2)[table.y[:60]])
+
+
+def test_a_checkpoint_is_a_method_with_its_hash(folder, small_checkpoint):
+    found = method(f"pfn:{small_checkpoint}")
+    assert found.name == "pfn:mine"
+    assert found.checkpoint_sha256 == methods.sha256_of(small_checkpoint)
+    table = load_table(str(folder), "words")
+    estimator = found.build("classification", table.kinds, 0, "cpu").fit(
+        table.X.iloc[:60], table.y[:60]
+    )
+    assert estimator.predict_proba(table.X.iloc[60:]).shape == (60, 2)
+
+
+def test_other_networks_are_never_downloaded(monkeypatch, tmp_path):
+    seen = {}
+
+    class Classifier:
+        def __init__(self, **options):
+            seen.update(options)
+
+    package = types.ModuleType("tabicl")
+    package.TabICLClassifier = Classifier  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tabicl", package)
+    monkeypatch.setattr(methods, "_is_installed", lambda package: True)
+    monkeypatch.setattr(methods, "version", lambda package: "2.2")
+    weights = tmp_path / "weights.ckpt"
+    weights.write_bytes(b"weights")
+    method(f"tabicl:{weights}").build("classification", {}, 3, "cpu")
+    assert seen == {
+        "model_path": str(weights),
+        "allow_auto_download": False,
+        "device": "cpu",
+        "random_state": 3,
+        "n_jobs": 1,
+    }
+    with pytest.raises(ValueError, match="tabpfn needs its weights"):
+        method("tabpfn")
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        method("tabicl:nowhere.ckpt")

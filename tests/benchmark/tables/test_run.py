@@ -1,0 +1,182 @@
+"""A run measures every cell once, resumes, records failures and deaths, and gives the same figures
+however many processes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from openpfn.benchmark.tables import results
+from openpfn.benchmark.tables.config import TablesConfig
+from openpfn.benchmark.tables.run import plan, run
+
+QUIET = Console(file=io.StringIO())
+SCORES = ["roc_auc", "accuracy", "log_loss", "brier", "calibration_error", "r2", "mae", "crps"]
+
+
+@pytest.fixture(autouse=True)
+def _own_methods_are_importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def config(folder, tmp_path, **options):
+    base = {
+        "suite": str(folder),
+        "methods": ("naive_bayes", "ridge"),
+        "context_sizes": ("50",),
+        "splits": 2,
+        "out": tmp_path / "out",
+    }
+    return TablesConfig(**(base | options))  # type: ignore[arg-type]
+
+
+def test_every_cell_is_measured_with_its_metrics_times_and_hashes(folder, tmp_path):
+    rows = run(config(folder, tmp_path, splits=1), QUIET)
+    assert len(rows) == 4 * 2  # tables × (the method of its task and the floor)
+    assert (rows["status"] == "ok").all()
+    classes, numbers = rows[rows["task"] == "classification"], rows[rows["task"] == "regression"]
+    assert (
+        classes[
+            ["roc_auc", "accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error"]
+        ]
+        .notna()
+        .all(axis=None)
+    )
+    assert numbers[["r2", "mae", "crps", "target_std"]].notna().all(axis=None)
+    assert (rows[["fit_seconds", "predict_seconds"]] > 0).all(axis=None)
+    assert (rows["peak_mib"] >= 0).all()
+    assert rows["data_sha256"].str.len().eq(64).all()
+    assert (rows["n_context"] == 50).all()
+    assert numbers.loc[numbers["method"] == "ridge", "r2"].min() > 0.9
+
+
+def test_what_is_measured_is_not_measured_again(folder, tmp_path):
+    first = run(config(folder, tmp_path, tables=("visits",)), QUIET)
+    path = tmp_path / "out" / results.NAME
+    path.write_bytes(path.read_bytes()[:-30])  # killed while it wrote the last row
+    n_lines = path.read_bytes().count(b"\n")
+    again = run(config(folder, tmp_path, tables=("visits",)), QUIET)
+    assert path.read_bytes().count(b"\n") == n_lines + 1
+    np.testing.assert_array_equal(
+        first.sort_values(["method", "split"])[SCORES[:5]],
+        again.sort_values(["method", "split"])[SCORES[:5]],
+    )
+
+
+def test_processes_do_not_change_the_figures(folder, tmp_path):
+    asked = {"methods": ("random_forest",), "tables": ("visits", "numbers")}
+    one = run(config(folder, tmp_path, out=tmp_path / "one", **asked), QUIET)
+    two = run(config(folder, tmp_path, out=tmp_path / "two", **asked, jobs=2), QUIET)
+    key = list(results.KEY)
+    np.testing.assert_array_equal(one.sort_values(key)[SCORES], two.sort_values(key)[SCORES])
+
+
+def test_failures_are_rows_with_their_error(folder, tmp_path):
+    asked = config(
+        folder,
+        tmp_path,
+        methods=("own_methods:Broken", "own_methods:Unsure"),
+        tables=("visits",),
+        splits=1,
+    )
+    rows = run(asked, QUIET).set_index("method")
+    assert rows.loc["own_methods:Broken", "status"] == "failed"
+    assert (
+        "RuntimeError: out of luck, with two lines (own_methods.py:"
+        in rows.loc["own_methods:Broken", "error"]
+    )
+    assert "no probabilities" in rows.loc["own_methods:Unsure", "error"]
+    assert rows.loc["constant", "status"] == "ok"
+
+
+def test_a_failure_is_tried_again_when_asked(folder, tmp_path):
+    asked = config(folder, tmp_path, methods=("own_methods:Broken",), tables=("visits",), splits=1)
+    path = tmp_path / "out" / results.NAME
+    run(asked, QUIET)
+    n_lines = path.read_bytes().count(b"\n")
+    run(asked, QUIET)
+    assert path.read_bytes().count(b"\n") == n_lines
+    run(
+        config(
+            folder,
+            tmp_path,
+            methods=("own_methods:Broken",),
+            tables=("visits",),
+            splits=1,
+            retry_failed=True,
+        ),
+        QUIET,
+    )
+    assert path.read_bytes().count(b"\n") == n_lines + 1
+
+
+def test_a_process_that_dies_is_a_failure_and_the_others_go_on(folder, tmp_path):
+    rows = run(
+        config(
+            folder,
+            tmp_path,
+            methods=("own_methods:Deadly", "naive_bayes"),
+            tables=("visits",),
+            splits=1,
+            jobs=2,
+        ),
+        QUIET,
+    )
+    failed = rows["status"] == "failed"
+    assert failed.tolist() == (rows["method"] == "own_methods:Deadly").tolist()
+    assert len(rows) == 3
+    assert rows.loc[failed, "error"].str.contains("process died").all()
+
+
+def test_a_tuned_method_stands_beside_its_default(folder, tmp_path):
+    run(config(folder, tmp_path, methods=("knn",), tables=("visits",), splits=1), QUIET)
+    rows = run(
+        config(
+            folder,
+            tmp_path,
+            methods=("knn", "own_methods:Nearest"),
+            tables=("visits",),
+            splits=1,
+            tuned=0.2,
+        ),
+        QUIET,
+    )
+    tuned = rows[rows["method"] == "knn"].iloc[0]
+    assert tuned["tuned"] == "0.2"
+    assert tuned["n_candidates"] >= 1
+    assert rows.loc[rows["method"] == "own_methods:Nearest", "tuned"].tolist() == [
+        "0"
+    ]  # there is nothing to search
+    assert set(results.read(tmp_path / "out")["tuned"]) == {"0", "0.2"}
+
+
+def test_contexts_too_large_for_a_table_are_not_planned(folder, tmp_path):
+    cells = plan(
+        config(
+            folder, tmp_path, context_sizes=("20", "1000", "half"), tables=("visits",), splits=1
+        ),
+        QUIET,
+    )
+    assert {cell.context for cell in cells} == {"20", "half"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"context_sizes": ("many",)}, "context_sizes holds 'many'"),
+        ({"splits": 0}, "splits is 0"),
+        ({"methods": ()}, "methods is empty"),
+    ],
+)
+def test_wrong_options_are_told(folder, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        config(folder, tmp_path, **options)
+
+
+def test_no_method_for_the_task_is_told(folder, tmp_path):
+    with pytest.raises(ValueError, match="no method fits any table"):
+        run(config(folder, tmp_path, methods=("lda",), task="regression"), QUIET)
