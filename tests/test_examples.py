@@ -69,7 +69,7 @@ def test_an_example_runs_and_its_pictures_say_what_they_show(path, trainings, tm
 def test_an_example_is_short_and_uses_what_is_public(path):
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
-    assert 60 <= text.count("\n") <= 110
+    assert 60 <= text.count("\n") <= 160
     assert (ast.get_docstring(tree) or "").startswith("# ")
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     ours = [node for node in imports if (node.module or "").startswith("openpfn")]

@@ -36,7 +36,7 @@ def test_every_public_name_loads(name):
 
 def test_type_checkers_see_the_public_names():
     stub = Path(openpfn.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
-    assert set(re.findall(r" as (\w+)$", stub, flags=re.MULTILINE)) | {"__version__"} == set(
+    assert set(re.findall(r" as (\w+)\b", stub, flags=re.MULTILINE)) | {"__version__"} == set(
         dir(openpfn)
     )
 

@@ -396,7 +396,7 @@ def test_a_prior_in_a_file_of_ones_own_is_found_by_name(tmp_path, monkeypatch) -
     with pytest.raises(ValueError, match="at least 4"):
         found.of_length(3)
     with pytest.raises(ValueError, match="made in Python"):
-        made("function", None)
+        made("deterministic", None)
 
 
 def test_the_command_line_trains_on_a_prior_of_ones_own(tmp_path, monkeypatch, capsys) -> None:

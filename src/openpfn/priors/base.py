@@ -48,17 +48,23 @@ class TaskPrior(ABC):
 
 
 def made(name: Any, config: Any) -> TaskPrior:
-    """The prior that `name` stands for, made with `config`; an instance ("module:object", or
+    """Return the prior that `name` stands for, made with `config`; an instance ("module:object", or
     itself) as it is.
 
     Raises ValueError for the name of a prior that is made in Python alone.
     """
+    if isinstance(name, str) and name in registry.names("generators"):
+        raise _made_in_python(name, f"{name.title()}Generator")
     found = registry.find("priors", name, TaskPrior)
     if isinstance(found, TaskPrior):
         return found
     if found.config_class is None:
-        raise ValueError(
-            f"{name!r} is made in Python, not from options. Make one in a file of yours, prior ="
-            f" {found.__name__}(…) in my_prior.py, and give 'my_prior:prior'."
-        )
+        raise _made_in_python(name, found.__name__)
     return found(config)
+
+
+def _made_in_python(name: str, kind: str) -> ValueError:
+    return ValueError(
+        f"{name!r} is made in Python, not from options. Make one in a file of yours, prior ="
+        f" {kind}(…) in my_prior.py, and give 'my_prior:prior'."
+    )

@@ -69,7 +69,7 @@ def silent(share: float) -> None:
     assert 0 <= share < 1
 
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "cheaper_attention.py"
+RECIPE = Path(__file__).parents[3] / "recipes" / "cheaper_attention.py"
 SHORT = """
     --table.source wine --table.total-rows 24 --table.train-rows 16 --table.num-features 4
     --table.test-share 0.5

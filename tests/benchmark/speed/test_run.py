@@ -12,9 +12,9 @@ import pytest
 
 from openpfn import cli
 from openpfn.benchmark.speed import report as speed_report
+from openpfn.benchmark.speed import run as speed
 from openpfn.benchmark.speed import worker as speed_worker
 from openpfn.benchmark.speed.run import SpeedConfig
-from openpfn.benchmark.speed.run import run as speed
 from openpfn.benchmark.speed.table import all_measurements, chosen
 from openpfn.benchmark.speed.timers import Milliseconds, PerCpuSecond, Rate, count
 
