@@ -1,4 +1,4 @@
-"""`Plan`: a training in stages, each with its own tasks, rates and number of steps, read from TOML."""
+"""`Plan`: a training in stages, each with tasks, rates and a length of its own, read from TOML."""
 
 from __future__ import annotations
 
