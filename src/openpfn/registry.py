@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from typing import Any
 
 MOVED = {
@@ -55,6 +56,39 @@ def find(folder: str, name: Any, base: type) -> Any:
     raise ValueError(
         f"unknown {folder} name {name!r}. Choose one of {', '.join(known)}, or give 'module:Class'."
     )
+
+
+def settled_name(folder: str, name: str, base: type) -> str:
+    """The one name of what `name` stands for: its file in `folder`, also for an alias, another case
+    or the "module:Class" of a class in there; a class of the user's own keeps its name."""
+    found = find(folder, name, base)
+    kind = found if isinstance(found, type) else type(found)
+    package, _, file = kind.__module__.rpartition(".")
+    ours = package == f"openpfn.{folder}" and file in names(folder)
+    return file if ours and class_in(folder, file, base) is found else name
+
+
+def check_options(
+    owner: type, known: Mapping[str, int | float | str], options: Mapping[str, int | float | str]
+) -> None:
+    """Check `options` of the class `owner` against the `known` ones with their defaults.
+
+    Raises ValueError, listing the options that there are, for one that is not known or a value of
+    another type.
+    """
+    for name, value in options.items():
+        if name not in known:
+            choices = (
+                ", ".join(f"{option} (default {default!r})" for option, default in known.items())
+                or "none"
+            )
+            raise ValueError(f"{owner.__name__} has no option {name!r}. Its options: {choices}.")
+        kind = type(known[name])
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(
+                f"option {name} of {owner.__name__} is {value!r}, a {type(value).__name__};"
+                f" expected {kind.__name__}."
+            )
 
 
 def class_in(folder: str, name: str, base: type) -> Any:

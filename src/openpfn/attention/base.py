@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from openpfn import registry
+
 State = Any
 """What a mechanism keeps of the context rows: a NamedTuple of tensors, each with the leading axis
 G, or of such states."""
@@ -76,22 +78,7 @@ class RowAttention(nn.Module, ABC):
     ) -> RowAttention:
         """The mechanism with its `options` by name. Raises ValueError for one that it does not
         have, listing those it has."""
-        known = cls.options()
-        for name, value in options.items():
-            if name not in known:
-                choices = (
-                    ", ".join(
-                        f"{option} (default {default!r})" for option, default in known.items()
-                    )
-                    or "none"
-                )
-                raise ValueError(f"{cls.__name__} has no option {name!r}. Its options: {choices}.")
-            kind = type(known[name])
-            if type(value) is not kind and not (kind is float and type(value) is int):
-                raise ValueError(
-                    f"option {name} of {cls.__name__} is {value!r}, a {type(value).__name__};"
-                    f" expected {kind.__name__}."
-                )
+        registry.check_options(cls, cls.options(), options)
         keywords: dict[str, Any] = {**shared, **options}
         return cls(d_model, n_heads, **keywords)
 

@@ -26,6 +26,17 @@ class TabularConfig:
     """Hidden width of the MLP of each layer and of the decoder."""
     max_classes: int = 10
     """Classes that the network can tell apart."""
+    head: str | None = "categorical"
+    """Head of the classes: a file name in `openpfn.heads`, an alias, or "module:Class"; None for a
+    network that predicts numbers alone."""
+    regression_head: str | None = None
+    """Head of numbers, such as "bars", "gaussian" or "quantiles", which answers batches without
+    `n_classes`; None for a network that predicts classes alone."""
+    regression_head_options: Mapping[str, int | float | str] = field(
+        default_factory=dict, hash=False
+    )
+    """Options of the head of numbers by name, such as `n_buckets` of bars; its own defaults for the
+    others."""
     attention_type: str = "softmax"
     """Attention between rows: a file name in `openpfn.attention`, an alias, or "module:Class"."""
     attention_options: Mapping[str, int | float | str] = field(default_factory=dict, hash=False)
@@ -79,6 +90,16 @@ class TabularConfig:
             )
         if self.max_classes < 2:
             raise ValueError(f"max_classes is {self.max_classes}, must be at least 2.")
+        if self.head is None and self.regression_head is None:
+            raise ValueError(
+                "head and regression_head are both None: the network would predict nothing. Set"
+                " one, such as head='categorical' or regression_head='bars'."
+            )
+        if self.regression_head is None and self.regression_head_options:
+            raise ValueError(
+                f"regression_head_options is {dict(self.regression_head_options)}, but there is no"
+                " regression_head. Name one, such as regression_head='bars'."
+            )
         if self.n_knots < 2:
             raise ValueError(f"n_knots is {self.n_knots}, must be at least 2.")
         if not self.column_shifts or self.column_shifts[0] != 0:

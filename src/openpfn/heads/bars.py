@@ -8,9 +8,8 @@ from functools import cached_property
 from numbers import Integral
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from openpfn.heads.base import Head, OverLogits, Values, as_tensor
 
@@ -339,30 +338,42 @@ def estimate_riemann_borders(
 
 
 class BarHead(Head):
-    """Two-layer decoder from the embedding of a query row's target to a `BarDistribution` of a
-    standardised target.
+    """Decoder to a `BarDistribution` of a standardised target.
 
-    Its `n_buckets` hold equal probability under a standard normal distribution, beyond three
-    standard deviations are the tails.
+    Unless `borders` are given, the `n_buckets` hold equal probability under a standard normal
+    distribution cut off at three standard deviations, where the tails have their medians.
     """
 
-    aliases = ("riemann",)
+    aliases = ("riemann", "uniform")
 
-    def __init__(self, d_model: int, d_hidden: int, n_buckets: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(d_model, d_hidden)
-        self.out = nn.Linear(d_hidden, n_buckets)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-        reach = torch.special.ndtr(torch.tensor([-3.0, 3.0], dtype=torch.float64))
-        levels = torch.lerp(
-            reach[0], reach[1], torch.linspace(0, 1, n_buckets + 1, dtype=torch.float64)
-        )
-        self.register_buffer("borders", torch.special.ndtri(levels).float())
+    def __init__(
+        self,
+        d_model: int | None,
+        d_hidden: int | None,
+        n_buckets: int = 100,
+        support: str = "unbounded",
+        borders: Float[Tensor, " K1"] | None = None,
+    ) -> None:
+        least = 3 if support == "unbounded" else 1
+        if n_buckets < least:
+            raise ValueError(
+                f"n_buckets is {n_buckets}, must be at least {least} with {support!r} support."
+            )
+        super().__init__(d_model, d_hidden, n_buckets)
+        self.support = support
+        made = normal_borders(n_buckets) if borders is None else borders
+        self.register_buffer("borders", made, persistent=False)  # the configuration says them
 
-    def forward(self, rows: Float[Tensor, "B Q E"]) -> Float[Tensor, "B Q K"]:
-        return self.out(F.gelu(self.hidden(rows))).float()
-
-    def predictive(self, logits: Float[Tensor, "B Q K"]) -> BarDistribution:
+    def predictive(self, logits: Float[Tensor, "... K"]) -> BarDistribution:
         borders: Tensor = self.borders  # pyright: ignore[reportAssignmentType]
-        return BarDistribution(logits, borders)
+        return BarDistribution(logits, borders, self.support)
+
+    def tempered(self, logits: Float[Tensor, "... K"], temperature: float) -> BarDistribution:
+        return self.predictive(logits / temperature)
+
+
+def normal_borders(n_buckets: int) -> Float[Tensor, " K1"]:
+    """Borders of buckets equally probable under a standard normal distribution cut off at ±3."""
+    reach = torch.special.ndtr(torch.tensor([-3.0, 3.0], dtype=torch.float64))
+    steps = torch.linspace(0, 1, n_buckets + 1, dtype=torch.float64)
+    return torch.special.ndtri(torch.lerp(reach[0], reach[1], steps)).float()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from openpfn import registry
 
 NODES = 257
 """Nodes of the quadrature behind the defaults of `mean`, `variance`, `entropy` and `crps`."""
@@ -164,7 +168,148 @@ class OverLogits(Predictive):
         return self.logits.softmax(dim=-1)
 
 
+class Rescaled(Predictive):
+    """The distribution of shift + scale · Z, where Z follows `standardised` and scale > 0.
+
+    `shift` and `scale` broadcast with the axes of `standardised`. They are best given in float64:
+    answers then keep the digits that a float32 number around a large shift would lose.
+
+    >>> from openpfn.heads.gaussian import Gaussian
+    >>> z = Gaussian(torch.zeros(3), torch.ones(3))
+    >>> Rescaled(z, torch.tensor(100.0), torch.tensor(2.0)).std
+    tensor([2., 2., 2.])
+    """
+
+    def __init__(
+        self,
+        standardised: Predictive,
+        shift: Float[Tensor, "..."],
+        scale: Float[Tensor, "..."],
+    ) -> None:
+        self.standardised, self.shift, self.scale = standardised, shift, scale
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.standardised.shape
+
+    @property
+    def mode(self) -> Float[Tensor, "..."]:
+        return self._from_standardised(self.standardised.mode)
+
+    @property
+    def mean(self) -> Float[Tensor, "..."]:
+        return self._from_standardised(self.standardised.mean)
+
+    @property
+    def median(self) -> Float[Tensor, "..."]:
+        return self._from_standardised(self.standardised.median)
+
+    @property
+    def variance(self) -> Float[Tensor, "..."]:
+        return self.scale.square() * self.standardised.variance
+
+    @property
+    def std(self) -> Float[Tensor, "..."]:
+        return self.scale * self.standardised.std
+
+    def log_prob(self, y: Values) -> Float[Tensor, "..."]:
+        return self.standardised.log_prob(self._to_standardised(y)) - self.scale.log()
+
+    def cdf(self, y: Values) -> Float[Tensor, "..."]:
+        return self.standardised.cdf(self._to_standardised(y))
+
+    def icdf(self, p: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return self._from_standardised(self.standardised.icdf(p))
+
+    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
+        return self._from_standardised(self.standardised.sample(generator))
+
+    def entropy(self) -> Float[Tensor, "..."]:
+        return self.standardised.entropy() + self.scale.log()
+
+    def crps(self, y: Values) -> Float[Tensor, "..."]:
+        return self.scale * self.standardised.crps(self._to_standardised(y))
+
+    def _to_standardised(self, y: Values) -> Tensor:
+        return (as_tensor(y, self.shift) - self.shift) / self.scale
+
+    def _from_standardised(self, z: Tensor) -> Tensor:
+        return self.shift + self.scale * z
+
+
 class Head(nn.Module, ABC):
-    """Turns the final embedding of each target into a `Predictive`, by way of logits."""
+    """Turns the final embedding of each target into a `Predictive`, by way of logits.
+
+    A head of one's own gives `predictive`, and `loss` where −log_prob is not what it is trained by.
+    Its constructor takes the two widths and then its options, each with a default; heads of classes
+    take the number of classes in place of options. The decoder is two layers unless `forward` is
+    overridden, or none at all where no widths are given: then logits come from elsewhere.
+    """
 
     aliases: ClassVar[tuple[str, ...]] = ()
+    predicts: ClassVar[Literal["classes", "numbers"]] = "numbers"
+    """What the distributions are over: class indices, or numbers (standardised by the context)."""
+
+    def __init__(
+        self, d_model: int | None = None, d_hidden: int | None = None, n_outputs: int = 0
+    ) -> None:
+        super().__init__()
+        self.n_outputs = n_outputs
+        if d_model is not None and d_hidden is not None and n_outputs:
+            self.hidden = nn.Linear(d_model, d_hidden)
+            self.out = nn.Linear(d_hidden, n_outputs)
+            with torch.no_grad():
+                self.out.weight.zero_()  # an untrained network says the same of every row
+                self.out.bias.copy_(self.first_outputs())
+
+    @classmethod
+    def build(
+        cls,
+        d_model: int | None,
+        d_hidden: int | None,
+        options: Mapping[str, int | float | str],
+        *classes: int,
+    ) -> Head:
+        """The head with its `options` by name. Raises ValueError for one that it does not have,
+        listing those it has."""
+        registry.check_options(cls, cls.options(), options)
+        return cls(d_model, d_hidden, *classes, **options)  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def options(cls) -> dict[str, int | float | str]:
+        """The head's own options with their defaults: keywords of its constructor that are a
+        number or text."""
+        own = [
+            p
+            for p in inspect.signature(cls).parameters.values()
+            if p.name not in inspect.signature(Head).parameters
+        ]
+        return {p.name: p.default for p in own if isinstance(p.default, int | float | str)}
+
+    def first_outputs(self) -> Float[Tensor, " V"]:
+        """The logits that an untrained network begins at."""
+        return torch.zeros(self.n_outputs)
+
+    def forward(self, rows: Float[Tensor, "... E"]) -> Float[Tensor, "... V"]:
+        """The logits of each row."""
+        return self.out(F.gelu(self.hidden(rows))).float()
+
+    @abstractmethod
+    def predictive(self, logits: Float[Tensor, "... V"]) -> Predictive:
+        """The distributions that `logits` stand for."""
+
+    def tempered(self, logits: Float[Tensor, "... V"], temperature: float) -> Predictive:
+        """The distributions that `logits` stand for, sharper with a `temperature` below 1 and
+        flatter above. Raises ValueError where the head has no such thing."""
+        if temperature == 1:
+            return self.predictive(logits)
+        raise ValueError(
+            f"temperature is {temperature}, but {type(self).__name__} has no temperature but 1."
+            " Give it a method `tempered(logits, temperature)`, or leave temperature out."
+        )
+
+    def loss(
+        self, logits: Float[Tensor, "... V"], y: Float[Tensor, "..."] | Int[Tensor, "..."]
+    ) -> Float[Tensor, "..."]:
+        """What training minimises, per target: −log probability of the true `y` in nats."""
+        return -self.predictive(logits).log_prob(y)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from openpfn.heads.base import Head, OverLogits, Values, as_tensor
 
@@ -93,20 +93,16 @@ class CategoricalHead(Head):
     """Two-layer decoder from the embedding of a query row's target to the logits of `max_classes`
     classes."""
 
-    def __init__(self, d_model: int, d_hidden: int, max_classes: int) -> None:
-        super().__init__()
+    predicts = "classes"
+
+    def __init__(self, d_model: int | None, d_hidden: int | None, max_classes: int) -> None:
+        super().__init__(d_model, d_hidden, max_classes)
         self.max_classes = max_classes
-        self.hidden = nn.Linear(d_model, d_hidden)
-        self.out = nn.Linear(d_hidden, max_classes)
-        nn.init.zeros_(
-            self.out.weight
-        )  # an untrained network says that every class is equally likely
-        nn.init.zeros_(self.out.bias)
 
     def forward(
         self, rows: Float[Tensor, "B Q E"], n_classes: Int[Tensor, " B"] | None = None
     ) -> Float[Tensor, "B Q C"]:
-        logits = self.out(F.gelu(self.hidden(rows))).float()  # (B, Q, C)
+        logits = super().forward(rows)  # (B, Q, C)
         if n_classes is None:
             return logits
         absent = (
@@ -114,5 +110,15 @@ class CategoricalHead(Head):
         )  # (B, C)
         return logits.masked_fill(absent[:, None, :], -torch.inf)
 
-    def predictive(self, logits: Float[Tensor, "B Q C"]) -> Categorical:
+    def predictive(self, logits: Float[Tensor, "... C"]) -> Categorical:
         return Categorical(logits)
+
+    def tempered(self, logits: Float[Tensor, "... C"], temperature: float) -> Categorical:
+        return Categorical(logits / temperature)
+
+    def loss(
+        self, logits: Float[Tensor, "... C"], y: Float[Tensor, "..."] | Int[Tensor, "..."]
+    ) -> Float[Tensor, "..."]:
+        """As in `Head`; `y` must hold classes."""
+        flat = logits.reshape(-1, logits.shape[-1])
+        return F.cross_entropy(flat, y.flatten().long(), reduction="none").view(y.shape)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from openpfn.heads.base import REACH, Head, OverLogits, Predictive, Values, as_tensor
 
@@ -221,21 +221,38 @@ def _mean_distance(m: Tensor, variance: Tensor) -> Tensor:
 
 
 class GaussianMixtureHead(Head):
-    """Two-layer decoder from the embedding of a query row's target to a mixture of `n_components`
-    normal distributions."""
+    """Decoder to a mixture of `n_components` normal distributions of a standardised target.
 
-    def __init__(self, d_model: int, d_hidden: int, n_components: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(d_model, d_hidden)
-        self.out = nn.Linear(d_hidden, 3 * n_components)
-        nn.init.zeros_(self.out.weight)
-        self.out.bias.data.copy_(spread_out(n_components))
+    It begins at equal weights with means spread like a normal distribution of this `mean` and
+    `std`.
+    """
 
-    def forward(self, rows: Float[Tensor, "B Q E"]) -> Float[Tensor, "B Q P"]:
-        return self.out(F.gelu(self.hidden(rows))).float()
+    aliases = ("mixture",)
 
-    def predictive(self, logits: Float[Tensor, "B Q P"]) -> GaussianMixture:
+    def __init__(
+        self,
+        d_model: int | None,
+        d_hidden: int | None,
+        n_components: int = 32,
+        mean: float = 0.0,
+        std: float = 1.0,
+    ) -> None:
+        if n_components < 1:
+            raise ValueError(f"n_components is {n_components}, must be at least 1.")
+        self.mean, self.std_of_means = mean, std
+        super().__init__(d_model, d_hidden, 3 * n_components)
+
+    def first_outputs(self) -> Float[Tensor, " P"]:
+        return spread_out(self.n_outputs // 3, self.mean, self.std_of_means)
+
+    def predictive(self, logits: Float[Tensor, "... P"]) -> GaussianMixture:
         return mixture_of(logits)
+
+    def tempered(self, logits: Float[Tensor, "... P"], temperature: float) -> GaussianMixture:
+        mixture = mixture_of(logits)
+        return GaussianMixture(
+            mixture.logits / temperature, mixture.means, mixture.variances * temperature
+        )
 
 
 def mixture_of(logits: Float[Tensor, "... P"]) -> GaussianMixture:

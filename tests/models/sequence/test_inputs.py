@@ -13,7 +13,7 @@ from sequence_networks import MASKS, classification, regression, rows, unsupervi
 from torch.distributions import Normal
 
 from openpfn.batch import TaskBatch
-from openpfn.models.sequence.inputs import check_tensors
+from openpfn.models.inputs import check_tensors
 
 X, Y = rows()
 CLASSES = Y.abs().floor().clamp(0, 2)

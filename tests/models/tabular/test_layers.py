@@ -166,7 +166,7 @@ def test_every_switch_trains_and_survives_saving(name, tmp_path):
         weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None
     )
     loaded = checkpoint.load(checkpoint.save(tmp_path / "model.safetensors", model)).model
-    assert loaded.config == config
+    assert loaded.config == model.config
     torch.testing.assert_close(loaded(batch), model(batch), atol=0, rtol=0)
 
 

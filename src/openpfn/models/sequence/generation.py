@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from openpfn.models.sequence.inputs import (
+from openpfn.models.inputs import (
     check_classes,
     check_columns,
     check_finite,

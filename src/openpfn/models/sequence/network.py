@@ -23,8 +23,7 @@ from openpfn.heads.base import Predictive
 from openpfn.heads.categorical import Categorical
 from openpfn.heads.gaussian import Gaussian, GaussianMixture, mixture_of, spread_out
 from openpfn.models.hooks import HookedModule, HookPoint, transformer_lens_cache
-from openpfn.models.sequence.generation import Generated, XDistribution, roll_out
-from openpfn.models.sequence.inputs import (
+from openpfn.models.inputs import (
     check_classes,
     check_columns,
     check_finite,
@@ -32,6 +31,7 @@ from openpfn.models.sequence.inputs import (
     check_temperature,
     check_tensors,
 )
+from openpfn.models.sequence.generation import Generated, XDistribution, roll_out
 from openpfn.models.sequence.masks import causal, context_and_queries, interleaved, positions
 from openpfn.models.sequence.transformer import Block, Norm, Unembed
 

@@ -1,5 +1,5 @@
-"""From table cells to embeddings: standardised by the context, missing values marked, classes
-without an order."""
+"""From table cells and targets to embeddings: numbers standardised by the context, missing values
+marked, classes without an order."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class CellEncoder(nn.Module):
         missing = values.isnan()
         z = (values - statistics.mean[:, :, None]) * statistics.inverse_std[:, :, None]
         z = torch.where(missing, 0.0, z).clamp(-100, 100)
-        squashed = z / (1 + z.abs() / KNOT_REACH)  # in (−2, 2), slope 1 at 0
+        squashed = squash(z)
         features = [squashed.unsqueeze(-1)]
         if self.config.scalar_embedding == "knots":
             features.append(hats(squashed / (2 * KNOT_REACH) + 0.5, self.config.n_knots))
@@ -159,9 +159,45 @@ class CellEncoder(nn.Module):
         return ((below + up_to) / (2 * n_present)).clamp(0, 1)
 
 
-class TargetEncoder(nn.Module):
-    """Embeds the targets: a vector per class, so that labels have no order, and one for the
-    unknown."""
+class TargetScale(NamedTuple):
+    """How the context centres and scales a target that is a number; float64, so that no digit of a
+    large target is lost."""
+
+    mean: Float[Tensor, "B 1"]
+    std: Float[Tensor, "B 1"]
+    """Standard deviation; 1 where all context targets are equal."""
+
+    @classmethod
+    def of(cls, y: Float[Tensor, "B n"] | Int[Tensor, "B n"]) -> TargetScale:
+        """The scale of the context targets `y`."""
+        y = y.to(torch.float32 if y.device.type == "mps" else torch.float64)  # Metal has no float64
+        size = y.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(y.dtype).tiny)
+        mean = (y / size).mean(dim=1, keepdim=True) * size  # the sum itself could overflow
+        reach = (y - mean).abs().amax(dim=1, keepdim=True)
+        varies = (y.amax(dim=1, keepdim=True) > y.amin(dim=1, keepdim=True)) & (reach > 0)
+        reach = torch.where(varies, reach, 1.0)
+        n_free = max(1, y.shape[1] - 1)
+        std = reach * (((y - mean) / reach).square().sum(dim=1, keepdim=True) / n_free).sqrt()
+        return cls(torch.where(varies, mean, y[:, :1]), torch.where(varies, std, 1.0))
+
+    def standardised(self, y: Float[Tensor, "B n"] | Int[Tensor, "B n"]) -> Float[Tensor, "B n"]:
+        """`y` in standard deviations from the context mean, in float32."""
+        return ((y.to(self.mean) - self.mean) / self.std).float()
+
+
+class _Unknown(nn.Module):
+    """Embeds what is not known yet: the target of a query row."""
+
+    unknown: nn.Parameter
+    evidence: nn.Parameter
+
+    def query(self, n_context: int) -> Float[Tensor, " E"]:
+        # attention averages: without this term the network could not tell 10 context rows from 100
+        return self.unknown + self.evidence * (n_context / (n_context + 64))
+
+
+class TargetEncoder(_Unknown):
+    """Embeds classes: a vector per class, so that labels have no order, and one for the unknown."""
 
     def __init__(self, config: TabularConfig) -> None:
         super().__init__()
@@ -172,9 +208,29 @@ class TargetEncoder(nn.Module):
     def context(self, y: Float[Tensor, "B n"]) -> Float[Tensor, "B n E"]:
         return self.classes(y.long())
 
-    def query(self, n_context: int) -> Float[Tensor, " E"]:
-        # attention averages: without this term the network could not tell 10 context rows from 100
-        return self.unknown + self.evidence * (n_context / (n_context + 64))
+
+class NumberEncoder(_Unknown):
+    """Embeds standardised numbers like the cells of a column, by a line or a piecewise linear
+    curve, and the unknown."""
+
+    def __init__(self, config: TabularConfig) -> None:
+        super().__init__()
+        self.n_knots = config.n_knots if config.scalar_embedding == "knots" else 0
+        self.embed = nn.Linear(1 + self.n_knots, config.d_model)
+        self.unknown = nn.Parameter(torch.randn(config.d_model))
+        self.evidence = nn.Parameter(torch.zeros(config.d_model))
+
+    def context(self, y: Float[Tensor, "B n"]) -> Float[Tensor, "B n E"]:
+        squashed = squash(y.clamp(-100, 100))
+        features = [squashed.unsqueeze(-1)]
+        if self.n_knots:
+            features.append(hats(squashed / (2 * KNOT_REACH) + 0.5, self.n_knots))
+        return self.embed(torch.cat(features, dim=-1))
+
+
+def squash(z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """`z` drawn into (−2, 2), with slope 1 at 0."""
+    return z / (1 + z.abs() / KNOT_REACH)
 
 
 def hats(position: Float[Tensor, "..."], n_knots: int) -> Float[Tensor, "... {n_knots}"]:

@@ -1,5 +1,5 @@
-"""What goes into a sequence network, checked before anything is computed: errors say what was given
-and what is wanted."""
+"""Checks of what goes into a network, before anything is computed: errors say what was given and
+what is wanted."""
 
 from __future__ import annotations
 
@@ -35,6 +35,16 @@ def check_classes(y: Tensor, n_classes: int) -> None:
         raise ValueError(
             f"y holds {float(y[wrong][0]):g}, but the network tells {n_classes} classes or tokens"
             f" apart: 0 … {n_classes - 1}."
+        )
+
+
+def check_numbers(y: Tensor) -> None:
+    """Raise ValueError where targets that are read as numbers are missing or infinite."""
+    if torch.compiler.is_compiling():
+        return
+    if not bool(y.isfinite().all()):
+        raise ValueError(
+            "y holds NaN or infinite values; targets must be known. Drop the rows without one."
         )
 
 
