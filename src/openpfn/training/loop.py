@@ -105,7 +105,7 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(kept_rng(device))
         stack.enter_context(torch_settings(config))
-        resumed = None if resume_from is None else checkpoint.locate(resume_from)
+        resumed = None if resume_from is None else checkpoint.locate(Path(resume_from))
         place = stack.enter_context(place_of(config, resumed))
         stack.enter_context(locked(place.folder))
         evaluation = Evaluation(eval_data_generator, prior, config)
