@@ -141,9 +141,7 @@ def load_training_state(source: str | Path) -> TrainingState:
     return TrainingState(_tensors(header, TRAINING), header.training)
 
 
-def _tensors(
-    header: Header, prefix: str, names: Iterable[str] | None = None
-) -> dict[str, Tensor]:
+def _tensors(header: Header, prefix: str, names: Iterable[str] | None = None) -> dict[str, Tensor]:
     """The tensors in a file whose names begin with `prefix`, without it, once they are known to be
     those that were written."""
     with opened(header.path) as file:

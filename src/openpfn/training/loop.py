@@ -29,7 +29,7 @@ from openpfn.training.process import (
     locked,
     torch_settings,
 )
-from openpfn.training.provenance import describe_data, surroundings
+from openpfn.training.provenance import describe_data, describe_environment
 from openpfn.training.run_folder import (
     Counters,
     Place,
@@ -415,9 +415,8 @@ class _Run:
         }
         n_parameters = sum(parameter.numel() for parameter in self.model.parameters())
         run = counted | {"data": self.data_config} | self.tracked.provenance()
-        return (
-            surroundings(self.device) | {"seed": self.config.seed, "parameters": n_parameters} | run
-        )
+        environment = describe_environment(self.device)
+        return environment | {"seed": self.config.seed, "parameters": n_parameters} | run
 
     def stopped_message(self, signal_number: int) -> str:
         where = self.folder.path
