@@ -27,7 +27,7 @@ from openpfn.checkpoint.header import (
 )
 from openpfn.checkpoint.location import locate, previous_of
 from openpfn.configs.training import TrainingConfig
-from openpfn.files import flush_to_disk, replacing
+from openpfn.files import flush_to_disk, replacing, unfinished_name
 from openpfn.models import PFN
 
 
@@ -161,7 +161,7 @@ def _portable(tensor: Tensor) -> Tensor:
 
 def _keep(path: Path) -> None:
     """Give the file at `path` a second name, so that `path` itself never goes missing."""
-    link = path.with_name(f".{path.name}.{os.getpid()}.link")
+    link = unfinished_name(path, "link")
     try:
         os.link(path, link)
     except OSError:  # a file system without hard links
