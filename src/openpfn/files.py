@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(part|link)")
+"""Names of files that a process writes before it puts them in place."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to. What was written is put at `path` at once on leaving, and
-    removed on an error.
+    """Give a path beside `path` to write to. What was written is put at `path` at once on leaving,
+    and removed on an error.
 
-    The folder is made. Raises IsADirectoryError where `path` is a folder.
+    The folder is made. Raises IsADirectoryError where `path` is a folder, and an OSError that names
+    `path` where the disk is full.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder. Give the path of a file.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = unfinished_name(path)
     try:
         yield unfinished
         os.replace(unfinished, path)
+    except OSError as error:
+        if error.errno in FULL and error.filename in (None, str(unfinished)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def unfinished_name(path: Path, ending: str = "part") -> Path:
+    """Return where this process writes what shall stand at `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
+
+
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes left half written in `folder`, of the file `name` or of any.
+
+    Files of processes that live on this machine stay.
+    """
+    if os.name == "nt":  # there, asking whether a process lives could end it
+        return
+    for path in folder.iterdir():
+        leftover = LEFTOVER.fullmatch(path.name)
+        if leftover and name in (None, leftover["name"]) and not _lives(int(leftover["process"])):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_whole(path: Path, text: str) -> None:

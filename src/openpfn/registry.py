@@ -14,6 +14,9 @@ MOVED = {
     "openpfn.priors.mixture_of_generators": "openpfn.generators.mixture",
     "openpfn.priors.program": "openpfn.generators.program",
     "openpfn.priors.unsupervised": "openpfn.generators.unsupervised",
+    "openpfn.priors_io.distributions": "openpfn.generators.distributions",
+    "openpfn.priors_io.dump": "openpfn.data.dump_reader",
+    "openpfn.priors_io.tasks": "openpfn.scm.tasks",
 }
 """Modules recorded as "module:Class" in dumps, checkpoints and run folders, and where they are."""
 
@@ -108,9 +111,19 @@ def class_in(folder: str, name: str, base: type) -> Any:
     return found[0]
 
 
+def current_path(path: str) -> str:
+    """Return "module:Class" with the name that its module has today.
+
+    >>> current_path("openpfn.priors.function:DeterministicGenerator")
+    'openpfn.generators.deterministic:DeterministicGenerator'
+    """
+    module, colon, name = path.partition(":")
+    return MOVED.get(module, module) + colon + name
+
+
 def _from_path(path: str, base: type) -> Any:
-    module_name, _, class_name = path.partition(":")
-    module = importlib.import_module(MOVED.get(module_name, module_name))
+    module_name, _, class_name = current_path(path).partition(":")
+    module = importlib.import_module(module_name)
     found = getattr(module, class_name, None)
     if not (isinstance(found, base) or (isinstance(found, type) and issubclass(found, base))):
         raise ValueError(

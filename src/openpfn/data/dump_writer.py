@@ -20,6 +20,7 @@ from openpfn import __version__
 from openpfn.batch import TaskBatch
 from openpfn.data.commit_file import CommitFile, recover
 from openpfn.files import replacing
+from openpfn.registry import current_path
 
 FORMAT = "openpfn-prior-dump"
 FORMAT_VERSION = 1
@@ -303,6 +304,8 @@ def _check_same_header(path: Path, attributes: Any, header: DumpHeader) -> None:
 
 
 def _flat(header: dict[str, Any]) -> dict[str, Any]:
+    """A header in one level, its prior by the name that it has today."""
+    header["prior"] = current_path(header["prior"])
     return {**{f"prior_config.{k}": v for k, v in header.pop("prior_config").items()}, **header}
 
 

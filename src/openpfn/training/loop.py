@@ -29,7 +29,7 @@ from openpfn.training.process import (
     locked,
     torch_settings,
 )
-from openpfn.training.provenance import describe_data, surroundings
+from openpfn.training.provenance import describe_data, describe_environment
 from openpfn.training.run_folder import (
     Counters,
     Place,
@@ -105,7 +105,7 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(kept_rng(device))
         stack.enter_context(torch_settings(config))
-        resumed = None if resume_from is None else checkpoint.locate(resume_from)
+        resumed = None if resume_from is None else checkpoint.locate(Path(resume_from))
         place = stack.enter_context(place_of(config, resumed))
         stack.enter_context(locked(place.folder))
         evaluation = Evaluation(eval_data_generator, prior, config)
@@ -415,9 +415,8 @@ class _Run:
         }
         n_parameters = sum(parameter.numel() for parameter in self.model.parameters())
         run = counted | {"data": self.data_config} | self.tracked.provenance()
-        return (
-            surroundings(self.device) | {"seed": self.config.seed, "parameters": n_parameters} | run
-        )
+        environment = describe_environment(self.device)
+        return environment | {"seed": self.config.seed, "parameters": n_parameters} | run
 
     def stopped_message(self, signal_number: int) -> str:
         where = self.folder.path

@@ -16,6 +16,7 @@ from types import FrameType
 import torch
 
 from openpfn.configs.training import TrainingConfig
+from openpfn.files import sweep
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's numbers of two parameters, from malloc.h."""
@@ -87,7 +88,8 @@ def asked_to_stop(ask: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path | None) -> Iterator[None]:
-    """Keep a second process from training in `folder`. Raises FileExistsError if one does."""
+    """Keep a second process from training in `folder`, and remove what a killed one left half
+    written. Raises FileExistsError if a process trains there."""
     if folder is None or os.name == "nt":
         yield
         return
@@ -108,4 +110,5 @@ def locked(folder: Path | None) -> Iterator[None]:
                 f"another process is training in {folder}. Wait for it, stop it, or choose another"
                 " folder."
             ) from None
+        sweep(folder)
         yield

@@ -15,8 +15,8 @@ import torch
 import openpfn
 
 
-def surroundings(device: torch.device) -> dict[str, Any]:
-    """Versions, revision, device and the present time."""
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """Return versions, revision, device and the present time."""
     return {
         "openpfn": openpfn.__version__,
         "revision": git_revision(),

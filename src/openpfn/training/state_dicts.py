@@ -16,7 +16,7 @@ from openpfn import checkpoint
 from openpfn.configs.training import TrainingConfig
 from openpfn.device import pick_device
 from openpfn.models import PFN
-from openpfn.training.provenance import surroundings
+from openpfn.training.provenance import describe_environment
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def save_checkpoint(
             f"model_state does not fit a {type(model).__name__} with {model_config}: {error}"
         ) from error
     state = None if optimizer_state is None else _portable(optimizer_state)
-    provenance = surroundings(torch.device("cpu")) | {"step": step, "data": data_config}
+    provenance = describe_environment(torch.device("cpu")) | {"step": step, "data": data_config}
     record = {
         "training_config": training_config,
         "provenance": provenance,

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from full_disk import with_files_of_at_most
 
 from openpfn.files import sha256_of
 from openpfn.training.tracking.base import RunRecord, Tracker
@@ -222,3 +223,52 @@ def test_a_process_killed_while_it_writes_leaves_the_registry_whole(tmp_path):
             assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows.close()
     assert len(registry.runs()) > 1
+
+
+def test_a_full_disk_is_told_and_leaves_no_part(registry, tmp_path):
+    run = registry.start_run(RunRecord(""))
+    registry.log_checkpoint(run, 1, weights(tmp_path, b"small"))
+    size = registry.database.stat().st_size
+    path = weights(tmp_path, os.urandom(4 * size))
+
+    def fill() -> None:
+        with pytest.raises(OSError, match="could not keep the checkpoint of step 2 .*too large"):
+            registry.log_checkpoint(run, 2, path)
+        with pytest.raises(OSError, match="could not write its records"):
+            for step in range(1000):
+                registry.log_metrics(run.id, step, {f"figure {i}": 0.1 for i in range(100)})
+                registry.flush()
+
+    assert with_files_of_at_most(2 * size, fill)
+    assert not list(registry.folder.rglob("*.part*"))
+    assert [one.step for one in registry.checkpoints(run)] == [1]
+    assert registry.fetch(run, 1).read_bytes() == b"small"
+    registry.log_checkpoint(run, 2, path)
+    assert registry.fetch(run, 2).read_bytes() == path.read_bytes()
+
+
+def test_a_registry_that_cannot_be_made_is_told_and_leaves_no_part(tmp_path):
+    registry = RunRegistry(tmp_path / "registry")
+
+    def make() -> None:
+        with pytest.raises(OSError, match="the registry could not make its database"):
+            registry.start_run(RunRecord(""))
+
+    assert with_files_of_at_most(5000, make)
+    assert list(registry.folder.iterdir()) == []
+
+
+def test_the_next_run_sweeps_what_a_killed_one_left(registry):
+    registry.start_run(RunRecord(""))
+    left = registry.folder / f".abcdefgh.{dead_process()}.part"
+    left.write_bytes(b"half")
+    registry.start_run(RunRecord(""))
+    assert not left.exists()
+
+
+def dead_process() -> int:
+    process = os.fork()
+    if process == 0:
+        os._exit(0)
+    os.waitpid(process, 0)
+    return process

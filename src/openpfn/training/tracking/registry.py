@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from openpfn.files import sha256_of
+from openpfn.files import sha256_of, sweep, unfinished_name
 from openpfn.training.tracking.base import (
     CheckpointRecord,
     RunRecord,
@@ -85,6 +85,7 @@ class RunRegistry:
 
     def start_run(self, run: RunRecord, resumed: bool = False) -> RunRecord:
         self._create()
+        sweep(self.folder)
         run = replace(
             run, id=run.id or new_run_id(), created_at=run.created_at or now(), state="running"
         )
@@ -127,19 +128,27 @@ class RunRegistry:
 
     def log_checkpoint(self, run: RunRecord, step: int, path: Path) -> None:
         self.flush()
-        copy = self._copied(path)
-        digest = sha256_of(copy)
-        with self._writing() as rows:
-            kept = self._file(digest)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(copy, kept)  # before the row: a row never names a file that is not there
-            before = rows.execute(
-                "SELECT digest FROM checkpoints WHERE run_id = ? AND step = ?", (run.id, step)
-            ).fetchone()
-            rows.execute(
-                "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)",
-                (run.id, step, digest, now()),
-            )
+        copy = unfinished_name(self.folder / new_run_id())
+        try:
+            _copy(path, copy)
+            digest = sha256_of(copy)
+            with self._writing() as rows:
+                kept = self._file(digest)
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(copy, kept)  # before the row: a row never names a file that is not there
+                before = rows.execute(
+                    "SELECT digest FROM checkpoints WHERE run_id = ? AND step = ?", (run.id, step)
+                ).fetchone()
+                rows.execute(
+                    "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)",
+                    (run.id, step, digest, now()),
+                )
+        except OSError as error:
+            if isinstance(error.__cause__, sqlite3.Error):  # told already
+                raise
+            raise self._failed(f"keep the checkpoint of step {step}", error) from error
+        finally:
+            copy.unlink(missing_ok=True)
         if before is not None and before[0] != digest:
             self._drop(before[0])
 
@@ -252,12 +261,15 @@ class RunRegistry:
     def _file(self, digest: str) -> Path:
         return self.folder / "files" / digest[:2] / f"{digest}.safetensors"
 
-    def _copied(self, path: Path) -> Path:
-        copy = self.folder / f".{new_run_id()}.part"
-        shutil.copyfile(path, copy)
-        with copy.open("rb+") as file:
-            os.fsync(file.fileno())
-        return copy
+    def _failed(self, what: str, error: Exception) -> OSError:
+        """The error that tells what could not be written, and what to do."""
+        reason = getattr(error, "strerror", None) or error
+        return OSError(
+            getattr(error, "errno", None) or 0,
+            f"the registry could not {what} ({reason}). What it recorded before is whole: make room"
+            " or mend the folder, and resume the run",
+            str(self.folder),
+        )
 
     def _drop(self, digest: str) -> None:
         """Remove a file that no checkpoint names any more."""
@@ -278,11 +290,13 @@ class RunRegistry:
                 f"{self.folder} is a file, but a registry is a folder. Name another one."
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f".{new_run_id()}.part"
-        with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as rows:
-            rows.executescript(SCHEMA)
+        draft = unfinished_name(self.folder / new_run_id())
         try:
+            with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as rows:
+                rows.executescript(SCHEMA)
             os.link(draft, self.database)
+        except sqlite3.OperationalError as error:
+            raise self._failed("make its database", error) from error
         except FileExistsError:  # another process was quicker
             pass
         except (
@@ -290,7 +304,8 @@ class RunRegistry:
         ):  # a file system without hard links: there, two first runs should not begin at once
             os.replace(draft, self.database)
         finally:
-            draft.unlink(missing_ok=True)
+            for left in (draft, *self.folder.glob(f"{draft.name}-*")):  # SQLite's logs beside it
+                left.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -323,13 +338,23 @@ class RunRegistry:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as rows:
-            rows.execute(
-                "BEGIN IMMEDIATE"
-            )  # the one writer from here on, so that nothing read before is out of date
-            try:
-                yield rows
-            except BaseException:
-                rows.execute("ROLLBACK")
-                raise
-            rows.execute("COMMIT")
+        try:
+            with self._reading() as rows:
+                # the one writer from here on, so that nothing read before is out of date
+                rows.execute("BEGIN IMMEDIATE")
+                try:
+                    yield rows
+                    rows.execute("COMMIT")
+                except BaseException:
+                    if rows.in_transaction:  # a full disk has ended it already
+                        rows.execute("ROLLBACK")
+                    raise
+        except sqlite3.OperationalError as error:
+            raise self._failed("write its records", error) from error
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """Copy a file to the disk itself, so that it survives a power cut."""
+    shutil.copyfile(path, copy)
+    with copy.open("rb+") as file:
+        os.fsync(file.fileno())

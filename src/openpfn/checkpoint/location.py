@@ -1,0 +1,52 @@
+"""`locate`: the file that a name, a path or a run's folder leads to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SHIPPED = Path(__file__).parents[1] / "weights"
+
+
+def locate(source: str | Path) -> Path:
+    """Return the file that `source` stands for: a shipped checkpoint, itself, or
+    `latest.safetensors` in a run's folder.
+
+    The name of a shipped checkpoint, given as text, never means a file or folder that happens to
+    be called so: give that as "./nano" or as a `Path`.
+    """
+    shipped = SHIPPED / f"{source}.safetensors"
+    is_name = Path(source).name == str(source) and shipped.is_file()
+    if is_name and isinstance(source, str):
+        return shipped
+    path = Path(source)
+    if path.is_dir():
+        path = path / "latest.safetensors"
+    if path.is_file():
+        return path
+    if is_name:
+        return shipped
+    names = ", ".join(shipped_names()) or "none"
+    runs = sorted(
+        Path(source).glob("*/latest.safetensors"),
+        key=lambda file: file.stat().st_mtime,
+        reverse=True,
+    )
+    if runs:
+        listed = ", ".join(str(file.parent) for file in runs[:8])
+        raise FileNotFoundError(
+            f"{source} holds a folder for each of {len(runs)} runs. Give the folder of one, newest"
+            f" first: {listed}."
+        )
+    raise FileNotFoundError(
+        f"no checkpoint at {path}. Give a file, a run's folder, or a shipped name ({names})."
+    )
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the checkpoints inside the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def previous_of(path: Path) -> Path:
+    """Return where the predecessor of the checkpoint `path` is kept."""
+    return path.with_suffix(".previous.safetensors")
