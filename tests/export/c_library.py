@@ -13,8 +13,9 @@ import torch
 
 from openpfn.configs.presets import preset
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.c_code import CodeOptions, write_library
+from openpfn.export.c_code import write_library
 from openpfn.export.host import STATUSES, HostLibrary, address
+from openpfn.export.options import CodeOptions
 from openpfn.models import PFN
 
 SOURCE = ctypes.CFUNCTYPE(

@@ -17,10 +17,13 @@ from openpfn.export.budget import (
     budget,
     shortages,
 )
-from openpfn.export.c_code import BACKENDS, CodeOptions, gather, quantised, write_library
+from openpfn.export.c_code import write_library
 from openpfn.export.freeze import write_fitted
+from openpfn.export.measure import measure
+from openpfn.export.options import BACKENDS, CodeOptions
 from openpfn.export.quantize import QuantisedMatrix
-from openpfn.export.verify import TARGETS, measure
+from openpfn.export.targets import TARGETS
+from openpfn.export.weights import gather, quantised
 
 
 def stored_bytes(weights):

@@ -11,10 +11,14 @@ import pytest
 from export.c_library import random_network
 
 from openpfn.cli import main
-from openpfn.export.c_code import BACKENDS, CodeOptions, write_library
-from openpfn.export.freeze import ContextTable, context_table, named, write_fitted
+from openpfn.export.c_code import write_library
+from openpfn.export.freeze import as_comment, write_fitted
 from openpfn.export.host import STATUSES, HostLibrary
-from openpfn.export.verify import SANITIZERS, STRICT, TARGETS, Vectors, find_target, measure
+from openpfn.export.measure import measure
+from openpfn.export.options import BACKENDS, CodeOptions
+from openpfn.export.tables import ContextTable, context_table
+from openpfn.export.targets import SANITIZERS, STRICT, TARGETS, find_target
+from openpfn.export.vectors import Vectors
 
 SOFT_FLOAT = [name for name in ("rv32imc", "cortex-m3") if TARGETS[name].missing() is None][:1]
 """An emulated core whose arithmetic is the host's to the bit: it never fuses a multiplication and
@@ -191,4 +195,4 @@ def test_missing_values_are_kept_and_the_last_column_is_the_target(tmp_path):
 
 
 def test_names_cannot_end_a_comment():
-    assert "*/" not in named("a*/\nb/*")
+    assert "*/" not in as_comment("a*/\nb/*")

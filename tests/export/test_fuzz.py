@@ -9,8 +9,10 @@ import subprocess
 import pytest
 from export.c_library import random_network
 
-from openpfn.export.c_code import CodeOptions, runtime, write_library
-from openpfn.export.verify import SANITIZERS, find_target
+from openpfn.export.c_code import write_library
+from openpfn.export.measure import program
+from openpfn.export.options import CodeOptions
+from openpfn.export.targets import SANITIZERS, find_target
 
 NETWORKS = {
     "int8": {"n_layers": 2, "separate_query_weights": True},
@@ -27,7 +29,7 @@ def fuzz(folder, backend: str, n_inputs: int) -> str:
         folder,
         CodeOptions(backend, max_features=4, max_classes=3),
     )
-    (folder / "fuzz.c").write_text(runtime("fuzz.c"))
+    (folder / "fuzz.c").write_text(program("fuzz.c"))
     compiler = find_target("host").compiler
     strict = ["-std=c99", "-Wall", "-Wextra", "-Werror"]
     subprocess.run(

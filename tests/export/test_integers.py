@@ -11,11 +11,16 @@ from export.c_library import CLibrary, random_network
 from export.test_library import table
 
 from openpfn import checkpoint
-from openpfn.cli.export import reference_logits
-from openpfn.export.c_code import CodeOptions, runtime, write_library
+from openpfn.export.c_code import write_library
 from openpfn.export.calibrate import measured_ranges
 from openpfn.export.fixed_point import integer_matrix
-from openpfn.export.verify import SANITIZERS, TOLERANCE, Vectors, measure, relative_error
+from openpfn.export.measure import measure
+from openpfn.export.mechanisms import runtime
+from openpfn.export.options import CodeOptions
+from openpfn.export.reference import reference_logits
+from openpfn.export.targets import SANITIZERS
+from openpfn.export.vectors import Vectors
+from openpfn.export.verify import TOLERANCE, relative_error
 
 NETWORKS = {
     "tiny": lambda: checkpoint.load("tiny").model,

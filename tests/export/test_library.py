@@ -8,11 +8,12 @@ import torch
 from export.c_library import CLibrary, random_network
 
 from openpfn import checkpoint
-from openpfn.cli.export import reference_logits
 from openpfn.configs.presets import preset
 from openpfn.estimators import PFNClassifier
-from openpfn.export.c_code import CodeOptions
-from openpfn.export.verify import Vectors, relative_error
+from openpfn.export.options import CodeOptions
+from openpfn.export.reference import reference_logits
+from openpfn.export.vectors import Vectors
+from openpfn.export.verify import relative_error
 from openpfn.tables.load import load
 
 

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from export.c_library import random_network
 
-from openpfn.cli.export import reference_logits
-from openpfn.export.c_code import CodeOptions, write_library
-from openpfn.export.verify import TARGETS, TOLERANCE, Vectors, measure, relative_error
+from openpfn.export.c_code import write_library
+from openpfn.export.measure import measure
+from openpfn.export.options import CodeOptions
+from openpfn.export.reference import reference_logits
+from openpfn.export.targets import TARGETS
+from openpfn.export.vectors import Vectors
+from openpfn.export.verify import TOLERANCE, relative_error
 
 
 def vectors(n_rows: int) -> Vectors:

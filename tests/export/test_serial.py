@@ -21,11 +21,14 @@ from export.c_library import random_network
 from openpfn import __version__
 from openpfn.cli import main
 from openpfn.cli.export import CodeCommand
-from openpfn.export.c_code import CodeOptions, runtime, write_library
+from openpfn.export.c_code import write_library
 from openpfn.export.host import HostLibrary
+from openpfn.export.measure import program
+from openpfn.export.options import CodeOptions
 from openpfn.export.serial import Board, SerialLine, bits, measure_board, model_id
 from openpfn.export.sketch import write_sketch
-from openpfn.export.verify import SANITIZERS, STRICT, Vectors, find_target
+from openpfn.export.targets import SANITIZERS, STRICT, find_target
+from openpfn.export.vectors import Vectors
 
 ARDUINO = """
 #include <cstddef>
@@ -334,7 +337,7 @@ def test_no_line_has_a_finding(tmp_path, n):
         random_network(), tmp_path / "firmware", CodeOptions("f32", max_features=3, max_classes=3)
     )
     write_sketch(tmp_path / "firmware")
-    (tmp_path / "firmware" / "fuzz_serial.c").write_text(runtime("fuzz_serial.c"))
+    (tmp_path / "firmware" / "fuzz_serial.c").write_text(program("fuzz_serial.c"))
     strict = ["-std=c99", "-Wall", "-Wextra", "-Werror", *SANITIZERS]
     sources = ["pfn.c", "pfn_serial.c", "fuzz_serial.c"]
     subprocess.run(

@@ -133,9 +133,13 @@ def edge(argv: list[str]) -> int:
     flash, memory and instructions."""
     import tyro
 
-    from openpfn.benchmark.edge.run import EdgeConfig, run
+    from openpfn.benchmark.edge.config import EdgeConfig
 
-    run(tyro.cli(EdgeConfig, args=argv, prog="openpfn benchmark edge", description=edge.__doc__))
+    name = "openpfn benchmark edge"
+    config = tyro.cli(EdgeConfig, args=argv, prog=name, description=edge.__doc__)
+    from openpfn.benchmark.edge.run import run
+
+    run(config)
     return 0
 
 

@@ -1,36 +1,33 @@
-"""What an exported network needs of a chip, told before anything is compiled."""
+"""Memory and work that an exported network needs of a chip, known before anything is compiled."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.c_code import (
-    BACKENDS,
-    Backend,
-    CodeOptions,
-    check_supported,
-    n_knots,
-    separate_reading,
-)
+from openpfn.export.c_code import check_supported, supported_backends
+from openpfn.export.mechanisms import row_mechanism
+from openpfn.export.options import Backend, CodeOptions
+from openpfn.export.weights import n_knots, separate_reading
 
 CODE_BYTES = {"fpu": 7 * 1024, "soft": 13824}
-"""Most that fit and predict take without weights, at -O2, with what the compiler's library adds on
+"""Upper bound of the code of fit and predict at -O2, with what the compiler's library adds, on
 cores with and without an FPU."""
 PREDICT_CODE_BYTES = {"fpu": 4 * 1024, "soft": 9728}
-"""The same for predict alone, from a frozen context."""
+"""Upper bound of the code of predict alone, from a frozen context."""
 INSTRUCTIONS: dict[Backend, dict[str, int]] = {
     "f32": {"fpu": 7, "soft": 230},
     "int8": {"fpu": 9, "soft": 270},
     "int": {"fpu": 9, "soft": 18},
 }
-"""Instructions that a multiplication and addition take, everything around it included: within a
-factor of 2 of what any core executes."""
+"""Instructions that a multiplication and addition take, with everything around it: right within a
+factor of 2 on any core."""
 
 
 @dataclass(frozen=True)
 class Chip:
-    """What a chip has for a program."""
+    """Memory that a chip has for a program."""
 
     flash_bytes: int
     ram_bytes: int
@@ -55,14 +52,14 @@ CHIPS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What one backend needs for tables of one size."""
+    """Memory and work that one backend needs for tables of one size."""
 
     backend: Backend
-    """What computes."""
+    """Which numbers compute."""
     weight_bytes: int
     """Weights in flash, exactly."""
     context_bytes: int
-    """What is kept of the context, exactly: in memory, or in flash where it is frozen."""
+    """The fitted context, exactly: in memory, or in flash where it is frozen."""
     scratch_bytes: int
     """Working memory of fit and predict, exactly."""
     row_bytes: int
@@ -71,28 +68,28 @@ class Budget:
     cache_bytes: int
     """The row cache for all context rows, which is optional."""
     stack_bytes: int
-    """More than the deepest stack that was measured on any core."""
+    """An upper bound of the stack, measured on every core."""
     fit_operations: int
-    """Multiplications and additions in pairs, without the row cache."""
+    """Pairs of multiplication and addition of fit, without the row cache."""
     cached_fit_operations: int
-    """The same with it."""
+    """Pairs of fit with a full row cache."""
     predict_operations: int
-    """For one row."""
+    """Pairs of one prediction."""
     frozen: bool = False
     """Whether the context was fitted elsewhere and stays in flash."""
 
     def flash_bytes(self, has_fpu: bool) -> int:
-        """Weights, at most the code, and a frozen context."""
+        """Return the flash at most: weights, code, and a frozen context."""
         code = (PREDICT_CODE_BYTES if self.frozen else CODE_BYTES)["fpu" if has_fpu else "soft"]
         return self.weight_bytes + code + (self.context_bytes if self.frozen else 0)
 
     @property
     def ram_bytes(self) -> int:
-        """Context (unless it is frozen), scratch and stack."""
+        """Context (unless it is frozen), scratch memory and stack."""
         return (0 if self.frozen else self.context_bytes) + self.scratch_bytes + self.stack_bytes
 
     def instructions(self, operations: int, has_fpu: bool) -> int:
-        """Instructions for so many of the operations above, within a factor of 2."""
+        """Return the instructions that so many pairs take, within a factor of 2."""
         return operations * INSTRUCTIONS[self.backend]["fpu" if has_fpu else "soft"]
 
 
@@ -106,8 +103,8 @@ def budget(
     max_classes: int | None = None,
     frozen: bool = False,
 ) -> Budget:
-    """What `config` needs for a context of `n_rows` × `n_features`, compiled for `max_features` and
-    `max_classes` (the table's, if absent).
+    """Return what `config` needs for a context of `n_rows` × `n_features`, compiled for
+    `max_features` and `max_classes` (the table's, if absent).
 
     Raises ValueError for a table or maxima that cannot be, and for a network that the C code does
     not carry.
@@ -123,12 +120,10 @@ def budget(
             raise ValueError(f"{name} is {value}, must lie between 1 and {most}.")
     check_supported(config, CodeOptions(backend, max_features, max_classes))
     width = config.d_model
-    cell = width * (
-        2 if backend == "int" else 3
-    )  # a cell, its key and its value, in words of 4 bytes
+    # a cell with its key and value, in words of 4 bytes; keys and values are shorter in integers
+    cell = width * (2 if backend == "int" else 3)
     padded = -(-(max_features + max_classes) // 4) * 4
-    exponents = -(-width // 4) * 4 if backend == "int" else 0
-    state = 4 * state_floats(config) + exponents
+    state = row_mechanism(config).state_layout(backend).itemsize
     n_states = (config.n_layers - 1) * (max_features + 1) + 1
     fit, cached, predict = operations(config, n_rows, n_features + 1)
     return Budget(
@@ -149,7 +144,7 @@ def budget(
 
 
 def shortages(needed: Budget, chip: Chip) -> list[str]:
-    """What the chip has too little of; nothing where the library fits."""
+    """Return what the chip has too little of; nothing where the library fits."""
     short = []
     for name, wanted, has in (
         ("flash", needed.flash_bytes(chip.has_fpu), chip.flash_bytes),
@@ -169,26 +164,15 @@ def all_backends(
     max_classes: int | None = None,
     frozen: bool = False,
 ) -> dict[Backend, Budget]:
-    """The budget of each backend that carries the network's attention."""
-    backends: list[Backend] = [
-        backend for backend in BACKENDS if backend != "int" or config.attention_type == "linear"
-    ]
+    """Return the budget of each backend that carries the network's attention."""
     return {
         one: budget(config, n_rows, n_features, n_classes, one, max_features, max_classes, frozen)
-        for one in backends
+        for one in supported_backends(config)
     }
 
 
-def state_floats(config: TabularConfig) -> int:
-    """Numbers that a layer keeps of one column."""
-    head = config.d_model // config.n_heads
-    if config.attention_type == "ridge":
-        return config.n_heads * (head * (head + 1) // 2 + head * head)
-    return config.d_model * head + config.d_model
-
-
 def matrices(config: TabularConfig, n_classes: int) -> list[tuple[int, int]]:
-    """Rows and columns of every matrix in flash."""
+    """Return the rows and columns of every matrix in flash."""
     width, hidden = config.d_model, config.d_mlp
     layer = [(width, width), (2 * width, width), (width, width)] * 2 + [
         (hidden, width),
@@ -202,23 +186,22 @@ def matrices(config: TabularConfig, n_classes: int) -> list[tuple[int, int]]:
 
 
 def weight_bytes(config: TabularConfig, n_classes: int, backend: Backend) -> int:
-    """Flash for the weights: matrices, and biases in 4 bytes; those of hidden layers in 2 where
-    arithmetic is in integers."""
+    """Return the flash for the weights: matrices, and biases in 4 bytes; those of hidden layers in
+    2 where arithmetic is in integers."""
     n_hidden = (config.n_layers + 1) * config.d_mlp
     n_biases = n_hidden + config.n_layers * config.d_model + n_classes
-    if config.attention_type == "ridge":
-        n_biases += config.n_layers * config.n_heads
+    biases = 4 * n_biases + config.n_layers * row_mechanism(config).weight_bytes()
     shapes = matrices(config, n_classes)
     if backend == "f32":
-        return 4 * (n_biases + sum(rows * columns for rows, columns in shapes))
+        return biases + 4 * sum(rows * columns for rows, columns in shapes)
     spared = 2 * n_hidden if backend == "int" else 0
-    return 4 * n_biases - spared + sum(rows * columns + 2 * rows for rows, columns in shapes)
+    return biases - spared + sum(rows * columns + 2 * rows for rows, columns in shapes)
 
 
 def operations(config: TabularConfig, n_rows: int, n_columns: int) -> tuple[int, int, int]:
-    """Pairs of multiplication and addition of fit, of fit with the row cache, and of one
+    """Return the pairs of multiplication and addition of fit, of fit with the row cache, and of one
     prediction."""
-    width, state = config.d_model, state_floats(config)
+    width, state = config.d_model, row_mechanism(config).state_numbers()
     embed = 3 * width * n_columns
 
     def columns(asking: int) -> int:
@@ -235,3 +218,69 @@ def operations(config: TabularConfig, n_rows: int, n_columns: int) -> tuple[int,
         cached += ends + (n_columns * finish if layer else embed)
     predict = embed + last * inner + columns(1) + finish + width * config.d_mlp
     return n_rows * fit, n_rows * cached, predict
+
+
+def report(source: str, table: tuple[int, int, int], needed: Mapping[Backend, Budget]) -> list[str]:
+    """Return the budgets of the network `source` for a table of so many rows, features and classes
+    as lines of text."""
+    some = next(iter(needed.values()))
+    rows, features, classes = table
+    kept = ", the context in flash" if some.frozen else ""
+    lines = [f"{source}, {rows} context rows × {features} features, {classes} classes{kept}"]
+    for backend, one in needed.items():
+        flash = " or ".join(
+            f"{one.flash_bytes(fpu):,} {'with' if fpu else 'without'} an FPU"
+            for fpu in (True, False)
+        )
+        predict, fit = (
+            " or ".join(in_millions(one.instructions(pairs, fpu)) for fpu in (True, False))
+            for pairs in (one.predict_operations, one.fit_operations)
+        )
+        context = 0 if one.frozen else one.context_bytes
+        lines += [
+            f"  {backend:<5} flash    at most {flash} bytes, of which weights {one.weight_bytes:,}",
+            (
+                f"        RAM      {one.ram_bytes:,} bytes: context {context:,}, scratch"
+                f" {one.scratch_bytes:,}, stack at most {one.stack_bytes:,}"
+            ),
+            f"        predict  some {predict} instructions{'' if one.frozen else f'; fit {fit}'}",
+        ]
+    if not some.frozen:
+        lines += [
+            (
+                f"  more RAM: {some.row_bytes:,} bytes for raw rows unless they are streamed,"
+                f" {some.cache_bytes:,} for a full row cache"
+            ),
+            (
+                f"  work: fit {some.fit_operations:,} multiply-adds, with the row cache"
+                f" {some.cached_fit_operations:,}; predict {some.predict_operations:,}"
+            ),
+        ]
+    return lines
+
+
+def chip_report(chip: str, needed: Mapping[Backend, Budget]) -> list[str]:
+    """Return a line per backend that says whether it fits the chip called `chip`."""
+    return [
+        f"  {backend} on {chip}: {'; '.join(shortages(one, CHIPS[chip])) or 'fits'}"
+        for backend, one in needed.items()
+    ]
+
+
+def check_fits(source: str, chip: str, needed: Mapping[Backend, Budget]) -> None:
+    """Raise ValueError where no backend of the network `source` fits the chip called `chip`."""
+    lacking = {backend: shortages(one, CHIPS[chip]) for backend, one in needed.items()}
+    if not all(lacking.values()):
+        return
+    closest = min(
+        needed, key=lambda one: (len(lacking[one]), needed[one].flash_bytes(CHIPS[chip].has_fpu))
+    )
+    raise ValueError(
+        f"{source} does not fit {chip}, even as {closest}: {'; '.join(lacking[closest])}. Take a"
+        " smaller network."
+    )
+
+
+def in_millions(count: int) -> str:
+    """Return a count to two digits."""
+    return f"{count / 1e6:.2g} M" if count < 1e8 else f"{count / 1e6:,.0f} M"

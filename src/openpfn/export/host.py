@@ -4,7 +4,6 @@ answers."""
 from __future__ import annotations
 
 import ctypes
-import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Num
 
-from openpfn.export.verify import STRICT, find_target
+from openpfn.export.c_structs import struct_layouts
+from openpfn.export.targets import STRICT, find_target
 
 STATUSES = tuple(
     "ok argument features classes rows label value source not_fitted saved capacity".split()
@@ -24,15 +24,6 @@ _SIZES = (
     '#include "pfn.h"\nconst int32_t pfn_sizes[] = {PFN_CONTEXT_BYTES, PFN_SCRATCH_BYTES,'
     " PFN_SAVED_BYTES, PFN_MAX_CLASSES};\n"
 )
-_NUMPY = {
-    "float": "<f4",
-    "uint32_t": "<u4",
-    "int32_t": "<i4",
-    "uint16_t": "<u2",
-    "int16_t": "<i2",
-    "uint8_t": "u1",
-    "int8_t": "i1",
-}
 
 
 class HostLibrary:
@@ -50,9 +41,8 @@ class HostLibrary:
                 f"{folder} holds no pfn.c. Give a folder that `openpfn export c` wrote."
             )
         self.compiler = find_target("host").compiler
-        with (
-            tempfile.TemporaryDirectory() as place
-        ):  # the library stays mapped when its file is gone
+        # the library stays mapped when its file is gone
+        with tempfile.TemporaryDirectory() as place:
             sizes, built = Path(place) / "sizes.c", Path(place) / "pfn.so"
             sizes.write_text(_SIZES)
             flags = [*STRICT, "-O2", "-ffp-contract=off", "-fPIC", "-shared", f"-I{self.folder}"]
@@ -67,7 +57,8 @@ class HostLibrary:
     def fit(
         self, x: Num[np.ndarray, "n D"], y: Num[np.ndarray, " n"], n_classes: int | None = None
     ) -> str:
-        """Fit rows and their labels 0 … n_classes − 1; the status, "ok" where all went well."""
+        """Fit rows and their labels 0 … n_classes − 1, and return the status, "ok" where all went
+        well."""
         x, y = np.ascontiguousarray(x, dtype=np.float32), np.ascontiguousarray(y, dtype=np.int32)
         n_classes = int(y.max(initial=0)) + 1 if n_classes is None else n_classes
         return STATUSES[
@@ -85,27 +76,27 @@ class HostLibrary:
     def predict_proba(
         self, rows: Num[np.ndarray, "Q D"], n_classes: int
     ) -> Float[np.ndarray, "Q k"]:
-        """Probabilities of all classes; `n_classes` is that of `fit`. Raises ValueError where the
-        library refuses a row."""
+        """Return the probabilities of all classes; `n_classes` is that of `fit`. Raises ValueError
+        where the library refuses a row."""
         return self._ask(self.c.pfn_predict_proba, rows, n_classes)
 
     def predict_logits(
         self, rows: Num[np.ndarray, "Q D"], n_classes: int
     ) -> Float[np.ndarray, "Q k"]:
-        """Logits of all classes, −inf for one without context rows. Raises ValueError where the
-        library refuses a row."""
+        """Return the logits of all classes, −inf for one without context rows. Raises ValueError
+        where the library refuses a row."""
         return self._ask(self.c.pfn_predict_logits, rows, n_classes)
 
     def fields(self) -> np.void:
-        """The context, field by field, by the names of the C struct."""
-        layout = context_layout(self.preprocessed())
+        """Return the context, field by field, by the names of the C struct."""
+        layout = struct_layouts(self.preprocessed())["pfn_context"]
         assert layout.itemsize == self.n_context, (
             f"{layout} has {layout.itemsize} bytes, the compiler's context {self.n_context}"
         )
         return np.frombuffer(self.context.raw, dtype=layout)[0]
 
     def preprocessed(self) -> str:
-        """pfn.h with all macros replaced."""
+        """Return pfn.h with all macros replaced."""
         return self._compile(["-E", "-P", str(self.folder / "pfn.h")])
 
     def _ask(self, function: Any, rows: np.ndarray, n_classes: int) -> np.ndarray:
@@ -133,26 +124,5 @@ class HostLibrary:
 
 
 def address(array: Num[np.ndarray, "..."]) -> ctypes.c_void_p:
-    """The array's memory, as C takes it."""
+    """Return the array's memory, as C takes it."""
     return ctypes.c_void_p(array.ctypes.data)
-
-
-def context_layout(header: str) -> np.dtype:
-    """The layout of `pfn_context` as the preprocessed header declares it, laid out as compilers
-    do."""
-    known: dict[str, str | np.dtype] = dict(_NUMPY)
-    for body, name in re.findall(r"typedef struct \{([^{}]*)\} (pfn_\w+);", header):
-        fields = re.findall(r"(\w+) (\w+)((?:\[[^\]]*\])*);", body)
-        known[name] = np.dtype(
-            [(field, known[kind], _shape(sizes)) for kind, field, sizes in fields], align=True
-        )
-    return np.dtype(known["pfn_context"])
-
-
-def _shape(sizes: str) -> tuple[int, ...]:
-    """The numbers in brackets such as [2][(4 - 1) * 9 + 1]."""
-    products = re.findall(r"\[([^\]]*)\]", sizes)
-    assert all(re.fullmatch(r"[\d\s+*/()-]+", product) for product in products), (
-        f"no plain sizes: {sizes}"
-    )
-    return tuple(eval(product.replace("/", "//")) for product in products)

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from openpfn.export.host import STATUSES
-from openpfn.export.verify import Measured, Vectors
+from openpfn.export.measure import Measurement
+from openpfn.export.vectors import Vectors
 
 VERSION = 1
 GREETING_SECONDS = 0.5
@@ -203,7 +204,7 @@ class Board:
 
 def measure_board(
     folder: str | Path, port: str, vectors: Vectors, baud: int = 115200, timeout: float = 10.0
-) -> Measured:
+) -> Measurement:
     """What the board on `port`, flashed with the library in `folder`, answers to `vectors`; its
     costs hold predict_microseconds.
 
@@ -231,7 +232,7 @@ def measure_board(
         answers = [board.ask(row, vectors.n_classes) for row in bits(vectors.queries)]
     logits = np.array([answer for answer, _ in answers], dtype=np.uint32).view(np.float32)
     costs = {"context_bytes": board.context_bytes, "scratch_bytes": board.scratch_bytes}
-    return Measured(
+    return Measurement(
         logits, costs | {"predict_microseconds": int(np.median([took for _, took in answers]))}
     )
 

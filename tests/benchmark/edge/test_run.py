@@ -11,9 +11,10 @@ import pytest
 
 from openpfn import cli
 from openpfn.benchmark.edge import report as edge_report
-from openpfn.benchmark.edge.run import PEERS, EdgeConfig, fitting_tables, informative, numeric
+from openpfn.benchmark.edge.config import PEERS, EdgeConfig
+from openpfn.benchmark.edge.run import fitting_tables, informative, numeric
 from openpfn.benchmark.tables.suites import LoadedTable
-from openpfn.export.c_code import BACKENDS
+from openpfn.export.options import BACKENDS
 
 
 def test_the_columns_that_tell_classes_apart_are_chosen():

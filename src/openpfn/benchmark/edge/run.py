@@ -6,75 +6,31 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from openpfn.benchmark.tables.config import TablesConfig
-from openpfn.benchmark.tables.suites import Entry, LoadedTable
-from openpfn.configs.checks import check_least
-
-PEERS = ("logistic", "lda", "naive_bayes", "knn")
-"""Methods of scikit-learn that are small enough to be fitted on a device."""
-METRICS = ("accuracy", "roc_auc", "log_loss")
-
-
-@dataclass(frozen=True)
-class EdgeConfig:
-    """Which networks, on which tables, and how large the tables may be that a device sees."""
-
-    checkpoints: tuple[str, ...] = ("tiny",)
-    """Checkpoints' paths, runs' folders or shipped names: each is exported with every backend that
-    carries it."""
-    suite: tuple[str, ...] = ("bundled",)
-    """Suites of tables, as in `openpfn benchmark tables`: bundled, a folder with an index.json,
-    openml:99."""
-    half: Literal["all", "A", "B"] = "all"
-    """A for making choices, B for reporting figures: tables are assigned by a hash of their
-    family."""
-    rows: int = 50
-    """Context rows; a table needs twice as many."""
-    max_features: int = 8
-    """Of more numeric columns, those that tell the classes of the context rows apart best (F
-    statistic)."""
-    max_classes: int = 4
-    """Tables with more classes are left out."""
-    splits: int = 20
-    """How often each table is split anew."""
-    max_query: int = 500
-    """Query rows at most: a larger rest is sampled."""
-    cores: tuple[str, ...] = ("cortex-m4f", "rv32imc")
-    """Emulated cores on which flash and instructions are counted; one whose toolchain is not
-    installed is left out."""
-    seed: int = 0
-    """Decides the splits and the methods' own randomness."""
-    out: Path = Path("edge.json")
-    """Where the results go, with the machine and the versions."""
-    page: Path | None = None
-    """Also write them as a Markdown page, such as docs/edge.md: means over tables."""
-
-    def __post_init__(self) -> None:
-        check_least(self, rows=2, max_features=1, max_classes=2, splits=1, max_query=10, seed=0)
-        for name in ("checkpoints", "suite"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} is empty. Name at least one.")
-
-    def protocol(self, suite: str) -> TablesConfig:
-        """The same for the code that chooses and splits tables."""
-        return TablesConfig(
-            suite=suite,
-            context_sizes=(str(self.rows),),
-            splits=self.splits,
-            half=self.half,
-            max_query=self.max_query,
-            seed=self.seed,
-            task="classification",
-        )
+from openpfn import checkpoint
+from openpfn.benchmark.edge.config import METRICS, PEERS, EdgeConfig
+from openpfn.benchmark.edge.report import means, show, write_page
+from openpfn.benchmark.metrics import classification_metrics
+from openpfn.benchmark.speed.run import machine, plain, write_json
+from openpfn.benchmark.tables.methods import method
+from openpfn.benchmark.tables.splitting import n_context, split
+from openpfn.benchmark.tables.suites import Entry, LoadedTable, choose, load_table
+from openpfn.export.c_code import write_library
+from openpfn.export.host import HostLibrary
+from openpfn.export.measure import measure
+from openpfn.export.options import BACKENDS, CodeOptions
+from openpfn.export.targets import TARGETS, find_target
+from openpfn.export.values import LARGEST_VALUE, varies_too_little
+from openpfn.export.vectors import Vectors
+from openpfn.tables.schema import read_column, to_numbers
 
 
 def run(config: EdgeConfig) -> dict[str, Any]:
@@ -84,10 +40,6 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     Raises ValueError or FileNotFoundError for unknown checkpoints, suites or cores, before anything
     is measured.
     """
-    from openpfn.benchmark.edge import report as edge_report
-    from openpfn.benchmark.speed.run import machine, plain, write_json
-    from openpfn.export.verify import TARGETS, find_target
-
     for core in config.cores:
         if core not in TARGETS:
             find_target(core)  # tells the choices
@@ -106,23 +58,18 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             print(f"{number} of {len(tables)}: {entry.name}", flush=True)
             results["rows"] += measured_table(suite, entry, table, compiled, config)
     results["seconds"] = round(time.perf_counter() - began, 1)
-    results["means"] = edge_report.means(results["rows"])
-    results["means_of_half_b"] = edge_report.means(
-        [row for row in results["rows"] if row["half"] == "B"]
-    )
+    results["means"] = means(results["rows"])
+    results["means_of_half_b"] = means([row for row in results["rows"] if row["half"] == "B"])
     write_json(config.out, results)
-    edge_report.show(results)
+    show(results)
     if config.page is not None:
-        edge_report.write_page(config.page, results)
+        write_page(config.page, results)
     return results
 
 
 def fitting_tables(suite: str, config: EdgeConfig) -> list[tuple[Entry, LoadedTable]]:
     """The tables of `suite` with numeric columns, few enough classes and enough rows. Raises
     ValueError where none is left."""
-    from openpfn.benchmark.tables.splitting import n_context
-    from openpfn.benchmark.tables.suites import choose, load_table
-
     found = [
         (entry, load_table(suite, entry.name)) for entry in choose(suite, config.protocol(suite))
     ]
@@ -143,10 +90,6 @@ def fitting_tables(suite: str, config: EdgeConfig) -> list[tuple[Entry, LoadedTa
 
 def numeric(table: LoadedTable) -> LoadedTable:
     """The same table with its numeric columns alone."""
-    from dataclasses import replace
-
-    from openpfn.tables.schema import read_column, to_numbers
-
     kept = [
         c
         for c in table.X.columns
@@ -159,10 +102,6 @@ def numeric(table: LoadedTable) -> LoadedTable:
 def libraries(config: EdgeConfig, place: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Facts of each exported library, and the libraries compiled for this machine, both by method
     name. Raises ValueError where a checkpoint fits no backend."""
-    from openpfn import checkpoint
-    from openpfn.export.c_code import BACKENDS, CodeOptions, write_library
-    from openpfn.export.host import HostLibrary
-
     facts, compiled = [], {}
     for source in config.checkpoints:
         model, refusals = checkpoint.load(source).model, []
@@ -197,8 +136,6 @@ def short_name(source: str) -> str:
 def costs(folder: Path, cores: tuple[str, ...]) -> dict[str, Any]:
     """Flash, memory, stack and instructions on each core, `-Os`, for 50 context rows × 5 features
     and 3 classes."""
-    from openpfn.export.verify import TARGETS, Vectors, measure
-
     rng = np.random.default_rng(0)
     y = np.resize(np.arange(3, dtype=np.int32), 50)
     vectors = Vectors(
@@ -220,8 +157,6 @@ def measured_table(
     suite: str, entry: Entry, table: LoadedTable, compiled: dict[str, Any], config: EdgeConfig
 ) -> list[dict[str, Any]]:
     """A row for each method: its metrics, averaged over the splits."""
-    from openpfn.benchmark.metrics import classification_metrics
-
     scores: dict[str, list[list[float]]] = {}
     for context, query, number in splits(table, suite, config):
         for name, p in predictions(table, context, query, number, compiled, config):
@@ -244,8 +179,6 @@ def splits(
     table: LoadedTable, suite: str, config: EdgeConfig
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Context rows, query rows and number of each split; the same for every method."""
-    from openpfn.benchmark.tables.splitting import split
-
     protocol = config.protocol(suite)
     for number in range(config.splits):
         yield *split(table, config.rows, number, protocol), number
@@ -261,11 +194,9 @@ def predictions(
 ) -> Iterator[tuple[str, Float[np.ndarray, "Q k"]]]:
     """The probabilities of the table's classes by each method, on the columns that the context rows
     choose."""
-    from openpfn.benchmark.tables.methods import method
-
     columns = informative(table.X.to_numpy()[context], table.y[context], config.max_features)
     X, y = table.X.iloc[:, columns], table.y
-    x = np.clip(X.to_numpy(), -1e25, 1e25).astype(np.float32)  # what the library takes; NaN stays
+    x = carried_values(X.to_numpy(), context)
     for name, library in compiled.items():
         status = library.fit(x[context], y[context], table.n_classes)
         assert status == "ok", f"{table.name}: {status}"
@@ -279,6 +210,16 @@ def predictions(
         p = np.zeros((len(query), table.n_classes))
         p[:, present[reader.classes_]] = reader.predict_proba(X.iloc[query].reset_index(drop=True))
         yield name, p
+
+
+def carried_values(
+    x: Float[np.ndarray, "n D"], context: Int[np.ndarray, " c"]
+) -> Float[np.ndarray, "n D"]:
+    """Return `x` as the C library takes it: sizes limited, and zeros for columns that hardly vary
+    in the context rows."""
+    limited = np.clip(x, -LARGEST_VALUE, LARGEST_VALUE).astype(np.float32)  # NaN stays
+    limited[:, varies_too_little(limited[context])] = 0
+    return limited
 
 
 def informative(

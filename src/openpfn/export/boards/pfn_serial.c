@@ -12,8 +12,8 @@ static int32_t digit_of(int32_t letter) {
     return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
 }
 
-/* Reads a line up to its end, whatever it holds. Returns 1 for a word and whole numbers, -1 where nothing came or the line is empty,
- * 0 for anything else. */
+/* Reads a line up to its end, whatever it holds. Returns 1 for a word and whole numbers, -1 where
+ * nothing came or the line is empty, 0 for anything else. */
 static int32_t read_line(pfn_board *board) {
     int32_t n_letters = 0, n_digits = 8, fine = 1, letter;
     memset(board->word, 0, sizeof board->word);
@@ -22,7 +22,7 @@ static int32_t read_line(pfn_board *board) {
         const int32_t digit = digit_of(letter);
         if (letter < 0) {
             return n_letters == 0 ? -1 : 0;
-        } else if (letter == ' ') {                                 /* ends a word or a number, begins a number */
+        } else if (letter == ' ') { /* ends a word or a number, begins a number */
             fine = fine && n_digits == 8 && board->n_values <= PFN_MAX_FEATURES;
             if (fine) {
                 board->values[board->n_values++] = 0;
@@ -31,7 +31,8 @@ static int32_t read_line(pfn_board *board) {
         } else if (board->n_values > 0) {
             fine = fine && digit >= 0 && n_digits++ < 8;
             if (fine) {
-                board->values[board->n_values - 1] = board->values[board->n_values - 1] << 4 | (uint32_t)digit;
+                board->values[board->n_values - 1] =
+                    board->values[board->n_values - 1] << 4 | (uint32_t)digit;
             }
         } else if (n_letters < (int32_t)sizeof board->word - 1) {
             board->word[n_letters++] = (char)letter;
@@ -60,7 +61,8 @@ static void write_number(pfn_board *board, uint32_t value) {
 }
 
 /* A line of the board: a word and numbers. */
-static void write_line(pfn_board *board, const char *word, const uint32_t *values, int32_t n_values) {
+static void write_line(pfn_board *board, const char *word, const uint32_t *values,
+                       int32_t n_values) {
     board->write(word, (int32_t)strlen(word));
     for (int32_t i = 0; i < n_values; i++) {
         write_number(board, values[i]);
@@ -86,8 +88,8 @@ static int32_t row_of_computer(void *user, int32_t row, float *x, int32_t *y) {
 
 static void fit(pfn_board *board) {
     const int32_t n_features = (int32_t)board->values[0], n_classes = (int32_t)board->values[1];
-    const uint32_t status =
-        (uint32_t)pfn_fit_stream(&board->context, row_of_computer, board, n_features, n_classes, NULL, 0, &board->scratch);
+    const uint32_t status = (uint32_t)pfn_fit_stream(
+        &board->context, row_of_computer, board, n_features, n_classes, NULL, 0, &board->scratch);
     write_line(board, "fitted", &status, 1);
 }
 
@@ -104,7 +106,8 @@ static void ask(pfn_board *board) {
 }
 
 void pfn_serial_answer(pfn_board *board) {
-    const uint32_t facts[] = {PFN_SERIAL_VERSION, PFN_MODEL_ID, PFN_MAX_FEATURES, PFN_MAX_CLASSES, PFN_CONTEXT_BYTES, PFN_SCRATCH_BYTES};
+    const uint32_t facts[] = {PFN_SERIAL_VERSION, PFN_MODEL_ID,      PFN_MAX_FEATURES,
+                              PFN_MAX_CLASSES,    PFN_CONTEXT_BYTES, PFN_SCRATCH_BYTES};
     const int32_t got = read_line(board);
     if (got < 0) {
         return;

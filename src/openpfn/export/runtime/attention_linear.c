@@ -2,15 +2,15 @@
 
 /* The positive feature map. */
 static float positive(float x) {
-#if PFN_RELU_FEATURES
+#if PFN_FEATURES_RELU
     return (x > 0.0f ? x : 0.0f) + 1e-3f;
 #else
-    return x > 0.0f ? x + 1.0f : exponential(x);                                    /* elu(x) + 1 */
+    return x > 0.0f ? x + 1.0f : exponential(x); /* elu(x) + 1 */
 #endif
 }
 
 /* Take up one context row. */
-static void attention_add(pfn_state *state, const float *key, const float *value) {    /* (E), (E) */
+static void attention_add(pfn_state *state, const float *key, const float *value) { /* (E), (E) */
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             const float k = positive(key[h * PFN_D_HEAD + i]);
@@ -23,7 +23,7 @@ static void attention_add(pfn_state *state, const float *key, const float *value
 }
 
 /* What a row with this query takes from the context; `query` becomes its features. */
-static void attention_read(const pfn_state *state, float *query, float *heads) {    /* (E) -> (E) */
+static void attention_read(const pfn_state *state, float *query, float *heads) { /* (E) -> (E) */
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         float *q = query + h * PFN_D_HEAD, *out = heads + h * PFN_D_HEAD;
         float mass = 1e-6f;
@@ -44,11 +44,11 @@ static void attention_read(const pfn_state *state, float *query, float *heads) {
 
 /* Make the state ready for reading, after the last context row. */
 static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *layer) {
-    (void)state, (void)n_rows, (void)layer;                                         /* sums are read as they are */
+    (void)state, (void)n_rows, (void)layer; /* sums are read as they are */
 }
 
 /* Whether a state that was read from somewhere can be asked: any floats can. */
-static int state_is_fine(const pfn_state *state) {
+static int state_is_valid(const pfn_state *state) {
     (void)state;
     return 1;
 }

@@ -1,39 +1,43 @@
-/* Linear attention between rows (Katharopoulos et al. 2020, eq. 6) in integers: the context is two sums, which cannot overflow. */
+/* Linear attention between rows (Katharopoulos et al. 2020, eq. 6) in integers: the context is two
+ * sums, which cannot overflow. */
 
 #define FEATURE_ONE (UINT32_C(1) << 20)
 enum { STATE_BITS = 14, SHORTEST = PFN_LONGEST_FEATURE - STATE_BITS };
 
 /* The positive feature map. */
 static uint32_t positive(int32_t x, int32_t bits) {
-#if PFN_RELU_FEATURES
-    return ((uint32_t)(x > 0 ? x : 0) << (20 - bits)) + 1049;                       /* max(x, 0) + 0.001 */
+#if PFN_FEATURES_RELU
+    return ((uint32_t)(x > 0 ? x : 0) << (20 - bits)) + 1049; /* max(x, 0) + 0.001 */
 #else
     if (x > 0) {
-        return ((uint32_t)x << (20 - bits)) + FEATURE_ONE;                          /* elu(x) + 1 */
+        return ((uint32_t)x << (20 - bits)) + FEATURE_ONE; /* elu(x) + 1 */
     }
-    return (uint32_t)two_to_minus((uint32_t)(-x * 23637) >> (bits + 1));            /* e^x = 2^(x log2(e)) */
+    return (uint32_t)two_to_minus((uint32_t)(-x * 23637) >> (bits + 1)); /* e^x = 2^(x log2(e)) */
 #endif
 }
 
 /* A feature's sums in half as many steps, n times. */
 static void shorten(pfn_state *state, int32_t h, int32_t i, int32_t n) {
-    state->key_sum[h][i] = halved(state->key_sum[h][i], n);
+    state->key_sum[h][i] = shifted_right(state->key_sum[h][i], n);
     for (int32_t j = 0; j < PFN_D_HEAD; j++) {
-        state->memory[h][i][j] = halved(state->memory[h][i][j], n);
+        state->memory[h][i][j] = shifted_right(state->memory[h][i][j], n);
     }
     state->exponent[h][i] = (uint8_t)(state->exponent[h][i] + n);
 }
 
 /* Take up one context row. */
-static void attention_add(pfn_state *state, const int16_t *key, const int16_t *value) {    /* (E), (E) */
+static void attention_add(pfn_state *state, const int16_t *key,
+                          const int16_t *value) { /* (E), (E) */
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             const uint32_t feature = positive(key[h * PFN_D_HEAD + i], PFN_KEY_BITS);
-            const int32_t excessive = excess(feature, STATE_BITS), k = (int32_t)(feature >> excessive);
-            const int32_t drop = SHORTEST + state->exponent[h][i] - excessive, shift = drop < 30 ? drop : 30;
-            state->key_sum[h][i] += halved(k << 15, shift);                         /* at most 2^29 */
+            const int32_t excessive = excess(feature, STATE_BITS),
+                          k = (int32_t)(feature >> excessive);
+            const int32_t drop = SHORTEST + state->exponent[h][i] - excessive,
+                          shift = drop < 30 ? drop : 30;
+            state->key_sum[h][i] += shifted_right(k << 15, shift); /* at most 2^29 */
             for (int32_t j = 0; j < PFN_D_HEAD; j++) {
-                state->memory[h][i][j] += halved(k * value[h * PFN_D_HEAD + j], shift);
+                state->memory[h][i][j] += shifted_right(k * value[h * PFN_D_HEAD + j], shift);
             }
             if (state->key_sum[h][i] >= INT32_C(1) << 30) {
                 shorten(state, h, i, 1);
@@ -43,30 +47,34 @@ static void attention_add(pfn_state *state, const int16_t *key, const int16_t *v
 }
 
 /* What a row with this query takes from the context. */
-static void attention_read(const pfn_state *state, const int16_t *query, int16_t *heads) {    /* (E) -> (E) */
+static void attention_read(const pfn_state *state, const int16_t *query,
+                           int16_t *heads) { /* (E) -> (E) */
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         uint32_t features[PFN_D_HEAD], any = 0;
         int32_t mass = 1, sums[PFN_D_HEAD] = {0};
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
-            features[i] = positive(query[h * PFN_D_HEAD + i], PFN_QUERY_BITS) >> state->exponent[h][i];
+            features[i] =
+                positive(query[h * PFN_D_HEAD + i], PFN_QUERY_BITS) >> state->exponent[h][i];
             any |= features[i];
         }
         const int32_t longer = excess(any, PFN_FEATURE_BITS);
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             const int32_t q = (int32_t)(features[i] >> longer);
-            mass += q * state->key_sum[h][i];                                       /* at most 2^30 */
+            mass += q * state->key_sum[h][i]; /* at most 2^30 */
             for (int32_t j = 0; j < PFN_D_HEAD; j++) {
                 sums[j] += q * state->memory[h][i][j];
             }
         }
-        const int32_t shift = excess((uint32_t)mass, 15), reciprocal = (INT32_C(1) << 29) / (mass >> shift);
+        const int32_t shift = excess((uint32_t)mass, 15),
+                      reciprocal = (INT32_C(1) << 29) / (mass >> shift);
         for (int32_t j = 0; j < PFN_D_HEAD; j++) {
-            heads[h * PFN_D_HEAD + j] = narrowed(halved((sums[j] >> shift) * reciprocal, 14));
+            heads[h * PFN_D_HEAD + j] = clipped(shifted_right((sums[j] >> shift) * reciprocal, 14));
         }
     }
 }
 
-/* Make the state ready for reading, after the last context row: each feature's sums in STATE_BITS bits. */
+/* Make the state ready for reading, after the last context row: each feature's sums in STATE_BITS
+ * bits. */
 static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *layer) {
     (void)n_rows, (void)layer;
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
@@ -82,8 +90,9 @@ static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *
     }
 }
 
-/* Whether a state that was read from somewhere is one that rows leave: the bounds on which attention_read relies. */
-static int state_is_fine(const pfn_state *state) {
+/* Whether a state that was read from somewhere is one that rows leave: the bounds on which
+ * attention_read relies. */
+static int state_is_valid(const pfn_state *state) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             const int32_t most = state->key_sum[h][i];

@@ -1,7 +1,8 @@
-/* Ridge attention between rows: each head fits a ridge regression of values on keys, and a row reads its prediction. */
+/* Ridge attention between rows: each head fits a ridge regression of values on keys, and a row
+ * reads its prediction. */
 
 /* Take up one context row: the sums of key key' (its lower triangle) and key value'. */
-static void attention_add(pfn_state *state, const float *key, const float *value) {    /* (E), (E) */
+static void attention_add(pfn_state *state, const float *key, const float *value) { /* (E), (E) */
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         const float *k = key + h * PFN_D_HEAD, *v = value + h * PFN_D_HEAD;
         float *gram = state->gram[h];
@@ -17,7 +18,7 @@ static void attention_add(pfn_state *state, const float *key, const float *value
 }
 
 /* What a row with this query takes from the context. */
-static void attention_read(const pfn_state *state, float *query, float *heads) {    /* (E) -> (E) */
+static void attention_read(const pfn_state *state, float *query, float *heads) { /* (E) -> (E) */
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t j = 0; j < PFN_D_HEAD; j++) {
             float sum = 0.0f;
@@ -49,7 +50,8 @@ static void factorise(float *gram) {
     }
 }
 
-/* Make the state ready for reading, after the last context row: weights = (KK/n + lambda)^-1 KV/n. */
+/* Make the state ready for reading, after the last context row: weights = (KK/n + lambda)^-1 KV/n.
+ */
 static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *layer) {
     const float share = 1.0f / (float)n_rows;
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
@@ -65,7 +67,7 @@ static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *
         }
         factorise(gram);
         for (int32_t j = 0; j < PFN_D_HEAD; j++) {
-            for (int32_t i = 0; i < PFN_D_HEAD; i++) {                              /* forwards */
+            for (int32_t i = 0; i < PFN_D_HEAD; i++) { /* forwards */
                 const float *row = triangle_row(gram, i);
                 float sum = state->weights[h][i][j] * share;
                 for (int32_t k = 0; k < i; k++) {
@@ -73,7 +75,7 @@ static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *
                 }
                 state->weights[h][i][j] = sum * row[i];
             }
-            for (int32_t i = PFN_D_HEAD - 1; i >= 0; i--) {                         /* backwards */
+            for (int32_t i = PFN_D_HEAD - 1; i >= 0; i--) { /* backwards */
                 float sum = state->weights[h][i][j];
                 for (int32_t k = i + 1; k < PFN_D_HEAD; k++) {
                     sum -= triangle_row(gram, k)[i] * state->weights[h][k][j];
@@ -85,7 +87,7 @@ static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *
 }
 
 /* Whether a state that was read from somewhere can be asked: any floats can. */
-static int state_is_fine(const pfn_state *state) {
+static int state_is_valid(const pfn_state *state) {
     (void)state;
     return 1;
 }

@@ -1,7 +1,8 @@
-/* The network on one row of the table: embed it, let its columns attend, let it read the context rows, an MLP, the logits.
- * The arithmetic, in floats or in integers, stands in numbers_*.c, weights_*.c and attention_*.c. */
+/* The network on one row of the table: embed it, let its columns attend, let it read the context
+ * rows, an MLP, the logits. The arithmetic, in floats or in integers, stands in numbers_*.c,
+ * weights_*.c and attention_*.c. */
 
-enum { QUERY_ROW = UNKNOWN };                                       /* in place of a context row's class */
+enum { QUERY_ROW = UNKNOWN }; /* in place of a context row's class */
 
 /* The value of a column in units of its deviation; NaN where it is missing. */
 static float standardised(const pfn_context *ctx, const float *row, int32_t column) {
@@ -25,7 +26,8 @@ static void embed_value(float z, pfn_sum *cell) {
     add_row(MATRIX(pfn_weights.values), knot + 1, share, cell);
 }
 
-/* cell += the embedding of a context row's class, or of the unknown class of a query row after so many context rows. */
+/* cell += the embedding of a context row's class, or of the unknown class of a query row after so
+ * many context rows. */
 static void embed_target(const pfn_targets *table, int32_t place, int32_t n_rows, pfn_sum *cell) {
     add_row(MATRIX(*table), place, ONE, cell);
     if (place == QUERY_ROW) {
@@ -35,7 +37,7 @@ static void embed_target(const pfn_targets *table, int32_t place, int32_t n_rows
 
 /* The cells (D + 1, E) of a row of values; `place` is its class, or QUERY_ROW. */
 static void embed_row(const pfn_context *ctx, const float *row, int32_t place, pfn_cell *cells) {
-    pfn_cell start = {0};                                           /* the same for every column */
+    pfn_cell start = {0}; /* the same for every column */
 #if PFN_TARGET_AWARE
     embed_target(&pfn_weights.hints, place, ctx->n_rows, start);
 #endif
@@ -48,15 +50,17 @@ static void embed_row(const pfn_context *ctx, const float *row, int32_t place, p
 }
 
 /* out (n_out) = base (NULL for none) + matrix (n_out, E) normalised cell (E) */
-static void project(MATRIX_PARAMETERS, const pfn_sum *cell, const pfn_number *base, pfn_number *out) {
+static void project(MATRIX_PARAMETERS, const pfn_sum *cell, const pfn_number *base,
+                    pfn_number *out) {
     pfn_number normed[PFN_D_MODEL];
     normalise(cell, normed);
     product(MATRIX_ARGUMENTS, PFN_D_MODEL, normed, base, out);
 }
 
 /* Softmax attention between the columns of a row. Columns `first` ... D ask, all are read. */
-static void attend_columns(const pfn_layer *layer, int32_t n_columns, int32_t first, pfn_workspace *work) {
-    pfn_number (*key_value)[2 * PFN_D_MODEL] = work->use.network.key_value;
+static void attend_columns(const pfn_layer *layer, int32_t n_columns, int32_t first,
+                           pfn_workspace *work) {
+    pfn_number(*key_value)[2 * PFN_D_MODEL] = work->use.network.key_value;
     for (int32_t c = 0; c <= n_columns; c++) {
         project(MATRIX(layer->column_key_value), work->use.network.cells[c], NULL, key_value[c]);
     }
@@ -78,7 +82,8 @@ static void show_cell(const pfn_layer *layer, const pfn_sum *cell, pfn_state *st
 }
 
 /* The inner half of an MLP. */
-static void hide(const pfn_hidden *layer, const pfn_sum *cell, pfn_number *hidden) {    /* (E) -> (M) */
+static void hide(const pfn_hidden *layer, const pfn_sum *cell,
+                 pfn_number *hidden) { /* (E) -> (M) */
     project(MATRIX(layer->weight), cell, layer->bias, hidden);
     for (int32_t i = 0; i < PFN_D_MLP; i++) {
         hidden[i] = gelu(hidden[i]);
@@ -111,14 +116,18 @@ static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *sta
 }
 
 /* All cells of a row through what follows the attention between columns. */
-static void finish_row(const pfn_context *ctx, int32_t layer_index, int32_t place, pfn_workspace *work) {
+static void finish_row(const pfn_context *ctx, int32_t layer_index, int32_t place,
+                       pfn_workspace *work) {
     for (int32_t c = 0; c <= ctx->n_columns; c++) {
-        finish_cell(layer_index, place, &ctx->states[layer_index * (ctx->n_columns + 1) + c], work->use.network.cells[c]);
+        finish_cell(layer_index, place, &ctx->states[layer_index * (ctx->n_columns + 1) + c],
+                    work->use.network.cells[c]);
     }
 }
 
-/* A row enters the states of layer `layer_index`. Its cells stand where layer `done` (-1: the embedding) has left them. */
-static void show_row(pfn_context *ctx, int32_t layer_index, int32_t place, int32_t done, pfn_workspace *work) {
+/* A row enters the states of layer `layer_index`. Its cells stand where layer `done` (-1: the
+ * embedding) has left them. */
+static void show_row(pfn_context *ctx, int32_t layer_index, int32_t place, int32_t done,
+                     pfn_workspace *work) {
     const int32_t last = PFN_N_LAYERS - 1, n_columns = ctx->n_columns;
     for (int32_t l = done; l < layer_index; l++) {
         if (l >= 0) {
@@ -128,7 +137,8 @@ static void show_row(pfn_context *ctx, int32_t layer_index, int32_t place, int32
     }
     pfn_state *states = &ctx->states[layer_index * (n_columns + 1)];
     for (int32_t c = layer_index == last ? n_columns : 0; c <= n_columns; c++) {
-        show_cell(&pfn_weights.layers[layer_index], work->use.network.cells[c], layer_index == last ? states : states + c);
+        show_cell(&pfn_weights.layers[layer_index], work->use.network.cells[c],
+                  layer_index == last ? states : states + c);
     }
 }
 
@@ -136,12 +146,14 @@ static void show_row(pfn_context *ctx, int32_t layer_index, int32_t place, int32
 static void finish_states(pfn_context *ctx, int32_t layer_index) {
     const int32_t n_states = layer_index == PFN_N_LAYERS - 1 ? 1 : ctx->n_columns + 1;
     for (int32_t i = 0; i < n_states; i++) {
-        attention_finish(&ctx->states[layer_index * (ctx->n_columns + 1) + i], ctx->n_rows, &pfn_weights.layers[layer_index]);
+        attention_finish(&ctx->states[layer_index * (ctx->n_columns + 1) + i], ctx->n_rows,
+                         &pfn_weights.layers[layer_index]);
     }
 }
 
 /* Logits (PFN_MAX_CLASSES) of a query row, by canonical place. */
-static void ask_row(const pfn_context *ctx, const float *row, pfn_sum *logits, pfn_workspace *work) {
+static void ask_row(const pfn_context *ctx, const float *row, pfn_sum *logits,
+                    pfn_workspace *work) {
     const int32_t last = PFN_N_LAYERS - 1;
     pfn_sum *target = work->use.network.cells[ctx->n_columns];
     pfn_number hidden[PFN_D_MLP];

@@ -8,9 +8,10 @@ typedef float pfn_number;
 #endif
 typedef pfn_sum pfn_cell[PFN_D_MODEL];
 
-#define PFN_WORKSPACE                                                                                            \
-    struct {                                                                                                     \
-        pfn_cell cells[PFN_MAX_COLUMNS];                        /* one row of the table, the target last */      \
-        pfn_number key_value[PFN_MAX_COLUMNS][2 * PFN_D_MODEL]; /* what its columns show each other */           \
-        pfn_sum scores[PFN_MAX_COLUMNS];                                                                         \
+#define PFN_WORKSPACE                                                                 \
+    struct {                                                                          \
+        pfn_cell cells[PFN_MAX_COLUMNS]; /* one row of the table, the target last */  \
+        pfn_number key_value[PFN_MAX_COLUMNS]                                         \
+                            [2 * PFN_D_MODEL]; /* what its columns show each other */ \
+        pfn_sum scores[PFN_MAX_COLUMNS];                                              \
     } network;

@@ -9,15 +9,17 @@ static float exponential(float x) {
         return 0.0f;
     }
     const int32_t n = (int32_t)(x * 1.44269504f - 0.5f);
-    const float r = x - (float)n * 0.693147181f;                                    /* |r| <= ln 2 / 2: x = n ln 2 + r */
-    const float tail = (((1.3684e-3f * r + 8.36964e-3f) * r + 4.167093e-2f) * r + 1.6666511e-1f) * r + 4.9999982e-1f;
-    const uint32_t bits = (uint32_t)(n + 127) << 23;                                /* 2^n */
+    const float r = x - (float)n * 0.693147181f; /* |r| <= ln 2 / 2: x = n ln 2 + r */
+    const float tail = (((1.3684e-3f * r + 8.36964e-3f) * r + 4.167093e-2f) * r + 1.6666511e-1f) * r
+                       + 4.9999982e-1f;
+    const uint32_t bits = (uint32_t)(n + 127) << 23; /* 2^n */
     float power;
     memcpy(&power, &bits, sizeof power);
     return power * (1.0f + (r + r * r * tail));
 }
 
-/* x P(normal < x) (GELU, Hendrycks & Gimpel 2016), absolute error below 6e-7. The form of the tail is that of Abramowitz & Stegun 7.1.28. */
+/* x P(normal < x) (GELU, Hendrycks & Gimpel 2016), absolute error below 6e-7. The form of the tail
+ * is that of Abramowitz & Stegun 7.1.28. */
 static float gelu(float x) {
     const float u = x < 0.0f ? -x : x;
     float p = 6.03276207e-6f;
@@ -31,12 +33,12 @@ static float gelu(float x) {
     p *= p;
     p *= p;
     p *= p;
-    const float tail = x * (0.5f / p);                                              /* x P(normal > |x|) */
+    const float tail = x * (0.5f / p); /* x P(normal > |x|) */
     return x > 0.0f ? x - tail : tail;
 }
 
 /* x / sqrt(mean(x^2)) (RMSNorm, Zhang & Sennrich 2019). */
-static void normalise(const float *x, float *out) {                                 /* (E) -> (E) */
+static void normalise(const float *x, float *out) { /* (E) -> (E) */
     float total = 0.0f;
     for (int32_t i = 0; i < PFN_D_MODEL; i++) {
         total += x[i] * x[i];
@@ -47,11 +49,14 @@ static void normalise(const float *x, float *out) {                             
     }
 }
 
-/* Where z, squashed by 2 z / (2 + |z|), lies between evenly spread knots: the last one before it, and the share of the next. */
+/* Where z, squashed by 2 z / (2 + |z|), lies between evenly spread knots: the last one before it,
+ * and the share of the next. */
 static float next_share(float z, int32_t *knot) {
-    const float beyond = 1.0f / (2.0f + at_most_100(magnitude(z)));                 /* as a share of the line between the outer knots */
+    const float beyond =
+        1.0f
+        / (2.0f + at_most_100(magnitude(z))); /* as a share of the line between the outer knots */
     const float position = (z < 0.0f ? beyond : 1.0f - beyond) * (PFN_N_KNOTS - 1);
-    *knot = (int32_t)position;                                                      /* 0 ... knots - 2 */
+    *knot = (int32_t)position; /* 0 ... knots - 2 */
     return position - (float)*knot;
 }
 
@@ -60,7 +65,8 @@ static float evidence(int32_t n_rows) {
     return (float)n_rows / ((float)n_rows + 64.0f);
 }
 
-/* One head of the attention between columns: heads (K) = softmax(query key') value; keys and values of n columns, 2 E apart. */
+/* One head of the attention between columns: heads (K) = softmax(query key') value; keys and values
+ * of n columns, 2 E apart. */
 static void attend(const float *query, const float *key, int32_t n, float *scores, float *heads) {
     float most = -1e30f, total = 0.0f;
     for (int32_t c = 0; c < n; c++) {

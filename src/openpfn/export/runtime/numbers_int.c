@@ -1,4 +1,5 @@
-/* The network's arithmetic in integers; tables stand for the functions. PFN_..._BITS tell how many bits of a number are a fraction. */
+/* The network's arithmetic in integers; tables stand for the functions. PFN_..._BITS tell how many
+ * bits of a number are a fraction. */
 
 #define ONE INT32_C(16384)
 #define AS_FLOAT(sum) ((float)(sum) * (1.0f / (INT32_C(1) << PFN_CELL_BITS)))
@@ -25,18 +26,21 @@ static int32_t two_to_minus(uint32_t x) {
 
 /* e^x for x <= 0. */
 static float exponential(float x) {
-    return x > -16.0f ? (float)two_to_minus((uint32_t)(-x * 11818.558f)) * (1.0f / 1048576.0f) : 0.0f;
+    return x > -16.0f ? (float)two_to_minus((uint32_t)(-x * 11818.558f)) * (1.0f / 1048576.0f)
+                      : 0.0f;
 }
 
 /* x P(normal < x) (GELU, Hendrycks & Gimpel 2016). */
 static int16_t gelu(int16_t x) {
     const uint32_t position = ((uint32_t)(x < 0 ? -x : x) << 12) >> PFN_HIDDEN_BITS;
-    const int32_t tail = position < 16384 ? halved(interpolated(tails, position), 16 - PFN_HIDDEN_BITS) : 0;
-    return (int16_t)((x > 0 ? x : 0) - tail);                                       /* tail: |x| P(normal > |x|) */
+    const int32_t tail =
+        position < 16384 ? shifted_right(interpolated(tails, position), 16 - PFN_HIDDEN_BITS) : 0;
+    return (int16_t)((x > 0 ? x : 0) - tail); /* tail: |x| P(normal > |x|) */
 }
 
-/* x / |x| in steps of 2^-14; the matrices that read it are multiplied by sqrt(E) (RMSNorm, Zhang & Sennrich 2019). */
-static void normalise(const int32_t *x, int16_t *out) {                             /* (E) -> (E) */
+/* x / |x| in steps of 2^-14; the matrices that read it are multiplied by sqrt(E) (RMSNorm, Zhang &
+ * Sennrich 2019). */
+static void normalise(const int32_t *x, int16_t *out) { /* (E) -> (E) */
     uint32_t any = 0;
     for (int32_t i = 0; i < PFN_D_MODEL; i++) {
         any |= (uint32_t)(x[i] < 0 ? ~x[i] : x[i]);
@@ -47,22 +51,25 @@ static void normalise(const int32_t *x, int16_t *out) {                         
         const int32_t short_x = x[i] >> shift;
         total += (uint32_t)(short_x * short_x);
     }
-    int32_t down = 16;                                                              /* total = 2^30 / 4^(16 - down) m, 1 <= m < 4 */
+    int32_t down = 16; /* total = 2^30 / 4^(16 - down) m, 1 <= m < 4 */
     for (; total < UINT32_C(1) << 30; total <<= 2) {
         down--;
     }
-    const int32_t root = interpolated(roots, (total >> 18) - 4096);                 /* 2^15 / sqrt(m) */
+    const int32_t root = interpolated(roots, (total >> 18) - 4096); /* 2^15 / sqrt(m) */
     for (int32_t i = 0; i < PFN_D_MODEL; i++) {
-        out[i] = (int16_t)halved((x[i] >> shift) * root, down);
+        out[i] = (int16_t)shifted_right((x[i] >> shift) * root, down);
     }
 }
 
-/* Where z, squashed by 2 z / (2 + |z|), lies between evenly spread knots: the last one before it, and the share of the next. */
+/* Where z, squashed by 2 z / (2 + |z|), lies between evenly spread knots: the last one before it,
+ * and the share of the next. */
 static int32_t next_share(float z, int32_t *knot) {
     const uint32_t size = (uint32_t)(at_most_100(magnitude(z)) * 4096.0f);
-    const int32_t beyond = (int32_t)((UINT32_C(1) << 26) / (8192 + size));          /* as a share of the line between the outer knots */
+    const int32_t beyond =
+        (int32_t)((UINT32_C(1) << 26)
+                  / (8192 + size)); /* as a share of the line between the outer knots */
     const int32_t position = (z < 0.0f ? beyond : ONE - beyond) * (PFN_N_KNOTS - 1);
-    *knot = position >> 14;                                                         /* 0 ... knots - 2 */
+    *knot = position >> 14; /* 0 ... knots - 2 */
     return position & 16383;
 }
 
@@ -71,11 +78,13 @@ static int32_t evidence(int32_t n_rows) {
     return ONE - (int32_t)(UINT32_C(64) * 16384 / ((uint32_t)n_rows + 64));
 }
 
-/* One head of the attention between columns: heads (K) = softmax(query key') value; keys and values of n columns, 2 E apart. */
-static void attend(const int16_t *query, const int16_t *key, int32_t n, int32_t *scores, int16_t *heads) {
+/* One head of the attention between columns: heads (K) = softmax(query key') value; keys and values
+ * of n columns, 2 E apart. */
+static void attend(const int16_t *query, const int16_t *key, int32_t n, int32_t *scores,
+                   int16_t *heads) {
     int32_t most = INT32_MIN, total = 0, sums[PFN_D_HEAD] = {0};
     for (int32_t c = 0; c < n; c++) {
-        int32_t score = 0;                                                          /* log2(e) is folded into the query */
+        int32_t score = 0; /* log2(e) is folded into the query */
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             score += (int32_t)query[i] * key[c * 2 * PFN_D_MODEL + i];
         }
@@ -84,16 +93,17 @@ static void attend(const int16_t *query, const int16_t *key, int32_t n, int32_t 
     }
     for (int32_t c = 0; c < n; c++) {
         scores[c] = two_to_minus(((uint32_t)most - (uint32_t)scores[c]) >> (PFN_SCORE_BITS - 13));
-        total += scores[c];                                                         /* at least 2^20, at most 2^28 */
+        total += scores[c]; /* at least 2^20, at most 2^28 */
     }
-    const int32_t shift = excess((uint32_t)total, 15), reciprocal = (INT32_C(1) << 29) / (total >> shift);
+    const int32_t shift = excess((uint32_t)total, 15),
+                  reciprocal = (INT32_C(1) << 29) / (total >> shift);
     for (int32_t c = 0; c < n; c++) {
-        const int32_t weight = (scores[c] >> shift) * reciprocal >> 15;             /* in steps of 2^-14 */
+        const int32_t weight = (scores[c] >> shift) * reciprocal >> 15; /* in steps of 2^-14 */
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             sums[i] += weight * key[c * 2 * PFN_D_MODEL + PFN_D_MODEL + i];
         }
     }
     for (int32_t i = 0; i < PFN_D_HEAD; i++) {
-        heads[i] = narrowed(halved(sums[i], 14));
+        heads[i] = clipped(shifted_right(sums[i], 14));
     }
 }

@@ -5,15 +5,15 @@ typedef struct pfn_fitting {
     pfn_row_source next_row;
     void *user;
     pfn_workspace *work;
-    uint8_t *cache;                                                 /* cells of the first rows, as the latest layer left them */
+    uint8_t *cache; /* cells of the first rows, as the latest layer left them */
     int32_t n_cached, layer;
 } pfn_fitting;
 
 /* What a pass over the context rows does with each: row `number`, in the workspace, has `label`. */
 typedef void (*pfn_step)(const pfn_fitting *fit, int32_t number, int32_t label);
 
-/* Whether values are missing or of a size whose sums stay finite. */
-static int row_is_fine(const float *row, int32_t n_features) {
+/* Whether every value is missing or so small that sums over rows stay finite. */
+static int row_is_valid(const float *row, int32_t n_features) {
     for (int32_t j = 0; j < n_features; j++) {
         if (row[j] == row[j] && !(magnitude(row[j]) <= LARGEST_VALUE)) {
             return 0;
@@ -22,7 +22,8 @@ static int row_is_fine(const float *row, int32_t n_features) {
     return 1;
 }
 
-/* One pass: `step` on every context row, all of them checked. The first pass counts the rows, the others must find as many. */
+/* One pass: `step` on every context row, all of them checked. The first pass counts the rows, the
+ * others must find as many. */
 static pfn_status for_each_row(const pfn_fitting *fit, pfn_step step) {
     pfn_context *ctx = fit->ctx;
     int32_t number = 0, label = 0, got;
@@ -30,7 +31,7 @@ static pfn_status for_each_row(const pfn_fitting *fit, pfn_step step) {
         if (label < 0 || label >= ctx->n_classes) {
             return PFN_ERROR_LABEL;
         }
-        if (!row_is_fine(fit->work->row, ctx->n_features)) {
+        if (!row_is_valid(fit->work->row, ctx->n_features)) {
             return PFN_ERROR_VALUE;
         }
         if (number == INT32_MAX - 1) {
@@ -55,7 +56,8 @@ static void add_exactly(float x, pfn_total *total) {
     }
 }
 
-/* First pass: mean, reach and number of each feature's values; sums within each class, and its rows. */
+/* First pass: mean, reach and number of each feature's values; sums within each class, and its
+ * rows. */
 static void count_row(const pfn_fitting *fit, int32_t number, int32_t label) {
     pfn_context *ctx = fit->ctx;
     (void)number;
@@ -68,7 +70,7 @@ static void count_row(const pfn_fitting *fit, int32_t number, int32_t label) {
         }
         const float difference = x - ctx->origin[j];
         if (magnitude(difference) > ctx->inverse_std[j]) {
-            ctx->inverse_std[j] = magnitude(difference);            /* the largest so far */
+            ctx->inverse_std[j] = magnitude(difference); /* the largest so far */
         }
         add_exactly(difference, column);
         add_exactly(x, &fit->work->use.counts.of_class[label][j]);
@@ -88,18 +90,26 @@ static void add_deviations(const pfn_fitting *fit, int32_t number, int32_t label
 static pfn_status fit_columns(const pfn_fitting *fit) {
     pfn_context *ctx = fit->ctx;
     pfn_total *columns = fit->work->use.counts.columns;
-    for (int32_t j = 0; j < ctx->n_features; j++) {                 /* column c <= feature j: features move forward */
+    for (int32_t j = 0; j < ctx->n_features;
+         j++) { /* column c <= feature j: features move forward */
         const float largest = ctx->inverse_std[j];
         const int32_t n = columns[j].n, c = ctx->n_columns;
+        if (largest > 0.0f && largest < SMALLEST_DIFFERENCE) {
+            return PFN_ERROR_VALUE;
+        }
         if (largest > 0.0f || (n > 0 && n < ctx->n_rows)) {
             ctx->feature[c] = (uint8_t)j;
             ctx->origin[c] = ctx->origin[j];
             ctx->mean[c] = (columns[j].sum + columns[j].rest) / (float)n;
-            ctx->inverse_std[c] = largest > 1.0f / LARGEST_VALUE ? 1.0f / largest : 0.0f;
+            ctx->inverse_std[c] = largest > 0.0f ? 1.0f / largest : 0.0f;
             ctx->n_columns++;
         }
     }
-    if (ctx->n_columns == 0) {                                      /* nothing varies: one column of zeros */
+    for (int32_t c = ctx->n_columns; c < ctx->n_features;
+         c++) { /* what was counted of features that do not vary */
+        ctx->origin[c] = ctx->inverse_std[c] = 0.0f;
+    }
+    if (ctx->n_columns == 0) { /* nothing varies: one column of zeros */
         ctx->feature[0] = NO_FEATURE;
         ctx->n_columns = 1;
     }
@@ -107,12 +117,15 @@ static pfn_status fit_columns(const pfn_fitting *fit) {
     const pfn_status status = for_each_row(fit, add_deviations);
     for (int32_t c = 0; c < ctx->n_columns; c++) {
         const float squares = columns[c].sum + columns[c].rest;
-        ctx->inverse_std[c] = squares > 0.0f ? ctx->inverse_std[c] * inverse_root(squares / (float)(columns[c].n - 1)) : 0.0f;
+        ctx->inverse_std[c] =
+            squares > 0.0f ? ctx->inverse_std[c] * inverse_root(squares / (float)(columns[c].n - 1))
+                           : 0.0f;
     }
     return status;
 }
 
-/* Whether class a comes before class b by the mean of a feature; a class without values comes last. */
+/* Whether class a comes before class b by the mean of a feature; a class without values comes last.
+ */
 static int has_smaller_mean(const pfn_total *a, const pfn_total *b) {
     if (a->n == 0 || b->n == 0) {
         return a->n > b->n;
@@ -123,15 +136,17 @@ static int has_smaller_mean(const pfn_total *a, const pfn_total *b) {
     return (a->sum + a->rest) / (float)a->n < (b->sum + b->rest) / (float)b->n;
 }
 
-/* Whether class a comes before class b in the canonical order, so that the classes' names do not matter: frequent ones first; among
- * equally frequent ones those with the smaller mean of the first feature whose means differ; then in the order of their labels. */
+/* Whether class a comes before class b in the canonical order, so that the classes' names do not
+ * matter: frequent ones first; among equally frequent ones those with the smaller mean of the first
+ * feature whose means differ; then in the order of their labels. */
 static int comes_before(const pfn_fitting *fit, int32_t a, int32_t b) {
     const int32_t *rows = fit->work->use.counts.class_rows;
     if (rows[a] != rows[b]) {
         return rows[a] > rows[b];
     }
     for (int32_t j = 0; j < fit->ctx->n_features; j++) {
-        const pfn_total *of_a = &fit->work->use.counts.of_class[a][j], *of_b = &fit->work->use.counts.of_class[b][j];
+        const pfn_total *of_a = &fit->work->use.counts.of_class[a][j],
+                        *of_b = &fit->work->use.counts.of_class[b][j];
         if (has_smaller_mean(of_a, of_b)) {
             return 1;
         }
@@ -156,7 +171,8 @@ static void order_classes(const pfn_fitting *fit) {
 static void show(const pfn_fitting *fit, int32_t number, int32_t label) {
     const int32_t layer = PFN_N_LAYERS > 1 ? fit->layer : 0, place = fit->ctx->place[label];
     const size_t n_bytes = sizeof(pfn_cell) * (size_t)(fit->ctx->n_columns + 1);
-    uint8_t *kept = PFN_N_LAYERS > 1 && number < fit->n_cached ? fit->cache + (size_t)number * n_bytes : NULL;
+    uint8_t *kept =
+        PFN_N_LAYERS > 1 && number < fit->n_cached ? fit->cache + (size_t)number * n_bytes : NULL;
     if (kept != NULL && layer > 0) {
         memcpy(fit->work->use.network.cells, kept, n_bytes);
     } else {
@@ -172,9 +188,10 @@ static int is_aligned(const void *memory) {
     return memory != NULL && (uintptr_t)memory % sizeof(float) == 0;
 }
 
-pfn_status pfn_fit_stream(pfn_context *ctx, pfn_row_source next_row, void *user, int32_t n_features, int32_t n_classes,
-                          void *cache, int32_t cache_bytes, void *scratch) {
-    if (ctx == NULL || next_row == NULL || !is_aligned(scratch) || (cache == NULL && cache_bytes != 0) || cache_bytes < 0) {
+pfn_status pfn_fit_stream(pfn_context *ctx, pfn_row_source next_row, void *user, int32_t n_features,
+                          int32_t n_classes, void *cache, int32_t cache_bytes, void *scratch) {
+    if (ctx == NULL || next_row == NULL || !is_aligned(scratch)
+        || (cache == NULL && cache_bytes != 0) || cache_bytes < 0) {
         return PFN_ERROR_ARGUMENT;
     }
     memset(ctx, 0, sizeof *ctx);
@@ -218,13 +235,14 @@ static int32_t row_of_table(void *user, int32_t row, float *x, int32_t *y) {
     if (row >= table->n_rows) {
         return 0;
     }
-    memcpy(x, table->x + (size_t)row * (size_t)table->n_features, sizeof(float) * (size_t)table->n_features);
+    memcpy(x, table->x + (size_t)row * (size_t)table->n_features,
+           sizeof(float) * (size_t)table->n_features);
     *y = table->y[row];
     return 1;
 }
 
-pfn_status pfn_fit(pfn_context *ctx, const float *x, const int32_t *y, int32_t n_rows, int32_t n_features, int32_t n_classes,
-                   void *scratch) {
+pfn_status pfn_fit(pfn_context *ctx, const float *x, const int32_t *y, int32_t n_rows,
+                   int32_t n_features, int32_t n_classes, void *scratch) {
     pfn_table table = {x, y, n_rows, n_features};
     if (x == NULL || y == NULL) {
         return PFN_ERROR_ARGUMENT;
@@ -232,7 +250,8 @@ pfn_status pfn_fit(pfn_context *ctx, const float *x, const int32_t *y, int32_t n
     return pfn_fit_stream(ctx, row_of_table, &table, n_features, n_classes, NULL, 0, scratch);
 }
 
-pfn_status pfn_predict_logits(const pfn_context *ctx, const float *row, float *logits, void *scratch) {
+pfn_status pfn_predict_logits(const pfn_context *ctx, const float *row, float *logits,
+                              void *scratch) {
     pfn_sum canonical[PFN_MAX_CLASSES] = {0};
     if (ctx == NULL || row == NULL || logits == NULL || !is_aligned(scratch)) {
         return PFN_ERROR_ARGUMENT;
@@ -240,7 +259,7 @@ pfn_status pfn_predict_logits(const pfn_context *ctx, const float *row, float *l
     if (ctx->fitted != PFN_MODEL_ID) {
         return PFN_ERROR_NOT_FITTED;
     }
-    if (!row_is_fine(row, ctx->n_features)) {
+    if (!row_is_valid(row, ctx->n_features)) {
         return PFN_ERROR_VALUE;
     }
     if (ctx->n_present > 1) {
@@ -252,7 +271,8 @@ pfn_status pfn_predict_logits(const pfn_context *ctx, const float *row, float *l
     return PFN_OK;
 }
 
-pfn_status pfn_predict_proba(const pfn_context *ctx, const float *row, float *proba, void *scratch) {
+pfn_status pfn_predict_proba(const pfn_context *ctx, const float *row, float *proba,
+                             void *scratch) {
     const pfn_status status = pfn_predict_logits(ctx, row, proba, scratch);
     if (status != PFN_OK) {
         return status;

@@ -1,6 +1,8 @@
-/* A fitted context as bytes, and back. Machines with the little end first and IEEE floats read each other's. */
+/* A fitted context as bytes, and back. Machines with the little end first and IEEE floats read each
+ * other's. */
 
-/* Copy n bytes of a context out of (`out`) or into (`in`) the saved bytes at `at`; returns where the next go. */
+/* Copy n bytes of a context out of (`out`) or into (`in`) the saved bytes at `at`; returns where
+ * the next go. */
 static int32_t move_bytes(void *field, size_t n, uint8_t *out, const uint8_t *in, int32_t at) {
     if (out != NULL) {
         memcpy(out + at, field, n);
@@ -12,7 +14,8 @@ static int32_t move_bytes(void *field, size_t n, uint8_t *out, const uint8_t *in
 
 /* Everything but the sizes, whose values decide how much that is; returns where the bytes end. */
 static int32_t move_context(pfn_context *ctx, uint8_t *out, const uint8_t *in, int32_t at) {
-    const size_t n_columns = (size_t)ctx->n_columns, n_states = (PFN_N_LAYERS - 1) * (n_columns + 1) + 1;
+    const size_t n_columns = (size_t)ctx->n_columns,
+                 n_states = (PFN_N_LAYERS - 1) * (n_columns + 1) + 1;
     at = move_bytes(ctx->feature, n_columns, out, in, at);
     at = move_bytes(ctx->place, (size_t)ctx->n_classes, out, in, at);
     at = move_bytes(ctx->origin, n_columns * sizeof(float), out, in, at);
@@ -30,24 +33,29 @@ static int32_t move_sizes(pfn_context *ctx, uint8_t *out, const uint8_t *in) {
     return move_bytes(&ctx->n_present, sizeof ctx->n_present, out, in, at);
 }
 
-/* FNV-1a. */
+/* CRC-32 (the polynomial of Ethernet and zlib), bit by bit: a table would take 1 KB of flash. */
 static uint32_t checksum(const uint8_t *bytes, int32_t n) {
-    uint32_t sum = 2166136261u;
+    uint32_t rest = UINT32_MAX;
     for (int32_t i = 0; i < n; i++) {
-        sum = (sum ^ bytes[i]) * 16777619u;
+        rest ^= bytes[i];
+        for (int32_t bit = 0; bit < 8; bit++) {
+            rest = rest >> 1 ^ ((rest & 1u) != 0 ? UINT32_C(0xEDB88320) : 0u);
+        }
     }
-    return sum;
+    return ~rest;
 }
 
-pfn_status pfn_context_save(const pfn_context *ctx, uint8_t *bytes, int32_t capacity, int32_t *n_bytes) {
+pfn_status pfn_context_save(const pfn_context *ctx, uint8_t *bytes, int32_t capacity,
+                            int32_t *n_bytes) {
     if (ctx == NULL || bytes == NULL || n_bytes == NULL) {
         return PFN_ERROR_ARGUMENT;
     }
     if (ctx->fitted != PFN_MODEL_ID) {
         return PFN_ERROR_NOT_FITTED;
     }
-    pfn_context *fields = (pfn_context *)(uintptr_t)ctx;            /* read only: `out` is given */
-    const int32_t sizes = move_sizes(fields, NULL, NULL), end = move_context(fields, NULL, NULL, sizes);
+    pfn_context *fields = (pfn_context *)(uintptr_t)ctx; /* read only: `out` is given */
+    const int32_t sizes = move_sizes(fields, NULL, NULL),
+                  end = move_context(fields, NULL, NULL, sizes);
     if (end + (int32_t)sizeof(uint32_t) > capacity) {
         return PFN_ERROR_CAPACITY;
     }
@@ -59,17 +67,22 @@ pfn_status pfn_context_save(const pfn_context *ctx, uint8_t *bytes, int32_t capa
 }
 
 /* Whether the sizes that were read are those of some context. */
-static int sizes_are_fine(const pfn_context *ctx) {
-    return ctx->fitted == PFN_MODEL_ID && ctx->n_rows >= 1 && ctx->n_features >= 1 && ctx->n_features <= PFN_MAX_FEATURES
-           && ctx->n_columns >= 1 && ctx->n_columns <= ctx->n_features && ctx->n_classes >= 1 && ctx->n_classes <= PFN_MAX_CLASSES
-           && ctx->n_present >= 1 && ctx->n_present <= ctx->n_classes;
+static int sizes_are_valid(const pfn_context *ctx) {
+    return ctx->fitted == PFN_MODEL_ID && ctx->n_rows >= 1 && ctx->n_features >= 1
+           && ctx->n_features <= PFN_MAX_FEATURES && ctx->n_columns >= 1
+           && ctx->n_columns <= ctx->n_features && ctx->n_classes >= 1
+           && ctx->n_classes <= PFN_MAX_CLASSES && ctx->n_present >= 1
+           && ctx->n_present <= ctx->n_classes;
 }
 
-/* Whether indices lie within what they index, numbers are finite, and states are some that rows leave. */
-static int fields_are_fine(const pfn_context *ctx) {
+/* Whether indices lie within what they index, numbers are finite, and states are some that rows
+ * leave. */
+static int fields_are_valid(const pfn_context *ctx) {
     for (int32_t c = 0; c < ctx->n_columns; c++) {
-        if ((ctx->feature[c] >= ctx->n_features && ctx->feature[c] != NO_FEATURE) || !(magnitude(ctx->origin[c]) <= LARGEST_VALUE)
-            || !(magnitude(ctx->mean[c]) <= 2.0f * LARGEST_VALUE) || !(magnitude(ctx->inverse_std[c]) <= 1e32f)) {
+        if ((ctx->feature[c] >= ctx->n_features && ctx->feature[c] != NO_FEATURE)
+            || !(magnitude(ctx->origin[c]) <= LARGEST_VALUE)
+            || !(magnitude(ctx->mean[c]) <= 2.0f * LARGEST_VALUE)
+            || !(magnitude(ctx->inverse_std[c]) <= 1e32f)) {
             return 0;
         }
     }
@@ -79,7 +92,7 @@ static int fields_are_fine(const pfn_context *ctx) {
         }
     }
     for (int32_t i = 0; i < (PFN_N_LAYERS - 1) * (ctx->n_columns + 1) + 1; i++) {
-        if (!state_is_fine(&ctx->states[i])) {
+        if (!state_is_valid(&ctx->states[i])) {
             return 0;
         }
     }
@@ -96,12 +109,12 @@ pfn_status pfn_context_load(pfn_context *ctx, const uint8_t *bytes, int32_t n_by
     if (n_bytes >= sizes) {
         move_sizes(ctx, NULL, bytes);
         uint32_t sum = 0;
-        if (sizes_are_fine(ctx)) {
+        if (sizes_are_valid(ctx)) {
             const int32_t end = move_context(ctx, NULL, NULL, sizes);
             if (n_bytes == end + (int32_t)sizeof sum) {
                 move_context(ctx, NULL, bytes, sizes);
                 move_bytes(&sum, sizeof sum, NULL, bytes, end);
-                if (sum == checksum(bytes, end) && fields_are_fine(ctx)) {
+                if (sum == checksum(bytes, end) && fields_are_valid(ctx)) {
                     status = PFN_OK;
                 }
             }

@@ -1,10 +1,15 @@
-/* Weights in 8 bits with a scale per row, the upper half of a float, and the products in which they enter. */
+/* Weights in 8 bits with a scale per row, the upper half of a float, and the products in which they
+ * enter. */
 
-#define PFN_MATRIX(n_out, n_in) struct { int8_t weight[n_out][n_in]; uint16_t scale[n_out]; }
+#define PFN_MATRIX(n_out, n_in)     \
+    struct {                        \
+        int8_t weight[n_out][n_in]; \
+        uint16_t scale[n_out];      \
+    }
 #define MATRIX_PARAMETERS const int8_t *weight, const uint16_t *scale, int32_t n_out
 #define MATRIX_ARGUMENTS weight, scale, n_out
 #define MATRIX(matrix) &(matrix).weight[0][0], (matrix).scale, N_ROWS(matrix)
-#define N_ROWS(matrix) ((int32_t)(sizeof (matrix).weight / sizeof (matrix).weight[0]))
+#define N_ROWS(matrix) ((int32_t)(sizeof(matrix).weight / sizeof(matrix).weight[0]))
 typedef float pfn_factor;
 
 static float scale_of(uint16_t half) {
@@ -17,12 +22,13 @@ static float scale_of(uint16_t half) {
 #ifdef __OPTIMIZE_SIZE__
 enum { AT_ONCE = 1 };
 #else
-enum { AT_ONCE = 2 };                                                               /* rows; with four columns: a third fewer instructions */
+enum { AT_ONCE = 2 }; /* rows; with four columns: a third fewer instructions */
 #endif
 #define ADD_COLUMN(j) (sum += (float)first[j] * x[j], sum_of_next += (float)second[j] * x[j])
 
 /* out (n_out) = base (NULL for none) + matrix (n_out, n_in) x (n_in) */
-static void product(MATRIX_PARAMETERS, int32_t n_in, const float *x, const float *base, float *out) {
+static void product(MATRIX_PARAMETERS, int32_t n_in, const float *x, const float *base,
+                    float *out) {
     for (int32_t i = 0; i < n_out; i += AT_ONCE) {
         const int32_t next = AT_ONCE > 1 && i + 1 < n_out ? i + 1 : i;
         const int8_t *first = weight + i * n_in, *second = weight + next * n_in;

@@ -1,6 +1,8 @@
-/* Any bytes as rows, labels, sizes and saved contexts: nothing may crash, and what is answered must be a distribution.
+/* Any bytes as rows, labels, sizes and saved contexts: nothing may crash, and what is answered must
+ * be a distribution.
  *
- * With clang: -fsanitize=fuzzer,address,undefined -DPFN_LIBFUZZER. Elsewhere main() makes inputs of its own. */
+ * With clang: -fsanitize=fuzzer,address,undefined -DPFN_LIBFUZZER. Elsewhere main() makes inputs of
+ * its own. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -67,11 +69,22 @@ static void ask(input_reader *input) {
         total += proba[c];
     }
     if (fabsf(total - 1.0f) > 1e-4f) {
-        abort();    /* finite weights and finite values: the answer is a distribution */
+        abort(); /* finite weights and finite values: the answer is a distribution */
     }
 }
 
-/* Load bytes that were damaged, with and without a checksum that fits: only whole contexts may be accepted. */
+/* The checksum of saved contexts. */
+static uint32_t crc_32(const uint8_t *bytes, int32_t n) {
+    uint32_t rest = UINT32_MAX;
+    for (int32_t i = 0; i < 8 * n; i++) {
+        const uint32_t bit = (uint32_t)bytes[i / 8] >> i % 8 & 1u;
+        rest = rest >> 1 ^ (((rest ^ bit) & 1u) != 0 ? UINT32_C(0xEDB88320) : 0u);
+    }
+    return ~rest;
+}
+
+/* Load bytes that were damaged, with and without a checksum that fits: only whole contexts may be
+ * accepted. */
 static void load_damaged(input_reader *input, int32_t n_saved) {
     uint8_t bytes[PFN_SAVED_BYTES];
     float row[PFN_MAX_FEATURES] = {0}, proba[PFN_MAX_CLASSES];
@@ -81,10 +94,7 @@ static void load_damaged(input_reader *input, int32_t n_saved) {
         bytes[(near < 128 ? near : far) % n_saved] = next_byte(input);
     }
     if (next_byte(input) < 230) {
-        uint32_t sum = 2166136261u;
-        for (int32_t i = 0; i < n_saved - 4; i++) {
-            sum = (sum ^ bytes[i]) * 16777619u;
-        }
+        const uint32_t sum = crc_32(bytes, n_saved - 4);
         memcpy(bytes + n_saved - 4, &sum, sizeof sum);
     }
     const int32_t n_bytes = next_byte(input) < 20 ? next_byte(input) % n_saved : n_saved;
@@ -105,7 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     input.n_rows = next_byte(&input) % 12;
     const int32_t cache_bytes = next_byte(&input) * 4;
     memset(&scratch, bytes == NULL ? 0 : 0xC7, sizeof scratch);
-    if (pfn_fit_stream(&context, next_row, &input, input.n_features, input.n_classes, cache_bytes > 0 ? cache : NULL, cache_bytes, &scratch)
+    if (pfn_fit_stream(&context, next_row, &input, input.n_features, input.n_classes,
+                       cache_bytes > 0 ? cache : NULL, cache_bytes, &scratch)
         == PFN_OK) {
         n_fitted++;
         ask(&input);
@@ -117,7 +128,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
 }
 
 #ifndef PFN_LIBFUZZER
-/* fuzz N: N inputs of up to 200 bytes, half of them changed copies of earlier ones; the same ones each time. */
+/* fuzz N: N inputs of up to 200 bytes, half of them changed copies of earlier ones; the same ones
+ * each time. */
 int main(int argc, char **argv) {
     const long n = argc > 1 ? atol(argv[1]) : 1000;
     static uint8_t kept[64][200];
@@ -135,7 +147,9 @@ int main(int argc, char **argv) {
         }
         LLVMFuzzerTestOneInput(bytes, size);
     }
-    printf("%ld inputs, %ld fitted, %ld changed contexts with a mended checksum loaded, no finding\n", n, n_fitted, n_loaded);
+    printf(
+        "%ld inputs, %ld fitted, %ld changed contexts with a mended checksum loaded, no finding\n",
+        n, n_fitted, n_loaded);
     return 0;
 }
 #endif

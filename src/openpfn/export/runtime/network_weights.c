@@ -1,29 +1,27 @@
 /* The weights of the network; E = PFN_D_MODEL, M = PFN_D_MLP. */
 
 enum { UNKNOWN = PFN_MAX_CLASSES, EVIDENCE };
-enum { MISSING = PFN_N_KNOTS };    /* the last row of `values`, after those of the knots */
+enum { MISSING = PFN_N_KNOTS }; /* the last row of `values`, after those of the knots */
 
-typedef struct {                                                    /* the inner half of an MLP */
+typedef struct { /* the inner half of an MLP */
     PFN_MATRIX(PFN_D_MLP, PFN_D_MODEL) weight;
     pfn_number bias[PFN_D_MLP];
 } pfn_hidden;
 
 typedef struct {
-    PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) column_query;              /* 1 / sqrt(head width) is folded in */
+    PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) column_query; /* 1 / sqrt(head width) is folded in */
     PFN_MATRIX(2 * PFN_D_MODEL, PFN_D_MODEL) column_key_value;
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) column_out;
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) row_query;
     PFN_MATRIX(2 * PFN_D_MODEL, PFN_D_MODEL) row_key_value;
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) row_out;
-#if PFN_RIDGE
-    float ridge[PFN_N_HEADS];
-#endif
-    pfn_hidden hidden;
+    PFN_ATTENTION_WEIGHTS /* of the attention between rows */
+        pfn_hidden hidden;
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MLP) out;
     pfn_sum out_bias[PFN_D_MODEL];
 } pfn_layer;
 
-typedef PFN_MATRIX(PFN_MAX_CLASSES + 2, PFN_D_MODEL) pfn_targets;    /* classes, unknown, evidence */
+typedef PFN_MATRIX(PFN_MAX_CLASSES + 2, PFN_D_MODEL) pfn_targets; /* classes, unknown, evidence */
 
 typedef struct {
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) query;
@@ -38,7 +36,7 @@ typedef struct {
 #endif
     pfn_layer layers[PFN_N_LAYERS];
 #if PFN_SEPARATE_QUERY_WEIGHTS
-    pfn_reading reading[PFN_N_LAYERS - 1];                          /* how query rows read in all layers but the last */
+    pfn_reading reading[PFN_N_LAYERS - 1]; /* how query rows read in all layers but the last */
 #endif
     pfn_hidden head_hidden;
     PFN_MATRIX(PFN_MAX_CLASSES, PFN_D_MLP) head_out;

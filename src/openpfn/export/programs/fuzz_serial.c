@@ -1,4 +1,5 @@
-/* Any lines to a board: nothing may crash, and every line has an answer. With clang: -fsanitize=fuzzer,address,undefined -DPFN_LIBFUZZER. */
+/* Any lines to a board: nothing may crash, and every line has an answer. With clang:
+ * -fsanitize=fuzzer,address,undefined -DPFN_LIBFUZZER. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,8 +46,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         const uint8_t *before = next;
         const long said = n_lines;
         pfn_serial_answer(&board);
-        if (next == before || (n_lines == said && next < end && next[-1] == '\n' && next - before > 1)) {
-            abort();    /* bytes were not taken, or a whole line had no answer */
+        if (next == before
+            || (n_lines == said && next < end && next[-1] == '\n' && next - before > 1)) {
+            abort(); /* bytes were not taken, or a whole line had no answer */
         }
     }
     return 0;
@@ -66,19 +68,25 @@ static size_t size;
 static void line(const char *word, uint32_t n_values) {
     size += (size_t)sprintf(text + size, "%s", word);
     for (uint32_t values = below(50) > 0 ? n_values : below(5); values > 0; values--) {
-        const uint32_t label = below(2), real = 0x3f000000u + below(0x1000000), any = below(256) << 24 | below(65536);
-        size += (size_t)sprintf(text + size, " %08x", (unsigned)(values == 3 ? label : below(20) > 0 ? real : any));
+        const uint32_t label = below(2), real = 0x3f000000u + below(0x1000000),
+                       any = below(256) << 24 | below(65536);
+        size += (size_t)sprintf(text + size, " %08x",
+                                (unsigned)(values == 3     ? label
+                                           : below(20) > 0 ? real
+                                                           : any));
     }
     text[size++] = '\n';
 }
 
-/* fuzz_serial N: N conversations, mostly well formed: fits of some rows, several times over, and questions; the same ones each time. */
+/* fuzz_serial N: N conversations, mostly well formed: fits of some rows, several times over, and
+ * questions; the same ones each time. */
 int main(int argc, char **argv) {
     const long n = argc > 1 ? atol(argv[1]) : 1000;
     for (long i = 0; i < n; i++) {
         size = 0;
         line("hello", 0);
-        size += (size_t)sprintf(text + size, "fit 0000000%u 00000002\n", below(20) > 0 ? 2u : below(10));
+        size += (size_t)sprintf(text + size, "fit 0000000%u 00000002\n",
+                                below(20) > 0 ? 2u : below(10));
         const uint32_t n_rows = 2 + below(4);
         for (uint32_t pass = 3 + below(4); pass > 0; pass--) {
             for (uint32_t row = 0; row < n_rows; row++) {
@@ -94,7 +102,8 @@ int main(int argc, char **argv) {
         }
         LLVMFuzzerTestOneInput((const uint8_t *)text, size);
     }
-    printf("%ld inputs, %ld lines of answer, %ld fitted, %ld asked, no finding\n", n, n_lines, n_fitted, n_answered);
+    printf("%ld inputs, %ld lines of answer, %ld fitted, %ld asked, no finding\n", n, n_lines,
+           n_fitted, n_answered);
     return 0;
 }
 #endif

@@ -1,5 +1,5 @@
-/* Runs the library on the test vectors and prints what it answers and costs: on the host and on emulated chips.
- * With -DFROZEN it fits nothing and predicts from pfn_fitted.h. */
+/* Runs the library on the test vectors and prints what it answers and costs: on the host and on
+ * emulated chips. With -DFROZEN it fits nothing and predicts from pfn_fitted.h. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +10,12 @@
 #ifdef FROZEN
 #include "pfn_fitted.h"
 #define CONTEXT pfn_fitted
-#define CONTEXT_BYTES 0                              /* of memory */
+#define CONTEXT_BYTES 0 /* of memory */
 #define LOADED loaded
 static pfn_context loaded;
 #else
 #define CONTEXT context
-#define LOADED context                               /* small chips have no room for two */
+#define LOADED context /* small chips have no room for two */
 #define CONTEXT_BYTES PFN_CONTEXT_BYTES
 static pfn_context context;
 #if CACHED_ROWS > 0
@@ -29,18 +29,22 @@ static float cache[PFN_CACHE_BYTES(CACHED_ROWS, N_FEATURES) / 4];
 static pfn_workspace scratch;
 static uint8_t saved[PFN_SAVED_BYTES];
 
-/* Instructions so far (the emulator counts them as nanoseconds of its clock), or 0 where nothing counts them. */
+/* Instructions so far (the emulator counts them as nanoseconds of its clock), or 0 where nothing
+ * counts them. */
 #if defined(__riscv)
 static uint64_t instructions(void) {
     uint32_t low, high, again;
     do {
-        __asm__ volatile(".option push\n.option arch, +zicsr\ncsrr %0, minstreth\ncsrr %1, minstret\ncsrr %2, minstreth\n.option pop"
+        __asm__ volatile(".option push\n.option arch, +zicsr\ncsrr %0, minstreth\ncsrr %1, "
+                         "minstret\ncsrr %2, minstreth\n.option pop"
                          : "=r"(high), "=r"(low), "=r"(again));
     } while (high != again);
     return (uint64_t)high << 32 | low;
 }
 #elif defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
-#define SYSTICK ((volatile uint32_t *)0xE000E010)    /* control, reload, value: counts down, one tick is TICK_TENTHS / 10 ns */
+#define SYSTICK         \
+    ((volatile uint32_t \
+          *)0xE000E010) /* control, reload, value: counts down, one tick is TICK_TENTHS / 10 ns */
 static uint32_t wraps, latest;
 static uint64_t instructions(void) {
     if ((SYSTICK[0] & 1u) == 0) {
@@ -65,7 +69,8 @@ static uint64_t since(uint64_t start, uint64_t counting) {
     return taken > counting ? taken - counting : 0;
 }
 
-/* The deepest stack since `paint`: memory below the stack pointer that no longer holds the paint. */
+/* The deepest stack since `paint`: memory below the stack pointer that no longer holds the paint.
+ */
 #define ROOM 4096
 static uintptr_t painted_from;
 static void __attribute__((noinline)) paint(void) {
@@ -134,7 +139,8 @@ static int run(void) {
     const uint64_t predict = since(start, nothing);
     const int32_t predict_stack = depth();
     for (int32_t q = 0; q < N_QUERIES && status == PFN_OK; q++) {
-        status = pfn_predict_logits(&CONTEXT, query_x + q * N_FEATURES, &logits[q][0].value, &scratch);
+        status =
+            pfn_predict_logits(&CONTEXT, query_x + q * N_FEATURES, &logits[q][0].value, &scratch);
     }
     if (status == PFN_OK) {
         status = pfn_context_save(&CONTEXT, saved, (int32_t)sizeof saved, &n_saved);
@@ -145,7 +151,8 @@ static int run(void) {
     if (status != PFN_OK) {
         return fail("predict, save or load", status);
     }
-    printf("context_bytes %d\nscratch_bytes %d\nsaved_bytes %d\n", (int)CONTEXT_BYTES, (int)PFN_SCRATCH_BYTES, (int)n_saved);
+    printf("context_bytes %d\nscratch_bytes %d\nsaved_bytes %d\n", (int)CONTEXT_BYTES,
+           (int)PFN_SCRATCH_BYTES, (int)n_saved);
     printf("fit_instructions %" PRIu64 "\npredict_instructions %" PRIu64 "\n", fitting, predict);
     printf("fit_stack %d\npredict_stack %d\n", (int)fit_stack, (int)predict_stack);
     for (int32_t q = 0; q < N_QUERIES; q++) {
@@ -164,5 +171,5 @@ static int run(void) {
 }
 
 int main(void) {
-    exit(run());    /* a chip's start-up code may otherwise wait for ever after main */
+    exit(run()); /* a chip's start-up code may otherwise wait for ever after main */
 }
