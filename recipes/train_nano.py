@@ -13,7 +13,7 @@ import sys
 from openpfn.cli import main
 
 OPTIONS = """
-    --preset nano --num-steps 6000 --batch-size 16 --precision bfloat16
+    --preset nano --num-steps 6000 --batch-size 16 --precision auto
     --optimizer muon --muon-learning-rate 0.003 --learning-rate 0.002 --weight-decay 0.01
     --schedule cosine --warmup-steps 200 --average-decay 0.998
     --tasks.min-features 2 --tasks.max-features 40 --tasks.min-seq-len 40 --tasks.max-seq-len 256

@@ -34,6 +34,19 @@ def pick_device(name: str) -> torch.device:
     )
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether `device` multiplies bfloat16 matrices faster than float32 ones.
+
+    CUDA devices do from compute capability 8 on, CPUs with AVX-512 BF16 or AMX instructions.
+    Elsewhere bfloat16 is emulated, which takes several times as long as float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type != "cpu":
+        return False
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def get_default_device() -> str:
     """The kind of device to compute on: "cuda", "mps" or "cpu", by what there is."""
     return pick_device("auto").type

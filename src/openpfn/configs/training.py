@@ -71,8 +71,10 @@ class TrainingConfig:
     average_decay: float = 0.0
     """Decay of the exponential average of the weights, which evaluation and export use; 0 keeps no
     average."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 runs the forward pass under autocast: faster from d_model 64 up, slower below."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Precision of the forward pass: bfloat16 runs it under autocast, which pays from d_model 64 up
+    where the device multiplies bfloat16 natively, and is several times slower elsewhere; auto takes
+    bfloat16 where it is native and float32 elsewhere."""
     compile: bool = False
     """torch.compile the model: pays after some ten minutes on a CPU."""
     save_minutes: float = 5.0

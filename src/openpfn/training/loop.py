@@ -27,6 +27,7 @@ from openpfn.training.process import (
     keep_freed_memory,
     kept_rng,
     locked,
+    settled_precision,
     torch_settings,
 )
 from openpfn.training.provenance import describe_data, describe_environment
@@ -151,6 +152,7 @@ class _Run:
             .train()
         )
         self.loss = torch.compile(self.model.loss) if config.compile else self.model.loss
+        self.precision = settled_precision(config.precision, device)
         self.optimizers = Optimizers(self.model, config)
         self.owns_batches = is_prior(prior)
         self.batches: Any = prior
@@ -176,6 +178,8 @@ class _Run:
         self.tasks: Iterator[TaskBatch] = iter(self.batches)
         self.history = History(self.folder.history, rows)
         self.progress = ProgressLine(self.counters.step, config.num_steps)
+        self.progress.say(f"training on {device} in {self.precision}")
+        self.counters.begin_stretch(self.precision, str(device))
         self.stop_signal: int | None = None
 
     def start_tracking(self, trackers: Sequence[Tracker]) -> None:
@@ -343,7 +347,7 @@ class _Run:
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bfloat16"
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
         )
 
     def evaluate(self, row: dict[str, float]) -> dict[str, float]:
@@ -411,7 +415,7 @@ class _Run:
         counted = {
             name: value
             for name, value in asdict(self.counters).items()
-            if name in ("step", "tasks", "seconds", "nan_losses")
+            if name in ("step", "tasks", "seconds", "nan_losses", "stretches")
         }
         n_parameters = sum(parameter.numel() for parameter in self.model.parameters())
         run = counted | {"data": self.data_config} | self.tracked.provenance()

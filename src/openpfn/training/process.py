@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,30 @@ from types import FrameType
 import torch
 
 from openpfn.configs.training import TrainingConfig
+from openpfn.device import multiplies_bfloat16
 from openpfn.files import sweep
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's numbers of two parameters, from malloc.h."""
 LARGEST_KEPT = 2**25
 """Bytes of the largest arrays that come from memory that is kept: glibc allows no more."""
+
+
+def settled_precision(wanted: str, device: torch.device) -> str:
+    """Return "float32" or "bfloat16" for the precision that a configuration asks for on `device`.
+
+    Warns where bfloat16 is asked for and `device` only emulates it.
+    """
+    native = multiplies_bfloat16(device)
+    if wanted == "auto":
+        return "bfloat16" if native else "float32"
+    if wanted == "bfloat16" and not native:
+        warnings.warn(
+            f"precision is 'bfloat16', which this {device.type} emulates: training will be several"
+            " times slower than in float32. Choose precision='auto' or 'float32'.",
+            stacklevel=2,
+        )
+    return wanted
 
 
 @contextmanager

@@ -51,6 +51,14 @@ class Counters:
     average_updates: int = 0
     """Steps in the average of the weights; 0 keeps none."""
     since_row: SinceRow = field(default_factory=SinceRow)
+    stretches: list[dict[str, Any]] = field(default_factory=list)
+    """Each start and resumption: its first step, precision and device."""
+
+    def begin_stretch(self, precision: str, device: str) -> None:
+        """Note that training goes on from here in `precision` on `device`."""
+        stretch = {"from_step": self.step, "precision": precision, "device": device}
+        unused = self.stretches and self.stretches[-1]["from_step"] == self.step
+        self.stretches = [*(self.stretches[:-1] if unused else self.stretches), stretch]
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Counters:

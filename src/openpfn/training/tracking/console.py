@@ -33,6 +33,13 @@ class ProgressLine:
             self.live.start()
         self.lines = shown and self.live is None
 
+    def say(self, words: str) -> None:
+        """Tell `words` once, above the live line or as a line of the log."""
+        if self.live is not None:
+            self.live.console.print(words)
+        elif self.lines:
+            print(words, file=sys.stderr, flush=True)
+
     def step(self, done: int) -> None:
         self.done = done
         if self.live is not None:
