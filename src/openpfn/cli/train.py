@@ -35,6 +35,9 @@ class TrainOptions:
     """Continue the run in the folder."""
     attention_type: str | None = None
     """Attention between rows: softmax, linear, …; short for --model.attention-type."""
+    plan: Path | None = None
+    """Train in the stages that this TOML file describes (see docs/training.md); goes with --out and
+    --resume alone."""
     training: Annotated[TrainingConfig, tyro.conf.arg(name="")] = field(
         default_factory=TrainingConfig
     )
@@ -44,20 +47,39 @@ class TrainOptions:
     """For --prior real_tables."""
 
 
+@dataclass(frozen=True)
+class PlanOptions:
+    """Train a table network in stages; each has its folder in the run's folder.
+
+    Ctrl-C saves; --resume goes on with the first stage that is not finished.
+    """
+
+    plan: Path
+    """TOML file with the network and the stages of its training."""
+    out: Path | None = None
+    """Folder of the run; runs/NAME for a plan in NAME.toml."""
+    resume: bool = False
+    """Continue the stages in the folder."""
+
+
 def main(argv: list[str]) -> int:
     """Parse the options, train, and say where the weights are."""
-    options = parse(argv)
+    in_stages = any(word == "--plan" or word.startswith("--plan=") for word in argv)
+    options = tyro.cli(PlanOptions, args=argv, prog="openpfn train") if in_stages else parse(argv)
     from openpfn.data.stream import WorkerError
     from openpfn.training import TrainingStopped
 
     try:
-        model = run(options)
+        model = run_plan(options) if isinstance(options, PlanOptions) else run(options)
     except TrainingStopped as stopped:
         print(stopped, file=sys.stderr)
         return 130
     except (FloatingPointError, WorkerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if not hasattr(model, "history"):
+        print("every stage of the plan is finished already")
+        return 0
     last = model.history.iloc[-1]
     weights = (
         "nothing was saved"
@@ -118,6 +140,15 @@ def recorded(folder: Path) -> TrainOptions:
     name = "table" if config_class_of(prior) is RealTableConfig else "tasks"
     config = checkpoint.from_json(type(getattr(options, name)), data.get("config", {}), header.path)
     return replace(options, prior=prior, **{name: config})
+
+
+def run_plan(options: PlanOptions) -> Any:
+    """Train the stages of a plan that are not finished; gives the network."""
+    from openpfn.configs.plan import read_plan
+    from openpfn.training.plan import train_plan
+
+    folder = options.out or Path("runs") / options.plan.stem
+    return train_plan(read_plan(options.plan), folder, resume=options.resume)
 
 
 def config_class_of(prior: str) -> type | None:

@@ -53,7 +53,8 @@ def made(name: Any, config: Any) -> TaskPrior:
 
     Raises ValueError for the name of a prior that is made in Python alone.
     """
-    if isinstance(name, str) and name in registry.names("generators"):
+    of_generators = set(registry.names("generators")) - set(registry.names("priors"))
+    if isinstance(name, str) and name in of_generators:
         raise _made_in_python(name, f"{name.title()}Generator")
     found = registry.find("priors", name, TaskPrior)
     if isinstance(found, TaskPrior):
