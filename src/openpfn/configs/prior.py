@@ -59,9 +59,9 @@ class PriorConfig:
     """The demanded gain varies per task between `min_gain` and `min_gain + gain_spread`."""
     unlearnable_share: float = 0.18
     """Share of the random graphs whose first target is kept whatever its gain."""
-    parts: tuple[str, ...] = ("scm_mlp", "scm_tree")
+    parts: tuple[str, ...] = ("scm_mlp", "scm_tree", "scm_direct")
     """Priors that `mixture` draws from, by name."""
-    part_weights: tuple[float, ...] = (0.7, 0.3)
+    part_weights: tuple[float, ...] = (0.45, 0.25, 0.3)
     """Share of the tasks that comes from each of the `parts`."""
 
     def __post_init__(self) -> None:

@@ -1,5 +1,5 @@
 """`draw_causes`: the exogenous variables of structural causal models, from plain noise to clusters
-and codes."""
+and levels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from openpfn.scm.levels import share_levels
 from openpfn.scm.noise import Noise, change_rows, row_moments
 
 KINDS = {"normal": 0.4, "uniform": 0.2, "heavy": 0.1, "skewed": 0.1, "steps": 0.12, "binary": 0.08}
@@ -52,6 +53,7 @@ def draw_causes(
             )
     values = values.view(n_tasks, n_causes, n_rows)
     clusters, n_clusters = _clusters(values, n_classes, noise, clustered_share)
+    values = share_levels(values, noise)
     mean, deviation = row_moments(values)
     values.sub_(mean.unsqueeze(2)).div_(deviation.clamp(min=1e-3).unsqueeze(2))
     return Causes(values, clusters, n_clusters)

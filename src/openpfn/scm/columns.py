@@ -8,19 +8,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from openpfn.configs.prior import PriorConfig
+from openpfn.scm.levels import MAX_LEVELS
 from openpfn.scm.noise import Noise, change_rows, row_moments
 
 MAX_CODES = 20
 
 
 def dress_columns(
-    nodes: Float[Tensor, "B D N"], n_features: Int[Tensor, " B"], config: PriorConfig, noise: Noise
+    nodes: Float[Tensor, "B D N"],
+    n_features: Int[Tensor, " B"],
+    config: PriorConfig,
+    noise: Noise,
+    is_level: Bool[Tensor, "B D"] | None = None,
 ) -> tuple[Float[Tensor, "B D N"], Bool[Tensor, "B D"]]:
     """The columns (NaN is missing, padding beyond `n_features` is 0) and which of them hold
     category codes.
 
     Every blemish befalls a share of the tasks and, in those, a share of the columns drawn per task;
-    many tasks stay clean.
+    many tasks stay clean. Values of the columns in `is_level` stand for levels: they become codes.
     """
     n_tasks, width, n_rows = nodes.shape
     real = torch.arange(width, device=nodes.device) < n_features.unsqueeze(1)
@@ -62,12 +67,18 @@ def dress_columns(
         constant,
         gappy,
     ) = hit
+    level = torch.zeros_like(real) if is_level is None else is_level & real
+    level = level.flatten()
+    irrelevant, measured, duplicated, warped = (
+        mask & ~level for mask in (irrelevant, measured, duplicated, warped)
+    )
+    categorical = categorical | level
     plain = ~categorical
     change_rows(columns, _index(irrelevant), lambda z: noise.normal_rows(len(z), n_rows))
     change_rows(columns, _index(measured), lambda z: _measure(z, noise))
     _duplicate(columns, _index(duplicated), n_features, width, noise)
     change_rows(columns, _index(warped), lambda z: _warp(z, noise))
-    change_rows(columns, _index(categorical), lambda z: _codes(z, noise))
+    change_rows(columns, _index(categorical), lambda z: _codes(z, level[categorical], noise))
     change_rows(columns, _index(rounded & plain), lambda z: _round(z, noise))
     change_rows(columns, _index(outlying & plain), lambda z: _outliers(z, noise))
     change_rows(columns, _index(rescaled & plain), lambda z: _rescale(z, noise))
@@ -128,9 +139,32 @@ def _squash(z: Float[Tensor, "R N"], noise: Noise) -> Float[Tensor, "R N"]:
     return z.sub_(noise.normal(len(z), 1)).mul_(noise.uniform(0.5, 3, len(z), 1)).sigmoid_()
 
 
-def _codes(z: Float[Tensor, "R N"], noise: Noise) -> Float[Tensor, "R N"]:
-    """Category codes 0 … k − 1: intervals of the value, in order (one in three columns) or with
-    their codes shuffled."""
+def _codes(
+    z: Float[Tensor, "R N"], is_level: Bool[Tensor, " R"], noise: Noise
+) -> Float[Tensor, "R N"]:
+    """Category codes 0 … k − 1: one for each value where values are levels or few, else intervals
+    of the value. In one of three columns codes rise with the value, in the others they are
+    shuffled."""
+    ranked, order = z.sort(1)
+    rises = (ranked.diff(dim=1) > 0).long()
+    rank = torch.cat([torch.zeros_like(rises[:, :1]), rises.cumsum(1)], dim=1)
+    n_values = rank[:, -1] + 1
+    whole = is_level | (n_values <= min(MAX_LEVELS, z.shape[1] // 4))
+    rank = torch.zeros_like(rank).scatter_(1, order, rank) % MAX_LEVELS
+    cuts, n_cuts = _intervals(z, ranked, noise)
+    codes = torch.where(whole.unsqueeze(1), rank, cuts)
+    k = torch.where(whole, n_values.clamp(max=MAX_LEVELS), n_cuts)
+    keys = noise.uniform(0, 1, len(z), MAX_LEVELS)
+    ordered = noise.flags(0.35, len(z), 1)
+    positions = torch.arange(MAX_LEVELS, device=z.device, dtype=z.dtype)
+    keys = torch.where(ordered | (positions >= k.unsqueeze(1)), positions, keys)
+    return keys.argsort(1).gather(1, codes).to(z.dtype)
+
+
+def _intervals(
+    z: Float[Tensor, "R N"], ranked: Float[Tensor, "R N"], noise: Noise
+) -> tuple[Int[Tensor, "R N"], Int[Tensor, " R"]]:
+    """The interval of each value between random quantiles, and how many intervals there are."""
     k = torch.where(
         noise.flags(0.35, len(z)),
         2,
@@ -140,19 +174,13 @@ def _codes(z: Float[Tensor, "R N"], noise: Noise) -> Float[Tensor, "R N"]:
     shares = 0.1 + noise.uniform(1e-6, 1, len(z), MAX_CODES).log_().neg_()
     shares = shares * (torch.arange(MAX_CODES, device=z.device) < k.unsqueeze(1))
     quantiles = (shares / shares.sum(1, keepdim=True)).cumsum(1)[:, :-1]
-    ranked = z[:, :128].sort(1).values
     thresholds = ranked.gather(
         1, (quantiles * ranked.shape[1]).long().clamp_(max=ranked.shape[1] - 1)
     )
     thresholds = thresholds.masked_fill(
         torch.arange(MAX_CODES - 1, device=z.device) >= (k - 1).unsqueeze(1), float("inf")
     )
-    codes = torch.searchsorted(thresholds, z, right=True)
-    keys = noise.uniform(0, 1, len(z), MAX_CODES)
-    ordered = noise.flags(0.35, len(z), 1)
-    positions = torch.arange(MAX_CODES, device=z.device, dtype=z.dtype)
-    keys = torch.where(ordered | (positions >= k.unsqueeze(1)), positions, keys)
-    return keys.argsort(1).gather(1, codes).to(z.dtype)
+    return torch.searchsorted(thresholds, z, right=True), k
 
 
 def _round(z: Float[Tensor, "R N"], noise: Noise) -> Float[Tensor, "R N"]:

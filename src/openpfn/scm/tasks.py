@@ -36,6 +36,8 @@ class Nodes:
     n_clusters: Int[Tensor, " B"]
     hidden_width: Float[Tensor, " B"]
     depth: Float[Tensor, " B"]
+    is_level: Bool[Tensor, "B D"] | None = None
+    """Columns whose values stand for levels of a category; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ def _read(
         n_features.repeat_interleave(n_readings),
         config,
         noise,
+        None if nodes.is_level is None else nodes.is_level.repeat_interleave(n_readings, 0),
     )
     columns, categorical = (
         columns.view(n_tasks, n_readings, width, n_rows),
@@ -242,15 +245,22 @@ def _read(
     if not demanding:
         return kept_columns, kept_categorical, labels, tasks >= 0
     demanded = noise.uniform(config.min_gain, config.min_gain + config.gain_spread, n_tasks)
-    gain = gain_over_majority(kept_columns, labels.unsqueeze(1), config.max_classes)[:, 0]
+    gain = gain_over_majority(
+        kept_columns, labels.unsqueeze(1), config.max_classes, kept_categorical, demanded
+    )[:, 0]
     accepted = (gain > demanded) | noise.flags(config.unlearnable_share, n_tasks)
     for reading in range(1, n_readings):
         failed = (~accepted).nonzero().squeeze(1)
         if len(failed):
             others = draw(failed, reading, N_MORE)
-            passes = gain_over_majority(
-                columns[failed, reading], others, config.max_classes
-            ) > demanded[failed].unsqueeze(1)
+            gain = gain_over_majority(
+                columns[failed, reading],
+                others,
+                config.max_classes,
+                categorical[failed, reading],
+                demanded[failed],
+            )
+            passes = gain > demanded[failed].unsqueeze(1)
             labels[failed] = others[
                 torch.arange(len(failed), device=noise.device), passes.int().argmax(1)
             ]
