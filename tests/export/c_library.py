@@ -48,7 +48,7 @@ class CLibrary(HostLibrary):
     def __init__(self, model: torch.nn.Module, folder: Path, options: CodeOptions) -> None:
         self.options = options
         write_library(model, folder, options)
-        super().__init__(folder)
+        super().__init__(folder, "-O1")  # the same bits as with -O2, sooner
 
     def fit_stream(
         self, source: Callable[[int], Any], n_features: int, n_classes: int, cache_bytes: int = 0

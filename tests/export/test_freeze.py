@@ -149,9 +149,9 @@ BAD = {
     "no such column": ("a,b\n1,x\n2,y\n", "c", "has no column 'c'"),
     "words": ("a,b,c\nred,1,x\nblue,2,y\n", "c", "a: categories"),
     "too many classes": (
-        "a,c\n" + "".join(f"{i},{i % 5}\n" for i in range(9)),
+        "a,c\n" + "".join(f"{i},{i % 11}\n" for i in range(23)),
         "c",
-        "5 classes; the library carries 4",
+        "11 classes; the library carries 10",
     ),
     "too many features": (
         ",".join("abcdefghi") + ",y\n" + "1,2,3,4,5,6,7,8,9,x\n2,2,3,4,5,6,7,8,9,z\n",

@@ -27,14 +27,14 @@ _SIZES = (
 
 
 class HostLibrary:
-    """What `write_library` wrote, compiled. One context and one scratch memory; `fit` and
-    `predict_proba` work on them.
+    """The library that `write_library` wrote, compiled with the flag `optimize`, which changes no
+    bit. It has one context and one scratch memory, on which `fit` and `predict_proba` work.
 
     Raises FileNotFoundError where no compiler is installed or `folder` holds no library,
     RuntimeError with the compiler's words.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, optimize: str = "-O2") -> None:
         self.folder = Path(folder).resolve()
         if not (self.folder / "pfn.c").is_file():
             raise FileNotFoundError(
@@ -45,7 +45,7 @@ class HostLibrary:
         with tempfile.TemporaryDirectory() as place:
             sizes, built = Path(place) / "sizes.c", Path(place) / "pfn.so"
             sizes.write_text(_SIZES)
-            flags = [*STRICT, "-O2", "-ffp-contract=off", "-fPIC", "-shared", f"-I{self.folder}"]
+            flags = [*STRICT, optimize, "-ffp-contract=off", "-fPIC", "-shared", f"-I{self.folder}"]
             self._compile([*flags, str(self.folder / "pfn.c"), str(sizes), "-o", str(built)])
             self.c = ctypes.CDLL(str(built))
         self.n_context, self.n_scratch, self.n_saved, self.max_classes = (
