@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from export.c_library import CLibrary, random_network
+from export.c_library import CLibrary, random_network, small_library, small_network
 
 from openpfn.export.freeze import write_fitted
 from openpfn.export.measure import measure
@@ -19,17 +19,10 @@ from openpfn.export.vectors import Vectors
 from openpfn.export.verify import relative_error
 
 
-@pytest.fixture(scope="module")
-def model():
-    """A network of two layers, small and quick."""
-    return random_network(n_layers=2, separate_query_weights=True)
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def library(request, model, tmp_path_factory):
-    """Its library with each backend."""
-    folder = tmp_path_factory.mktemp("firmware")
-    return CLibrary(model, folder, CodeOptions(request.param, max_features=6, max_classes=4))
+@pytest.fixture(params=BACKENDS)
+def library(request):
+    """The library of a small network with each backend."""
+    return small_library(request.param)
 
 
 def odd_tables(n_tables: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -68,7 +61,7 @@ def test_what_is_saved_loads_with_the_same_bits(library):
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 7, 12])
-def test_a_column_missing_in_every_row_changes_nothing(library, model, n_rows):
+def test_a_column_missing_in_every_row_changes_nothing(library, n_rows):
     """Fit a column without values alone, and beside others."""
     y = np.arange(n_rows) % 3
     x = np.stack([np.full(n_rows, np.nan), np.arange(n_rows), np.arange(n_rows) ** 2 % 5], axis=1)
@@ -77,7 +70,7 @@ def test_a_column_missing_in_every_row_changes_nothing(library, model, n_rows):
         vectors = Vectors(shown.astype(np.float32), y, shown.astype(np.float32) + 1, 3)
         assert library.fit(vectors.x, y, n_classes=3) == "ok"
         answers = library.ask(vectors.queries, 3)
-        assert relative_error(answers, reference_logits(model, vectors)) <= tolerance
+        assert relative_error(answers, reference_logits(small_network(), vectors)) <= tolerance
         assert library.load(library.save()[1]) == "ok"
         assert library.ask(vectors.queries, 3).tobytes() == answers.tobytes()
 
@@ -86,7 +79,7 @@ def test_a_column_missing_in_every_row_changes_nothing(library, model, n_rows):
 def test_a_frozen_context_compiles_whatever_its_columns_hold(tmp_path, values):
     model = random_network()
     options = CodeOptions("f32", max_features=2, max_classes=3)
-    library = CLibrary(model, tmp_path, options)
+    library = CLibrary(model, tmp_path, options, "-O0")
     x, y = np.array(values, dtype=np.float32)[:, None], np.arange(4, dtype=np.int32) % 2
     write_fitted(tmp_path, ContextTable("t.csv", "y", x, y, ("a",), ("no", "yes")))
     frozen = measure(tmp_path, "host", Vectors(x, y, x, 2), ("-O0",), frozen=True)

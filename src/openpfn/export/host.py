@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from openpfn.export.c_structs import struct_layouts
-from openpfn.export.targets import STRICT, find_target
+from openpfn.export.targets import STRICT, ToolError, find_target
 
 STATUSES = tuple(
     "ok argument features classes rows label value source not_fitted saved capacity".split()
@@ -31,7 +31,7 @@ class HostLibrary:
     bit. It has one context and one scratch memory, on which `fit` and `predict_proba` work.
 
     Raises FileNotFoundError where no compiler is installed or `folder` holds no library,
-    RuntimeError with the compiler's words.
+    ToolError with the compiler's words.
     """
 
     def __init__(self, folder: str | Path, optimize: str = "-O2") -> None:
@@ -117,9 +117,7 @@ class HostLibrary:
     def _compile(self, arguments: list[str]) -> str:
         done = subprocess.run([self.compiler, *arguments], capture_output=True, text=True)
         if done.returncode != 0:
-            raise RuntimeError(
-                f"{self.compiler} {' '.join(arguments)} failed:\n{done.stderr[:2000]}"
-            )
+            raise ToolError(f"{self.compiler} {' '.join(arguments)} failed:\n{done.stderr[:2000]}")
         return done.stdout
 
 

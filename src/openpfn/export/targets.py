@@ -19,6 +19,11 @@ PICOLIBC = [
 QEMU = "-nographic -semihosting-config enable=on,target=native -icount shift=0".split()
 
 
+class ToolError(RuntimeError, ValueError):
+    """A compiler or a compiled program failed; a ValueError, since a damaged library is the usual
+    reason."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A core for which the library is compiled, and how to run it."""

@@ -86,7 +86,8 @@ def relative_error(logits: Float[np.ndarray, "Q k"], expected: Float[np.ndarray,
     """Return the largest difference between logits, as a share of the largest expected one;
     infinity where classes without context rows are not the same."""
     present = np.isfinite(expected)
-    if not (np.isfinite(logits) == present).all():
+    absent = np.isneginf(expected)
+    if not (np.isfinite(logits) == present).all() or not np.isneginf(logits[absent]).all():
         return np.inf
     difference = float(np.abs(logits[present] - expected[present]).max())
     largest = float(np.abs(expected[present]).max())

@@ -23,10 +23,11 @@ from openpfn.benchmark.speed.run import machine, plain, write_json
 from openpfn.benchmark.tables.methods import method
 from openpfn.benchmark.tables.splitting import n_context, split
 from openpfn.benchmark.tables.suites import Entry, LoadedTable, choose, load_table
+from openpfn.export.budget import budget
 from openpfn.export.c_code import write_library
 from openpfn.export.host import HostLibrary
 from openpfn.export.measure import measure
-from openpfn.export.options import BACKENDS, CodeOptions
+from openpfn.export.options import BACKENDS, Backend, CodeOptions
 from openpfn.export.targets import TARGETS, find_target
 from openpfn.export.values import LARGEST_VALUE, varies_too_little
 from openpfn.export.vectors import Vectors
@@ -120,6 +121,7 @@ def libraries(config: EdgeConfig, place: Path) -> tuple[list[dict[str, Any]], di
             compiled[name] = HostLibrary(place / name)
             facts.append(
                 {"method": name, "checkpoint": source, "backend": backend}
+                | {"ram_bytes": ram_bytes(model.config, backend, config.max_classes)}
                 | costs(place / name, config.cores)
             )
         if len(refusals) == len(BACKENDS):
@@ -133,8 +135,14 @@ def short_name(source: str) -> str:
     return path.parent.name if path.stem == "latest" else path.stem
 
 
+def ram_bytes(config: Any, backend: Backend, max_classes: int) -> int:
+    """Return context and scratch memory for 50 context rows × 5 features and 3 classes."""
+    needed = budget(config, 50, 5, 3, backend, max_classes=max_classes)
+    return needed.context_bytes + needed.scratch_bytes
+
+
 def costs(folder: Path, cores: tuple[str, ...]) -> dict[str, Any]:
-    """Flash, memory, stack and instructions on each core, `-Os`, for 50 context rows × 5 features
+    """Return flash, stack and instructions on each core, `-Os`, for 50 context rows × 5 features
     and 3 classes."""
     rng = np.random.default_rng(0)
     y = np.resize(np.arange(3, dtype=np.int32), 50)
@@ -147,7 +155,6 @@ def costs(folder: Path, cores: tuple[str, ...]) -> dict[str, Any]:
     installed = [core for core in cores if TARGETS[core].missing() is None]
     measured = {core: measure(folder, core, vectors, ("-Os",)) for core in installed}
     return {
-        "ram_bytes": measure(folder, "host", vectors).ram_bytes,
         "cores": {core: one.costs for core, one in measured.items()},
         "not_installed": [core for core in cores if core not in installed],
     }
