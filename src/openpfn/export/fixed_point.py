@@ -1,5 +1,5 @@
-"""Write a network in integers: 8-bit weights, 16-bit activations, and the fraction bits of each kind
-of number."""
+"""Write a network in integers: 8-bit weights, 16-bit activations, and fraction bits by kind of
+number."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ FITTED = "pfn_fitted.h"
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the library answered and cost on one target."""
+    """Answers and costs of a library on one target."""
 
     logits: Float[np.ndarray, "Q k"]
     costs: dict[str, int]

@@ -39,7 +39,7 @@ class Target:
     """Debian packages with compiler, C library and emulator."""
 
     def missing(self) -> str | None:
-        """What is needed and not installed; None if nothing."""
+        """Return the programs that are needed and not installed, with a hint; None if all are."""
         programs = [self.compiler, *self.emulator[:1]]
         absent = [program for program in programs if shutil.which(program) is None]
         if not absent:
@@ -100,7 +100,7 @@ TARGETS = {
 
 
 def find_target(name: str) -> Target:
-    """The target called `name`. Raises ValueError listing the choices, FileNotFoundError where its
+    """Return the target called `name`. Raises ValueError listing the choices, FileNotFoundError where its
     toolchain is missing."""
     if name not in TARGETS:
         raise ValueError(f"unknown target {name!r}. Choose one of {', '.join(TARGETS)}.")

@@ -1,5 +1,4 @@
-"""`openpfn benchmark edge`: what C libraries are worth on real tables and cost on a chip, beside
-methods that fit on a device."""
+"""Measure C libraries on real tables and on emulated chips, beside methods that fit on a device."""
 
 from __future__ import annotations
 
@@ -35,8 +34,8 @@ from openpfn.tables.schema import read_column, to_numbers
 
 
 def run(config: EdgeConfig) -> dict[str, Any]:
-    """Measure, write `config.out` (and the page), print the tables; the results as they stand in
-    the file.
+    """Measure, write `config.out` (and the page), print the tables, and return the results as they
+    stand in the file.
 
     Raises ValueError or FileNotFoundError for unknown checkpoints, suites or cores, before anything
     is measured.
@@ -69,7 +68,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
 
 
 def fitting_tables(suite: str, config: EdgeConfig) -> list[tuple[Entry, LoadedTable]]:
-    """The tables of `suite` with numeric columns, few enough classes and enough rows. Raises
+    """Return the tables of `suite` with numeric columns, few enough classes and enough rows. Raises
     ValueError where none is left."""
     found = [
         (entry, load_table(suite, entry.name)) for entry in choose(suite, config.protocol(suite))
@@ -90,7 +89,7 @@ def fitting_tables(suite: str, config: EdgeConfig) -> list[tuple[Entry, LoadedTa
 
 
 def numeric(table: LoadedTable) -> LoadedTable:
-    """The same table with its numeric columns alone."""
+    """Return the table with its numeric columns alone."""
     kept = [
         c
         for c in table.X.columns
@@ -101,8 +100,8 @@ def numeric(table: LoadedTable) -> LoadedTable:
 
 
 def libraries(config: EdgeConfig, place: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Facts of each exported library, and the libraries compiled for this machine, both by method
-    name. Raises ValueError where a checkpoint fits no backend."""
+    """Return facts of each exported library, and the libraries compiled for this machine, both by
+    method name. Raises ValueError where a checkpoint fits no backend."""
     facts, compiled = [], {}
     for source in config.checkpoints:
         model, refusals = checkpoint.load(source).model, []
@@ -130,7 +129,7 @@ def libraries(config: EdgeConfig, place: Path) -> tuple[list[dict[str, Any]], di
 
 
 def short_name(source: str) -> str:
-    """What to call a checkpoint: a shipped name, a file's or a run folder's."""
+    """Return the name of a checkpoint: a shipped one's, a file's or a run folder's."""
     path = Path(source)
     return path.parent.name if path.stem == "latest" else path.stem
 
@@ -163,7 +162,7 @@ def costs(folder: Path, cores: tuple[str, ...]) -> dict[str, Any]:
 def measured_table(
     suite: str, entry: Entry, table: LoadedTable, compiled: dict[str, Any], config: EdgeConfig
 ) -> list[dict[str, Any]]:
-    """A row for each method: its metrics, averaged over the splits."""
+    """Return a row for each method: its metrics, averaged over the splits."""
     scores: dict[str, list[list[float]]] = {}
     for context, query, number in splits(table, suite, config):
         for name, p in predictions(table, context, query, number, compiled, config):
@@ -185,7 +184,7 @@ def measured_table(
 def splits(
     table: LoadedTable, suite: str, config: EdgeConfig
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Context rows, query rows and number of each split; the same for every method."""
+    """Yield context rows, query rows and number of each split; the same for every method."""
     protocol = config.protocol(suite)
     for number in range(config.splits):
         yield *split(table, config.rows, number, protocol), number
@@ -199,8 +198,8 @@ def predictions(
     compiled: dict[str, Any],
     config: EdgeConfig,
 ) -> Iterator[tuple[str, Float[np.ndarray, "Q k"]]]:
-    """The probabilities of the table's classes by each method, on the columns that the context rows
-    choose."""
+    """Yield the probabilities of the table's classes by each method, on the columns that the
+    context rows choose."""
     columns = informative(table.X.to_numpy()[context], table.y[context], config.max_features)
     X, y = table.X.iloc[:, columns], table.y
     x = carried_values(X.to_numpy(), context)
@@ -232,8 +231,8 @@ def carried_values(
 def informative(
     x: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], most: int
 ) -> Int[np.ndarray, " d"]:
-    """The columns, in order, whose class means differ most in units of the spread within classes;
-    missing values count as the median."""
+    """Return the columns, in order, whose class means differ most in units of the spread within
+    classes; missing values count as the median."""
     if x.shape[1] <= most:
         return np.arange(x.shape[1])
     middle = np.array(
