@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import functools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from openpfn.configs.presets import preset
 from openpfn.configs.tabular import TabularConfig
 from openpfn.export.c_code import write_library
 from openpfn.export.host import STATUSES, HostLibrary, address
-from openpfn.export.options import CodeOptions
+from openpfn.export.options import Backend, CodeOptions
 from openpfn.models import PFN
 
 SOURCE = ctypes.CFUNCTYPE(
@@ -42,13 +44,30 @@ def random_network(
     return model
 
 
+@functools.cache
+def small_network() -> torch.nn.Module:
+    """A network of two layers, small and quick, with all that the C code carries."""
+    return random_network(n_layers=2, separate_query_weights=True)
+
+
+@functools.cache
+def small_library(backend: Backend) -> CLibrary:
+    """Its library for tables of up to six features and four classes, compiled once."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = CodeOptions(backend, max_features=6, max_classes=4)
+        return CLibrary(small_network(), Path(folder), options)
+
+
 class CLibrary(HostLibrary):
     """One exported network; every method returns the status by name first."""
 
-    def __init__(self, model: torch.nn.Module, folder: Path, options: CodeOptions) -> None:
+    def __init__(
+        self, model: torch.nn.Module, folder: Path, options: CodeOptions, optimize: str = "-O1"
+    ) -> None:
         self.options = options
+        self.n_classes = options.for_network(model.config.max_classes).max_classes
         write_library(model, folder, options)
-        super().__init__(folder)
+        super().__init__(folder, optimize)  # the same bits as with -O2, sooner
 
     def fit_stream(
         self, source: Callable[[int], Any], n_features: int, n_classes: int, cache_bytes: int = 0
@@ -82,7 +101,7 @@ class CLibrary(HostLibrary):
     def ask_status(self, row: np.ndarray) -> str:
         row, out = (
             np.asarray(row, dtype=np.float32),
-            np.zeros(self.options.max_classes, dtype=np.float32),
+            np.zeros(self.n_classes, dtype=np.float32),
         )
         return STATUSES[
             self.c.pfn_predict_proba(

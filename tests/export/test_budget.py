@@ -44,7 +44,7 @@ def stored_bytes(weights):
 )
 def test_sizes_of_integers_are_those_of_the_compiled_library(tmp_path, changes):
     model = random_network(**changes)
-    library = CLibrary(model, tmp_path, CodeOptions("int", max_features=5, max_classes=3))
+    library = CLibrary(model, tmp_path, CodeOptions("int", max_features=5, max_classes=3), "-O0")
     told = budget(model.config, 50, 5, 3, "int")
     assert (told.context_bytes, told.scratch_bytes) == (library.n_context, library.n_scratch)
 
@@ -60,7 +60,7 @@ def test_sizes_of_integers_are_those_of_the_compiled_library(tmp_path, changes):
 )
 def test_sizes_are_those_of_the_compiled_library(tmp_path, changes):
     model = random_network(**changes)
-    library = CLibrary(model, tmp_path, CodeOptions("f32", max_features=5, max_classes=3))
+    library = CLibrary(model, tmp_path, CodeOptions("f32", max_features=5, max_classes=3), "-O0")
     told = budget(model.config, 50, 5, 3, "f32")
     assert (told.context_bytes, told.scratch_bytes) == (library.n_context, library.n_scratch)
     weights = gather(model, 3)
@@ -79,8 +79,8 @@ def test_memory_does_not_grow_with_rows_and_work_grows_in_proportion():
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_memory_is_laid_out_for_the_maxima_and_work_goes_with_the_table(tmp_path, backend):
     model = random_network(n_layers=2)
-    library = CLibrary(model, tmp_path, CodeOptions(backend, max_features=7, max_classes=4))
-    told, least = (budget(model.config, 50, 5, 3, backend, *maxima) for maxima in ((7, 4), ()))
+    library = CLibrary(model, tmp_path, CodeOptions(backend, max_features=6, max_classes=4), "-O0")
+    told, least = (budget(model.config, 50, 5, 3, backend, *maxima) for maxima in ((6, 4), ()))
     assert (told.context_bytes, told.scratch_bytes) == (library.n_context, library.n_scratch)
     assert told.weight_bytes > least.weight_bytes
     assert (told.fit_operations, told.cache_bytes, told.row_bytes) == (

@@ -37,7 +37,7 @@ def test_numbers_are_written_exactly(value):
     ids=str,
 )
 def test_what_the_c_code_does_not_carry_is_refused_with_what_it_does(changes):
-    with pytest.raises(ValueError, match="linear and ridge|linear, ridge|elu and relu"):
+    with pytest.raises(ValueError, match=r"linear and ridge|linear, ridge|elu and relu"):
         library(random_network(**changes), CodeOptions())
 
 

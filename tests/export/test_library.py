@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from export.c_library import CLibrary, random_network
+from export.c_library import CLibrary, random_network, small_library
 
 from openpfn import checkpoint
 from openpfn.configs.presets import preset
@@ -66,15 +66,10 @@ def network(request, tmp_path_factory):
     )
 
 
-@pytest.fixture(scope="module", params=["f32", "int"])
-def library(request, tmp_path_factory):
-    """A network of two layers, small and quick, in floats and in integers."""
-    model = random_network(n_layers=2, separate_query_weights=True)
-    return CLibrary(
-        model,
-        tmp_path_factory.mktemp("firmware"),
-        CodeOptions(request.param, max_features=6, max_classes=4),
-    )
+@pytest.fixture(params=["f32", "int"])
+def library(request):
+    """A small network in floats and in integers."""
+    return small_library(request.param)
 
 
 def test_logits_are_those_of_the_network(network):

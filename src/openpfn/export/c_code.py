@@ -11,7 +11,12 @@ import numpy as np
 from openpfn.checkpoint.fingerprint import fingerprint_of
 from openpfn.configs.tabular import TabularConfig
 from openpfn.export.calibrate import measured_ranges
-from openpfn.export.fixed_point import IntegerMatrix, choose_exponents, integer_weights
+from openpfn.export.fixed_point import (
+    IntegerMatrix,
+    check_widths,
+    choose_exponents,
+    integer_weights,
+)
 from openpfn.export.mechanisms import (
     RowMechanism,
     attention_name,
@@ -74,6 +79,7 @@ def library(model: Any, options: CodeOptions) -> dict[str, str]:
     weights, macros = gather(model, options.max_classes), {}
     numbers, mechanism = ["numbers_float.c"], row_mechanism(config)
     if options.backend == "int":
+        check_widths(config)
         exponents = choose_exponents(
             weights, config, measured_ranges(model, options.max_features, options.max_classes)
         )

@@ -54,5 +54,5 @@ def array_shape(sizes: str, macros: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def without_comments(code: str) -> str:
-    """Return C code without its /* comments */."""
-    return re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
+    """Return C code without its /* comments */ and line ends."""
+    return " ".join(re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL).split())

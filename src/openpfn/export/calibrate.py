@@ -1,4 +1,4 @@
-"""How large the numbers inside a network become on tasks of a prior."""
+"""Measure how large the numbers inside a network become on tasks of a prior."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PRIOR, SEED, N_BATCHES, TASKS_PER_BATCH, MOST_ROWS, MOST_FEATURES = "mixture", 0
 
 
 def measured_ranges(model: Any, max_features: int, max_classes: int) -> dict[str, float]:
-    """Largest size of each kind of number in a `TabularPFN` on tasks of the prior `mixture`, always
-    the same ones.
+    """Return the largest size of each kind of number in a `TabularPFN` on tasks of the prior
+    `mixture`, always the same ones.
 
     Kinds: queries, keys and values of the attention between columns and rows (column_query, …), and
     hidden, the inner layer of MLPs before its activation; the largest of all layers. Queries
@@ -59,7 +59,7 @@ def measured_ranges(model: Any, max_features: int, max_classes: int) -> dict[str
 
 @cache
 def calibration_tasks(max_features: int, max_classes: int) -> tuple[TaskBatch, ...]:
-    """The tasks on which the ranges are measured."""
+    """Return the tasks on which the ranges are measured."""
     prior: type[TaskPrior] = registry.find("priors", PRIOR, TaskPrior)
     config = PriorConfig(
         max_features=min(max_features, MOST_FEATURES),

@@ -1,5 +1,5 @@
-"""A network in integers: 8-bit weights, 16-bit activations, and how many bits of each kind of
-number are a fraction."""
+"""Write a network in integers: 8-bit weights, 16-bit activations, and fraction bits by kind of
+number."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.quantize import quantise_rows, widened
+from openpfn.export.quantize import from_upper_halves, quantise_rows
 
 Weights = dict[str, Any]
 NORMED_BITS = 14
-"""A normalised vector has length 2^14; matrices that read it are multiplied by √E."""
+"""Fraction bits of a normalised vector, whose length is 1; √E is folded into what reads it."""
 SHARE_BITS = 14
 """Fraction bits of the factors of embedding rows."""
 HEADROOM = 1.25
-"""How much larger than on prior tasks numbers may become before they stop at the largest."""
+"""Factor by which numbers may exceed those on prior tasks before they are clipped."""
 LONGEST_SUM = 2.0**30
-"""No sum of products may become larger: half of what 32 bits hold."""
+"""Bound of every sum of products: half of what 32 bits hold."""
 FEWEST_CELL_BITS = 8
-"""Fewer fraction bits of the cells would be coarser than 8-bit weights."""
+"""Least fraction bits of the cells: fewer would be coarser than 8-bit weights."""
 MOST_CELL_BITS = 20
-"""More fraction bits of the cells would let the ε of the normalisation overflow, and gain
-nothing."""
+"""Most fraction bits of the cells: with more, the ε of the normalisation would overflow."""
 BITS = {
     "column_query": (7, 14),
     "column_key": (7, 14),
@@ -37,7 +36,7 @@ BITS = {
     "row_value": (0, 14),
     "hidden": (4, 14),
 }
-"""Fewest and most fraction bits of each kind of 16-bit number."""
+"""Least and most fraction bits of each kind of 16-bit number."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +51,19 @@ class IntegerMatrix:
 
 @dataclass(frozen=True)
 class Exponents:
-    """How numbers of each kind are written as integers."""
+    """Fraction bits and bounds of each kind of number."""
 
     largest_number: int
-    """Products that give 16-bit numbers stop here: those of a head's queries and keys then add up
-    in 32 bits."""
+    """Bound of 16-bit numbers: products of a head's queries and keys then add up in 32 bits."""
     sum_shift: int
-    """By how much a row's sum is shortened before it is scaled."""
+    """Bits by which a row's sum is shifted right before it is scaled."""
     cell_bits: int
     """Fraction bits of the cells."""
     bits: dict[str, int]
     """Fraction bits of the 16-bit numbers, by kind."""
 
     def macros(self, config: TabularConfig) -> dict[str, int]:
-        """What the C code needs to know of them."""
+        """Return the macros by which the C code knows them."""
         head_bits, key_bits = (
             (config.d_model // config.n_heads - 1).bit_length(),
             self.bits["row_key"],
@@ -90,18 +88,14 @@ class Exponents:
 def choose_exponents(
     weights: Weights, config: TabularConfig, ranges: dict[str, float]
 ) -> Exponents:
-    """Exponents for numbers that reach `ranges` on prior tasks; cells have room for whatever the
-    weights can make of any row.
+    """Return exponents for numbers that reach `ranges` on prior tasks; cells have room for whatever
+    the weights can make of any row.
 
     Raises ValueError for a network too wide for 32-bit sums, or whose weights are too large.
     """
     head_bits = (config.d_model // config.n_heads - 1).bit_length()
     largest = 1 << (15 - (head_bits + 1) // 2)
-    if config.d_model > 256 or config.d_mlp > 512:
-        raise ValueError(
-            f"d_model is {config.d_model} and d_mlp {config.d_mlp}; sums of the backend int hold at"
-            " most 256 and 512. Take backend int8 or f32, or a smaller network."
-        )
+    check_widths(config)
     bits = {}
     for kind, (fewest, most) in BITS.items():
         fitting = math.floor(math.log2(largest / max(HEADROOM * ranges[kind], 1e-9)))
@@ -123,7 +117,9 @@ def choose_exponents(
         min(math.floor(math.log2(LONGEST_SUM / (1.1 * most))), MOST_CELL_BITS),
         bits,
     )
-    while exponents.cell_bits >= FEWEST_CELL_BITS and steepest(weights, config, exponents) > 255:
+    while (
+        exponents.cell_bits >= FEWEST_CELL_BITS and largest_factor(weights, config, exponents) > 255
+    ):
         exponents = replace(exponents, cell_bits=exponents.cell_bits - 1)
     if exponents.cell_bits < FEWEST_CELL_BITS:
         raise ValueError(
@@ -133,9 +129,18 @@ def choose_exponents(
     return exponents
 
 
+def check_widths(config: TabularConfig) -> None:
+    """Raise ValueError for a network too wide for sums of 32 bits."""
+    if config.d_model > 256 or config.d_mlp > 512:
+        raise ValueError(
+            f"d_model is {config.d_model} and d_mlp {config.d_mlp}; sums of the backend int hold at"
+            " most 256 and 512. Take backend int8 or f32, or a smaller network."
+        )
+
+
 def largest_cell(weights: Weights, bits: dict[str, int], largest: int) -> float:
-    """No cell and no logit can become larger, whatever the rows: numbers in 16 bits are bounded."""
-    reach = {kind: largest * 2.0**-n for kind, n in bits.items()}
+    """Return a bound of all cells and logits for any rows: numbers in 16 bits are bounded."""
+    bounds = {kind: largest * 2.0**-n for kind, n in bits.items()}
     total = sum(
         float(2 * np.abs(weights[name]).sum(axis=0).max())
         for name in ("values", "targets", "hints")
@@ -143,17 +148,17 @@ def largest_cell(weights: Weights, bits: dict[str, int], largest: int) -> float:
     )
     for layer, reading in zip_longest(weights["layers"], weights.get("reading", [])):
         rows = max(row_sums(layer["row_out"]), row_sums(reading["out"]) if reading else 0.0)
-        total += row_sums(layer["column_out"]) * reach["column_value"] + rows * reach["row_value"]
-        total += row_sums(layer["out"]) * reach["hidden"] + float(np.abs(layer["out_bias"]).max())
+        total += row_sums(layer["column_out"]) * bounds["column_value"] + rows * bounds["row_value"]
+        total += row_sums(layer["out"]) * bounds["hidden"] + float(np.abs(layer["out_bias"]).max())
     return max(
         total,
-        row_sums(weights["head_out"]) * reach["hidden"]
+        row_sums(weights["head_out"]) * bounds["hidden"]
         + float(np.abs(weights["head_out_bias"]).max()),
     )
 
 
 def row_sums(matrix: Float[np.ndarray, "rows columns"]) -> float:
-    """The largest that a matrix makes of numbers of size 1."""
+    """Return the largest number that a matrix makes of numbers of size 1."""
     return float(np.abs(matrix).sum(axis=1).max())
 
 
@@ -177,12 +182,12 @@ READS_AND_GIVES = {
 """Which kind of number each matrix or bias reads and gives; halves of its rows may give different
 kinds."""
 READING = {"query": ("normed", "row_query"), "out": ("row_value", "cell")}
-"""The same of the weights with which query rows read."""
+"""The same for the weights with which query rows read."""
 
 
 def in_steps(weights: Weights, config: TabularConfig, exponents: Exponents) -> Weights:
-    """The weights as they act on integers: every matrix and bias in steps of what it gives for
-    steps of what it reads."""
+    """Return the weights as they act on integers: every matrix and bias in steps of what it gives
+    for steps of what it reads."""
     step = {kind: 2.0**-n for kind, n in exponents.bits.items()}
     step |= {
         "normed": math.sqrt(config.d_model) / 2**NORMED_BITS,
@@ -190,9 +195,7 @@ def in_steps(weights: Weights, config: TabularConfig, exponents: Exponents) -> W
         "one": 1.0,
         "cell": 2.0**-exponents.cell_bits,
     }
-    powers_of_two = {
-        "column_query": math.log2(math.e)
-    }  # the softmax between columns goes by powers of two
+    powers_of_two = {"column_query": math.log2(math.e)}  # C computes this softmax with powers of 2
 
     def scaled(value: Any, name: str, roles: dict[str, tuple[str, str]]) -> Any:
         if isinstance(value, list):
@@ -214,8 +217,8 @@ def in_steps(weights: Weights, config: TabularConfig, exponents: Exponents) -> W
     return walk(weights, READS_AND_GIVES)
 
 
-def steepest(weights: Weights, config: TabularConfig, exponents: Exponents) -> float:
-    """The largest factor by which a row's shortened sum would be multiplied; 8 bits hold 255."""
+def largest_factor(weights: Weights, config: TabularConfig, exponents: Exponents) -> float:
+    """Return the largest factor by which a row's shifted sum is multiplied; 8 bits hold 255."""
 
     def most(value: Any, name: str) -> float:
         if isinstance(value, dict):
@@ -225,14 +228,14 @@ def steepest(weights: Weights, config: TabularConfig, exponents: Exponents) -> f
         return (
             0.0
             if value.ndim == 1
-            else float(np.abs(value).max()) * 1.1 / 127 * 2.0 ** shortened(name, exponents)
+            else float(np.abs(value).max()) * 1.1 / 127 * 2.0 ** sum_shift_of(name, exponents)
         )
 
     return most(in_steps(weights, config, exponents), "")
 
 
-def shortened(name: str, exponents: Exponents) -> int:
-    """By how much the sums of a matrix's rows are shortened before they are scaled; rows of
+def sum_shift_of(name: str, exponents: Exponents) -> int:
+    """Return the bits by which sums of a matrix's rows are shifted before they are scaled; rows of
     embeddings are not summed."""
     return (
         0
@@ -242,7 +245,7 @@ def shortened(name: str, exponents: Exponents) -> int:
 
 
 def integer_weights(weights: Weights, config: TabularConfig, exponents: Exponents) -> Weights:
-    """The weights as the C structs of the backend int hold them."""
+    """Return the weights as the C structs of the backend int hold them."""
 
     def whole(value: Any, name: str) -> Any:
         if isinstance(value, dict):
@@ -250,7 +253,7 @@ def integer_weights(weights: Weights, config: TabularConfig, exponents: Exponent
         if isinstance(value, list):
             return [whole(part, name) for part in value]
         if value.ndim == 2:
-            return integer_matrix(value, shortened(name, exponents))
+            return integer_matrix(value, sum_shift_of(name, exponents))
         most = exponents.largest_number if name == "bias" else 2**30
         return np.clip(np.rint(value.astype(np.float64)), -most, most).astype(np.int64)
 
@@ -258,10 +261,10 @@ def integer_weights(weights: Weights, config: TabularConfig, exponents: Exponent
 
 
 def integer_matrix(matrix: Float[np.ndarray, "rows columns"], sum_shift: int) -> IntegerMatrix:
-    """`matrix`, which acts on integers, with its rows' scales as factor / 2^shift for sums
-    shortened by `sum_shift`."""
+    """Return `matrix`, which acts on integers, with its rows' scales as factor / 2^shift for sums
+    shifted by `sum_shift`."""
     small = quantise_rows(matrix)
-    scale = widened(small.scale).astype(np.float64) * 2.0**sum_shift
+    scale = from_upper_halves(small.scale).astype(np.float64) * 2.0**sum_shift
     fraction, exponent = np.frexp(scale)  # scale = fraction · 2^exponent, ½ ≤ fraction < 1
     shift = np.minimum(8 - exponent, 29)
     factor = np.rint(np.ldexp(fraction, exponent + shift))

@@ -1,4 +1,4 @@
-"""A context fitted on this machine, as a C constant: the firmware predicts from flash and needs no
+"""Write a context fitted on this machine as a C constant: the firmware predicts from flash, without
 memory for it."""
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from openpfn.export.c_structs import struct_layouts
-from openpfn.export.targets import STRICT, find_target
+from openpfn.export.targets import STRICT, ToolError, find_target
 
 STATUSES = tuple(
     "ok argument features classes rows label value source not_fitted saved capacity".split()
@@ -27,14 +27,14 @@ _SIZES = (
 
 
 class HostLibrary:
-    """What `write_library` wrote, compiled. One context and one scratch memory; `fit` and
-    `predict_proba` work on them.
+    """The library that `write_library` wrote, compiled with the flag `optimize`, which changes no
+    bit. It has one context and one scratch memory, on which `fit` and `predict_proba` work.
 
     Raises FileNotFoundError where no compiler is installed or `folder` holds no library,
-    RuntimeError with the compiler's words.
+    ToolError with the compiler's words.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, optimize: str = "-O2") -> None:
         self.folder = Path(folder).resolve()
         if not (self.folder / "pfn.c").is_file():
             raise FileNotFoundError(
@@ -45,7 +45,7 @@ class HostLibrary:
         with tempfile.TemporaryDirectory() as place:
             sizes, built = Path(place) / "sizes.c", Path(place) / "pfn.so"
             sizes.write_text(_SIZES)
-            flags = [*STRICT, "-O2", "-ffp-contract=off", "-fPIC", "-shared", f"-I{self.folder}"]
+            flags = [*STRICT, optimize, "-ffp-contract=off", "-fPIC", "-shared", f"-I{self.folder}"]
             self._compile([*flags, str(self.folder / "pfn.c"), str(sizes), "-o", str(built)])
             self.c = ctypes.CDLL(str(built))
         self.n_context, self.n_scratch, self.n_saved, self.max_classes = (
@@ -117,9 +117,7 @@ class HostLibrary:
     def _compile(self, arguments: list[str]) -> str:
         done = subprocess.run([self.compiler, *arguments], capture_output=True, text=True)
         if done.returncode != 0:
-            raise RuntimeError(
-                f"{self.compiler} {' '.join(arguments)} failed:\n{done.stderr[:2000]}"
-            )
+            raise ToolError(f"{self.compiler} {' '.join(arguments)} failed:\n{done.stderr[:2000]}")
         return done.stdout
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from openpfn.export.targets import PICOLIBC, STRICT, Target, find_target
+from openpfn.export.targets import PICOLIBC, STRICT, Target, ToolError, find_target
 from openpfn.export.vectors import Vectors
 
 LIBRARY = ("pfn.h", "pfn_model.h", "pfn_weights.h", "pfn.c")
@@ -23,7 +23,7 @@ FITTED = "pfn_fitted.h"
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the library answered and cost on one target."""
+    """Answers and costs of a library on one target."""
 
     logits: Float[np.ndarray, "Q k"]
     costs: dict[str, int]
@@ -47,7 +47,7 @@ def measure(
     """Compile the library in `folder` for `target`, run it on `vectors` and return its answers.
 
     `frozen` predicts from the context in pfn_fitted.h, without fitting the rows of `vectors`.
-    Raises FileNotFoundError where the toolchain is not installed, RuntimeError with the compiler's
+    Raises FileNotFoundError where the toolchain is not installed, ToolError with the compiler's
     or program's words where it fails, ValueError where the core has too little memory.
     """
     core = find_target(target)
@@ -76,7 +76,7 @@ def measure(
     }
     rows = [line.split()[1:] for line in printed.splitlines() if line.startswith("logits")]
     if len(rows) != len(vectors.queries) or "differs" in printed:
-        raise RuntimeError(f"the program on {target} did not answer as it should: {printed}")
+        raise ToolError(f"the program on {target} did not answer as it should: {printed}")
     logits = np.array([[int(word, 16) for word in row] for row in rows], dtype=np.uint32).view(
         np.float32
     )
@@ -139,5 +139,5 @@ def _run(command: list[str], folder: Path, time_limit: float = 120) -> str:
             " program. Verify with fewer features, a smaller network, or on another core."
         )
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[:2000]}")
+        raise ToolError(f"{' '.join(command)} failed:\n{done.stdout[:2000]}")
     return done.stdout

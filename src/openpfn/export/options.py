@@ -11,7 +11,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 @dataclass(frozen=True)
 class CodeOptions:
-    """What the library carries."""
+    """Arithmetic and largest tables of a library."""
 
     backend: Backend = "f32"
     """f32: weights and arithmetic in float32. int8: weights in 8 bits, arithmetic in float32. int:

@@ -16,8 +16,8 @@ from openpfn.files import write_whole
 RECORD = "pfn_export.json"
 FIELDS = ("checkpoint", "fingerprint", "backend", "max_features", "max_classes")
 """What every export records."""
-PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
-"""Suffixes of PyTorch's own files, which `openpfn import` reads."""
+PYTORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02")
+"""First bytes of files that torch.save writes, today and before version 1.6."""
 
 
 def write_record(folder: Path, values: Mapping[str, Any]) -> Path:
@@ -62,22 +62,25 @@ def exported_network(folder: Path) -> tuple[dict[str, Any], Any]:
 
 def load_network(source: str) -> Any:
     """Return the network of a checkpoint; raises as `checkpoint.load` does."""
-    refuse_pickle(source)
+    refuse_pytorch_file(source)
     return checkpoint.load(source).model
 
 
 def load_config(source: str) -> Any:
     """Return the configuration of a checkpoint's network; raises as `checkpoint.read_header`
     does."""
-    refuse_pickle(source)
+    refuse_pytorch_file(source)
     return checkpoint.read_header(source).config
 
 
-def refuse_pickle(source: str) -> None:
-    """Raise ValueError, pointing at `openpfn import`, where `source` is a file of PyTorch's own
-    format."""
+def refuse_pytorch_file(source: str) -> None:
+    """Raise ValueError, pointing at `openpfn import`, where torch.save wrote the file `source`."""
     path = Path(source)
-    if path.is_file() and path.suffix.lower() in PICKLES:
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        beginning = file.read(4)
+    if beginning.startswith(PYTORCH_MAGIC):
         raise ValueError(
             f"{source} is a file of PyTorch, not a checkpoint of OpenPFN. If its weights are"
             f" published ones, openpfn import {source} --kind tinypfn --out NEW.safetensors turns"

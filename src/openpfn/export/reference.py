@@ -17,11 +17,14 @@ from openpfn.export.vectors import Vectors
 def reference_logits(model: Any, vectors: Vectors) -> Float[np.ndarray, "Q k"]:
     """Return the logits behind the probabilities of `PFNClassifier(model=model, n_estimators=1)`,
     by label; −inf for classes without context rows."""
+    x = vectors.x.astype(np.float64)
+    if np.isnan(x).all():  # the classifier needs a column with values; one of zeros says as little
+        x = np.zeros_like(x)
     with warnings.catch_warnings():
         # more rows than in training: the library answers all the same
         warnings.simplefilter("ignore")
         classifier = PFNClassifier(model=model, n_estimators=1)
-        classifier.fit(vectors.x.astype(np.float64), vectors.y)
+        classifier.fit(x, vectors.y)
     logits = np.full((len(vectors.queries), vectors.n_classes), -np.inf, dtype=np.float32)
     context = classifier.context_
     if context is None:  # a single class, which is certain

@@ -19,7 +19,7 @@ from openpfn.export.vectors import Vectors
 
 VERSION = 1
 GREETING_SECONDS = 0.5
-"""How long the board may take to answer a greeting before it is greeted again: opening the port
+"""Seconds that the board may take to answer a greeting before it is greeted again: opening the port
 restarts many boards."""
 
 
@@ -83,8 +83,8 @@ class SerialLine:
                 raise self._cut_off() from None
 
     def read(self, seconds: float | None = None) -> str:
-        """The next line. Raises TimeoutError where none has come after `seconds` (the timeout, if
-        absent), ConnectionError at the end."""
+        """Return the next line. Raises TimeoutError where none has come after `seconds` (the
+        timeout, if absent), ConnectionError at the end."""
         seconds = self.timeout if seconds is None else seconds
         end = time.monotonic() + seconds
         while b"\n" not in self.pending:
@@ -105,8 +105,8 @@ class SerialLine:
 
 
 class Board:
-    """A board that runs the sketch, behind `line`; greets it first. Errors are OSErrors that say
-    what the board said."""
+    """A board that runs the sketch, at the other end of `line`, greeted first. Errors are OSErrors
+    that say what the board said."""
 
     def __init__(self, line: SerialLine) -> None:
         self.line = line
@@ -143,7 +143,7 @@ class Board:
                 )
 
     def ask(self, row: list[int], n_classes: int) -> tuple[list[int], int]:
-        """The bits of a row's logits, and the microseconds that they took."""
+        """Return the bits of a row's logits, and the microseconds that they took."""
         self.line.write("ask", row)
         word, values = self._next()
         if word != "answer" or len(values) < 2:
@@ -160,8 +160,8 @@ class Board:
         return values[2:], values[1]
 
     def _greet(self) -> list[int]:
-        """What the board says of itself. Whatever else it says before (a start-up message, the end
-        of an old line) is passed over."""
+        """Return the facts that the board says of itself, passing over what it says before (a
+        start-up message, the end of an old line)."""
         end = time.monotonic() + self.line.timeout
         heard = ""
         while time.monotonic() < end:
@@ -182,7 +182,7 @@ class Board:
         )
 
     def _next(self) -> tuple[str, list[int]]:
-        """The next line that answers no greeting."""
+        """Return the next line that answers no greeting."""
         while True:
             word, values = parsed(self.line.read())
             if word == "error":
@@ -205,8 +205,8 @@ class Board:
 def measure_board(
     folder: str | Path, port: str, vectors: Vectors, baud: int = 115200, timeout: float = 10.0
 ) -> Measurement:
-    """What the board on `port`, flashed with the library in `folder`, answers to `vectors`; its
-    costs hold predict_microseconds.
+    """Return what the board on `port`, flashed with the library in `folder`, answers to `vectors`;
+    its costs hold predict_microseconds.
 
     Raises OSError where the board does not answer as it should, and ValueError where it runs
     something else than `folder` or has too little room.
@@ -238,7 +238,7 @@ def measure_board(
 
 
 def parsed(line: str) -> tuple[str, list[int]]:
-    """The word of a line and its numbers; a line that is none of ours is a word without numbers."""
+    """Return the word of a line and its numbers; any other line is a word without numbers."""
     word, *numbers = line.split(" ")
     if all(re.fullmatch("[0-9a-f]{8}", number) for number in numbers):
         return word, [int(number, 16) for number in numbers]
@@ -246,12 +246,12 @@ def parsed(line: str) -> tuple[str, list[int]]:
 
 
 def bits(rows: Float[np.ndarray, "n D"]) -> list[list[int]]:
-    """The bits of each float of each row."""
+    """Return the bits of each float of each row."""
     return np.ascontiguousarray(rows, dtype=np.float32).view(np.uint32).tolist()
 
 
 def model_id(folder: str | Path) -> int:
-    """The number that tells the network in `folder` from others."""
+    """Return the number that tells the network in `folder` from others."""
     found = re.search(
         r"#define PFN_MODEL_ID 0x([0-9a-f]+)u",
         (Path(folder) / "pfn_model.h").read_text(encoding="utf-8"),

@@ -1,5 +1,5 @@
-"""A sketch beside an exported library: flashed to a board, it fits and predicts for a computer on
-the other end of a serial line."""
+"""Write a sketch beside an exported library: flashed to a board, it fits and predicts for a
+computer at the other end of a serial line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from openpfn.files import write_whole
 
 
 def write_sketch(folder: str | Path) -> list[Path]:
-    """Write the sketch, the protocol it speaks, and what Arduino and PlatformIO want to know into
-    `folder`; their paths.
+    """Write the sketch, the protocol that it speaks, and the metadata of Arduino and PlatformIO
+    into `folder`, and return their paths.
 
     Raises ValueError where the folder's name, which is the sketch's, is none that Arduino takes.
     """
@@ -40,5 +40,5 @@ def require_name(folder: Path) -> None:
 
 
 def board_file(name: str) -> str:
-    """The text of a file of boards/."""
+    """Return the text of a file of boards/."""
     return resources.files("openpfn.export").joinpath("boards", name).read_text(encoding="utf-8")

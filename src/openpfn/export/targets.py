@@ -19,6 +19,11 @@ PICOLIBC = [
 QEMU = "-nographic -semihosting-config enable=on,target=native -icount shift=0".split()
 
 
+class ToolError(RuntimeError, ValueError):
+    """A compiler or a compiled program failed; a ValueError, since a damaged library is the usual
+    reason."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A core for which the library is compiled, and how to run it."""
@@ -34,7 +39,7 @@ class Target:
     """Debian packages with compiler, C library and emulator."""
 
     def missing(self) -> str | None:
-        """What is needed and not installed; None if nothing."""
+        """Return the programs that are needed and not installed, with a hint; None if all are."""
         programs = [self.compiler, *self.emulator[:1]]
         absent = [program for program in programs if shutil.which(program) is None]
         if not absent:
@@ -95,7 +100,7 @@ TARGETS = {
 
 
 def find_target(name: str) -> Target:
-    """The target called `name`. Raises ValueError listing the choices, FileNotFoundError where its
+    """Return the target called `name`. Raises ValueError listing the choices, FileNotFoundError where its
     toolchain is missing."""
     if name not in TARGETS:
         raise ValueError(f"unknown target {name!r}. Choose one of {', '.join(TARGETS)}.")

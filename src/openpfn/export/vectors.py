@@ -70,7 +70,8 @@ def table_vectors(
     order = np.random.default_rng(0).permutation(len(labels))
     n_rows = min(n_rows, len(labels) - 1)
     context, queries = order[:n_rows], order[n_rows : n_rows + n_queries]
-    names = [f"number {j}" for j in range(x.shape[1])]
+    read = zip(encoder.columns, encoder.encoders, strict=True)
+    names = [str(column.name) for column, encode in read for _ in range(encode.n_out)]
     check_values(x[context], names, source)
     check_sizes(x[queries], names, source)
     return Vectors(x[context], labels[context], x[queries], int(labels.max()) + 1, cached_rows)

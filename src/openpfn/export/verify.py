@@ -85,7 +85,12 @@ class Verification:
 def relative_error(logits: Float[np.ndarray, "Q k"], expected: Float[np.ndarray, "Q k"]) -> float:
     """Return the largest difference between logits, as a share of the largest expected one;
     infinity where classes without context rows are not the same."""
-    known = np.isfinite(expected)
-    if not (np.isfinite(logits) == known).all():
+    present = np.isfinite(expected)
+    absent = np.isneginf(expected)
+    if not (np.isfinite(logits) == present).all() or not np.isneginf(logits[absent]).all():
         return np.inf
-    return float(np.abs(logits - expected)[known].max() / np.abs(expected[known]).max())
+    difference = float(np.abs(logits[present] - expected[present]).max())
+    largest = float(np.abs(expected[present]).max())
+    if difference == 0:
+        return 0.0  # also where a single class is certain and all logits are 0
+    return difference / largest if largest > 0 else np.inf

@@ -35,14 +35,14 @@ class EdgeConfig:
     max_classes: int = 4
     """Tables with more classes are left out."""
     splits: int = 20
-    """How often each table is split anew."""
+    """Splits of each table."""
     max_query: int = 500
     """Query rows at most: a larger rest is sampled."""
     cores: tuple[str, ...] = ("cortex-m4f", "rv32imc")
     """Emulated cores on which flash and instructions are counted; one whose toolchain is not
     installed is left out."""
     seed: int = 0
-    """Decides the splits and the methods' own randomness."""
+    """Seed of the splits and of the methods' own randomness."""
     out: Path = Path("edge.json")
     """Where the results go, with the machine and the versions."""
     page: Path | None = None
@@ -55,7 +55,7 @@ class EdgeConfig:
                 raise ValueError(f"{name} is empty. Name at least one.")
 
     def protocol(self, suite: str) -> TablesConfig:
-        """The same for the code that chooses and splits tables."""
+        """Return the configuration for the code that chooses and splits tables."""
         return TablesConfig(
             suite=suite,
             context_sizes=(str(self.rows),),

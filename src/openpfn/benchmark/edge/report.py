@@ -18,8 +18,8 @@ BAR = 0.5
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Per suite and method: the means over tables, and for libraries what is lost against f32, in
-    points of accuracy."""
+    """Return the means over tables per suite and method, and for libraries the points of accuracy
+    lost against f32."""
     found = []
     for suite in dict.fromkeys(row["suite"] for row in rows):
         counted = [row for row in rows if row["suite"] == suite and row["counted"]]
@@ -37,8 +37,8 @@ def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def lost(
     own: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], method: str
 ) -> dict[str, float]:
-    """Points of accuracy that a library loses against the same network in f32: their mean over
-    tables and its standard error."""
+    """Return the points of accuracy that a library loses against the same network in f32: their
+    mean over tables and its standard error."""
     network, _, backend = method.rpartition(" ")
     if not network or backend == "f32":
         return {}
@@ -51,7 +51,7 @@ def lost(
 
 
 def quality_lines(suite: str, found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Headings, then a line per method of one suite."""
+    """Return headings, then a line per method of one suite."""
     lines = [["", "accuracy", "AUC", "log-loss", "points lost against f32"]]
     for one in found:
         if one["suite"] == suite:
@@ -69,7 +69,7 @@ def quality_lines(suite: str, found: Sequence[Mapping[str, Any]]) -> list[list[s
 
 
 def cost_lines(results: Mapping[str, Any]) -> list[list[str]]:
-    """Headings, then a line per library and core."""
+    """Return headings, then a line per library and core."""
     lines = [["", "core", "flash", "context + scratch", "stack of fit", "fit", "predict"]]
     for library in results["libraries"]:
         for core, cost in library["cores"].items():
@@ -103,7 +103,7 @@ def show(results: Mapping[str, Any]) -> None:
 
 
 def write_page(path: Path, results: Mapping[str, Any]) -> None:
-    """The results as a Markdown page: means over tables, none by name."""
+    """Write the results as a Markdown page: means over tables, none by name."""
     config, machine = results["config"], results["machine"]
     parts = [
         INTRODUCTION.format(
@@ -145,7 +145,7 @@ def write_page(path: Path, results: Mapping[str, Any]) -> None:
 
 
 def n_tables(suite: str, found: Sequence[Mapping[str, Any]]) -> int:
-    """Tables that count in these means of `suite`."""
+    """Return the number of tables that count in these means of `suite`."""
     return max((one["n_tables"] for one in found if one["suite"] == suite), default=0)
 
 

@@ -1,5 +1,4 @@
-"""`openpfn benchmark edge`: what C libraries are worth on real tables and cost on a chip, beside
-methods that fit on a device."""
+"""Measure C libraries on real tables and on emulated chips, beside methods that fit on a device."""
 
 from __future__ import annotations
 
@@ -23,10 +22,11 @@ from openpfn.benchmark.speed.run import machine, plain, write_json
 from openpfn.benchmark.tables.methods import method
 from openpfn.benchmark.tables.splitting import n_context, split
 from openpfn.benchmark.tables.suites import Entry, LoadedTable, choose, load_table
+from openpfn.export.budget import budget
 from openpfn.export.c_code import write_library
 from openpfn.export.host import HostLibrary
 from openpfn.export.measure import measure
-from openpfn.export.options import BACKENDS, CodeOptions
+from openpfn.export.options import BACKENDS, Backend, CodeOptions
 from openpfn.export.targets import TARGETS, find_target
 from openpfn.export.values import LARGEST_VALUE, varies_too_little
 from openpfn.export.vectors import Vectors
@@ -34,8 +34,8 @@ from openpfn.tables.schema import read_column, to_numbers
 
 
 def run(config: EdgeConfig) -> dict[str, Any]:
-    """Measure, write `config.out` (and the page), print the tables; the results as they stand in
-    the file.
+    """Measure, write `config.out` (and the page), print the tables, and return the results as they
+    stand in the file.
 
     Raises ValueError or FileNotFoundError for unknown checkpoints, suites or cores, before anything
     is measured.
@@ -68,7 +68,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
 
 
 def fitting_tables(suite: str, config: EdgeConfig) -> list[tuple[Entry, LoadedTable]]:
-    """The tables of `suite` with numeric columns, few enough classes and enough rows. Raises
+    """Return the tables of `suite` with numeric columns, few enough classes and enough rows. Raises
     ValueError where none is left."""
     found = [
         (entry, load_table(suite, entry.name)) for entry in choose(suite, config.protocol(suite))
@@ -89,7 +89,7 @@ def fitting_tables(suite: str, config: EdgeConfig) -> list[tuple[Entry, LoadedTa
 
 
 def numeric(table: LoadedTable) -> LoadedTable:
-    """The same table with its numeric columns alone."""
+    """Return the table with its numeric columns alone."""
     kept = [
         c
         for c in table.X.columns
@@ -100,8 +100,8 @@ def numeric(table: LoadedTable) -> LoadedTable:
 
 
 def libraries(config: EdgeConfig, place: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Facts of each exported library, and the libraries compiled for this machine, both by method
-    name. Raises ValueError where a checkpoint fits no backend."""
+    """Return facts of each exported library, and the libraries compiled for this machine, both by
+    method name. Raises ValueError where a checkpoint fits no backend."""
     facts, compiled = [], {}
     for source in config.checkpoints:
         model, refusals = checkpoint.load(source).model, []
@@ -120,6 +120,7 @@ def libraries(config: EdgeConfig, place: Path) -> tuple[list[dict[str, Any]], di
             compiled[name] = HostLibrary(place / name)
             facts.append(
                 {"method": name, "checkpoint": source, "backend": backend}
+                | {"ram_bytes": ram_bytes(model.config, backend, config.max_classes)}
                 | costs(place / name, config.cores)
             )
         if len(refusals) == len(BACKENDS):
@@ -128,13 +129,19 @@ def libraries(config: EdgeConfig, place: Path) -> tuple[list[dict[str, Any]], di
 
 
 def short_name(source: str) -> str:
-    """What to call a checkpoint: a shipped name, a file's or a run folder's."""
+    """Return the name of a checkpoint: a shipped one's, a file's or a run folder's."""
     path = Path(source)
     return path.parent.name if path.stem == "latest" else path.stem
 
 
+def ram_bytes(config: Any, backend: Backend, max_classes: int) -> int:
+    """Return context and scratch memory for 50 context rows × 5 features and 3 classes."""
+    needed = budget(config, 50, 5, 3, backend, max_classes=max_classes)
+    return needed.context_bytes + needed.scratch_bytes
+
+
 def costs(folder: Path, cores: tuple[str, ...]) -> dict[str, Any]:
-    """Flash, memory, stack and instructions on each core, `-Os`, for 50 context rows × 5 features
+    """Return flash, stack and instructions on each core, `-Os`, for 50 context rows × 5 features
     and 3 classes."""
     rng = np.random.default_rng(0)
     y = np.resize(np.arange(3, dtype=np.int32), 50)
@@ -147,7 +154,6 @@ def costs(folder: Path, cores: tuple[str, ...]) -> dict[str, Any]:
     installed = [core for core in cores if TARGETS[core].missing() is None]
     measured = {core: measure(folder, core, vectors, ("-Os",)) for core in installed}
     return {
-        "ram_bytes": measure(folder, "host", vectors).ram_bytes,
         "cores": {core: one.costs for core, one in measured.items()},
         "not_installed": [core for core in cores if core not in installed],
     }
@@ -156,7 +162,7 @@ def costs(folder: Path, cores: tuple[str, ...]) -> dict[str, Any]:
 def measured_table(
     suite: str, entry: Entry, table: LoadedTable, compiled: dict[str, Any], config: EdgeConfig
 ) -> list[dict[str, Any]]:
-    """A row for each method: its metrics, averaged over the splits."""
+    """Return a row for each method: its metrics, averaged over the splits."""
     scores: dict[str, list[list[float]]] = {}
     for context, query, number in splits(table, suite, config):
         for name, p in predictions(table, context, query, number, compiled, config):
@@ -178,7 +184,7 @@ def measured_table(
 def splits(
     table: LoadedTable, suite: str, config: EdgeConfig
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Context rows, query rows and number of each split; the same for every method."""
+    """Yield context rows, query rows and number of each split; the same for every method."""
     protocol = config.protocol(suite)
     for number in range(config.splits):
         yield *split(table, config.rows, number, protocol), number
@@ -192,8 +198,8 @@ def predictions(
     compiled: dict[str, Any],
     config: EdgeConfig,
 ) -> Iterator[tuple[str, Float[np.ndarray, "Q k"]]]:
-    """The probabilities of the table's classes by each method, on the columns that the context rows
-    choose."""
+    """Yield the probabilities of the table's classes by each method, on the columns that the
+    context rows choose."""
     columns = informative(table.X.to_numpy()[context], table.y[context], config.max_features)
     X, y = table.X.iloc[:, columns], table.y
     x = carried_values(X.to_numpy(), context)
@@ -225,8 +231,8 @@ def carried_values(
 def informative(
     x: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], most: int
 ) -> Int[np.ndarray, " d"]:
-    """The columns, in order, whose class means differ most in units of the spread within classes;
-    missing values count as the median."""
+    """Return the columns, in order, whose class means differ most in units of the spread within
+    classes; missing values count as the median."""
     if x.shape[1] <= most:
         return np.arange(x.shape[1])
     middle = np.array(

@@ -12,10 +12,10 @@ static int32_t digit_of(int32_t letter) {
     return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
 }
 
-/* Reads a line up to its end, whatever it holds. Returns 1 for a word and whole numbers, -1 where
+/* Read a line up to its end, whatever it holds. Return 1 for a word and whole numbers, -1 where
  * nothing came or the line is empty, 0 for anything else. */
 static int32_t read_line(pfn_board *board) {
-    int32_t n_letters = 0, n_digits = 8, fine = 1, letter;
+    int32_t n_letters = 0, n_digits = 8, valid = 1, letter;
     memset(board->word, 0, sizeof board->word);
     board->n_values = 0;
     while ((letter = board->read()) != '\n') {
@@ -23,27 +23,27 @@ static int32_t read_line(pfn_board *board) {
         if (letter < 0) {
             return n_letters == 0 ? -1 : 0;
         } else if (letter == ' ') { /* ends a word or a number, begins a number */
-            fine = fine && n_digits == 8 && board->n_values <= PFN_MAX_FEATURES;
-            if (fine) {
+            valid = valid && n_digits == 8 && board->n_values <= PFN_MAX_FEATURES;
+            if (valid) {
                 board->values[board->n_values++] = 0;
             }
             n_digits = 0;
         } else if (board->n_values > 0) {
-            fine = fine && digit >= 0 && n_digits++ < 8;
-            if (fine) {
+            valid = valid && digit >= 0 && n_digits++ < 8;
+            if (valid) {
                 board->values[board->n_values - 1] =
                     board->values[board->n_values - 1] << 4 | (uint32_t)digit;
             }
         } else if (n_letters < (int32_t)sizeof board->word - 1) {
             board->word[n_letters++] = (char)letter;
         } else {
-            fine = 0;
+            valid = 0;
         }
     }
     if (n_letters == 0 && board->n_values == 0) {
         return -1;
     }
-    return fine && n_letters > 0 && n_digits == 8;
+    return valid && n_letters > 0 && n_digits == 8;
 }
 
 /* Whether the line that was read is `word` and `n_values` numbers. */
@@ -60,7 +60,7 @@ static void write_number(pfn_board *board, uint32_t value) {
     board->write(text, (int32_t)sizeof text);
 }
 
-/* A line of the board: a word and numbers. */
+/* Write a line: a word and numbers. */
 static void write_line(pfn_board *board, const char *word, const uint32_t *values,
                        int32_t n_values) {
     board->write(word, (int32_t)strlen(word));

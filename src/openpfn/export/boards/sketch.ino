@@ -1,8 +1,8 @@
-// Fits and predicts for a computer that runs `openpfn export verify FOLDER --port PORT`: see
-// pfn_serial.h.
+// Fit and predict for a computer that runs `openpfn export verify FOLDER --port PORT`.
+// The protocol stands in pfn_serial.h.
 #include "pfn_serial.h"
 
-static const uint32_t patience = 2000; // milliseconds: a line that stops in the middle is given up
+static const uint32_t patience = 2000; // milliseconds after which an unfinished line is given up
 
 static int32_t read_byte() {
     const uint32_t start = millis();

@@ -1,5 +1,5 @@
-/* Any bytes as rows, labels, sizes and saved contexts: nothing may crash, and what is answered must
- * be a distribution.
+/* Feed any bytes as rows, labels, sizes and saved contexts to the library: nothing may crash, and
+ * every answer must be a distribution.
  *
  * With clang: -fsanitize=fuzzer,address,undefined -DPFN_LIBFUZZER. Elsewhere main() makes inputs of
  * its own. */

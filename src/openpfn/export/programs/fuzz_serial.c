@@ -1,5 +1,7 @@
-/* Any lines to a board: nothing may crash, and every line has an answer. With clang:
- * -fsanitize=fuzzer,address,undefined -DPFN_LIBFUZZER. */
+/* Send any lines to a board: nothing may crash, and every line has an answer.
+ *
+ * With clang: -fsanitize=fuzzer,address,undefined -DPFN_LIBFUZZER. Elsewhere main() makes
+ * conversations of its own. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +18,7 @@ static int32_t next_byte(void) {
     return next < end ? *next++ : -1;
 }
 
-/* What the board says: counts lines by their first word. */
+/* Take what the board says, and count its lines by their first word. */
 static void hear(const char *bytes, int32_t n) {
     for (int32_t i = 0; i < n; i++) {
         if (bytes[i] == '\n') {

@@ -1,5 +1,5 @@
-/* Runs the library on the test vectors and prints what it answers and costs: on the host and on
- * emulated chips. With -DFROZEN it fits nothing and predicts from pfn_fitted.h. */
+/* Run the library on the test vectors, on the host or an emulated chip, and print its answers and
+ * costs. With -DFROZEN it fits nothing and predicts from pfn_fitted.h. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,16 +35,19 @@ static uint8_t saved[PFN_SAVED_BYTES];
 static uint64_t instructions(void) {
     uint32_t low, high, again;
     do {
-        __asm__ volatile(".option push\n.option arch, +zicsr\ncsrr %0, minstreth\ncsrr %1, "
-                         "minstret\ncsrr %2, minstreth\n.option pop"
+        __asm__ volatile(".option push\n"
+                         ".option arch, +zicsr\n"
+                         "csrr %0, minstreth\n"
+                         "csrr %1, minstret\n"
+                         "csrr %2, minstreth\n"
+                         ".option pop"
                          : "=r"(high), "=r"(low), "=r"(again));
     } while (high != again);
     return (uint64_t)high << 32 | low;
 }
 #elif defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
-#define SYSTICK         \
-    ((volatile uint32_t \
-          *)0xE000E010) /* control, reload, value: counts down, one tick is TICK_TENTHS / 10 ns */
+/* Control, reload and value: counts down, one tick is TICK_TENTHS / 10 ns. */
+#define SYSTICK ((volatile uint32_t *)0xE000E010)
 static uint32_t wraps, latest;
 static uint64_t instructions(void) {
     if ((SYSTICK[0] & 1u) == 0) {
@@ -63,14 +66,13 @@ static uint64_t instructions(void) {
 }
 #endif
 
-/* Instructions since `start`, less those of counting: none where nothing was done. */
+/* Instructions since `start`, less those of counting; 0 where nothing was done. */
 static uint64_t since(uint64_t start, uint64_t counting) {
     const uint64_t taken = instructions() - start;
     return taken > counting ? taken - counting : 0;
 }
 
-/* The deepest stack since `paint`: memory below the stack pointer that no longer holds the paint.
- */
+/* Paint memory below the stack pointer; `depth` then tells how much of it was used since. */
 #define ROOM 4096
 static uintptr_t painted_from;
 static void __attribute__((noinline)) paint(void) {

@@ -1,5 +1,5 @@
-/* The smallest program that fits and predicts, or with -DFROZEN predicts from pfn_fitted.h: it is
- * linked to see its size, never run. */
+/* The smallest program that fits and predicts, or with -DFROZEN predicts from pfn_fitted.h. It is
+ * linked to measure its size, and never run. */
 #include "pfn.h"
 
 int main(void);

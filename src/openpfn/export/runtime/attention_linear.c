@@ -9,8 +9,8 @@ static float positive(float x) {
 #endif
 }
 
-/* Take up one context row. */
-static void attention_add(pfn_state *state, const float *key, const float *value) { /* (E), (E) */
+/* Add one context row to the state: its key (E) and value (E). */
+static void attention_add(pfn_state *state, const float *key, const float *value) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             const float k = positive(key[h * PFN_D_HEAD + i]);
@@ -22,8 +22,8 @@ static void attention_add(pfn_state *state, const float *key, const float *value
     }
 }
 
-/* What a row with this query takes from the context; `query` becomes its features. */
-static void attention_read(const pfn_state *state, float *query, float *heads) { /* (E) -> (E) */
+/* heads (E): what a row with this query (E) reads; `query` becomes its features. */
+static void attention_read(const pfn_state *state, float *query, float *heads) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         float *q = query + h * PFN_D_HEAD, *out = heads + h * PFN_D_HEAD;
         float mass = 1e-6f;
@@ -47,7 +47,7 @@ static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *
     (void)state, (void)n_rows, (void)layer; /* sums are read as they are */
 }
 
-/* Whether a state that was read from somewhere can be asked: any floats can. */
+/* Whether a loaded state can be asked: any floats can. */
 static int state_is_valid(const pfn_state *state) {
     (void)state;
     return 1;

@@ -16,7 +16,7 @@ static uint32_t positive(int32_t x, int32_t bits) {
 #endif
 }
 
-/* A feature's sums in half as many steps, n times. */
+/* Write a feature's sums with n bits less. */
 static void shorten(pfn_state *state, int32_t h, int32_t i, int32_t n) {
     state->key_sum[h][i] = shifted_right(state->key_sum[h][i], n);
     for (int32_t j = 0; j < PFN_D_HEAD; j++) {
@@ -25,16 +25,15 @@ static void shorten(pfn_state *state, int32_t h, int32_t i, int32_t n) {
     state->exponent[h][i] = (uint8_t)(state->exponent[h][i] + n);
 }
 
-/* Take up one context row. */
-static void attention_add(pfn_state *state, const int16_t *key,
-                          const int16_t *value) { /* (E), (E) */
+/* Add one context row to the state: its key (E) and value (E). */
+static void attention_add(pfn_state *state, const int16_t *key, const int16_t *value) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             const uint32_t feature = positive(key[h * PFN_D_HEAD + i], PFN_KEY_BITS);
-            const int32_t excessive = excess(feature, STATE_BITS),
-                          k = (int32_t)(feature >> excessive);
-            const int32_t drop = SHORTEST + state->exponent[h][i] - excessive,
-                          shift = drop < 30 ? drop : 30;
+            const int32_t spare = excess(feature, STATE_BITS);
+            const int32_t k = (int32_t)(feature >> spare);
+            const int32_t wanted = SHORTEST + state->exponent[h][i] - spare;
+            const int32_t shift = wanted < 30 ? wanted : 30;
             state->key_sum[h][i] += shifted_right(k << 15, shift); /* at most 2^29 */
             for (int32_t j = 0; j < PFN_D_HEAD; j++) {
                 state->memory[h][i][j] += shifted_right(k * value[h * PFN_D_HEAD + j], shift);
@@ -46,15 +45,14 @@ static void attention_add(pfn_state *state, const int16_t *key,
     }
 }
 
-/* What a row with this query takes from the context. */
-static void attention_read(const pfn_state *state, const int16_t *query,
-                           int16_t *heads) { /* (E) -> (E) */
+/* heads (E): what a row with this query (E) reads. */
+static void attention_read(const pfn_state *state, const int16_t *query, int16_t *heads) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         uint32_t features[PFN_D_HEAD], any = 0;
         int32_t mass = 1, sums[PFN_D_HEAD] = {0};
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
-            features[i] =
-                positive(query[h * PFN_D_HEAD + i], PFN_QUERY_BITS) >> state->exponent[h][i];
+            const uint32_t feature = positive(query[h * PFN_D_HEAD + i], PFN_QUERY_BITS);
+            features[i] = feature >> state->exponent[h][i];
             any |= features[i];
         }
         const int32_t longer = excess(any, PFN_FEATURE_BITS);
@@ -65,16 +63,16 @@ static void attention_read(const pfn_state *state, const int16_t *query,
                 sums[j] += q * state->memory[h][i][j];
             }
         }
-        const int32_t shift = excess((uint32_t)mass, 15),
-                      reciprocal = (INT32_C(1) << 29) / (mass >> shift);
+        const int32_t shift = excess((uint32_t)mass, 15);
+        const int32_t reciprocal = (INT32_C(1) << 29) / (mass >> shift);
         for (int32_t j = 0; j < PFN_D_HEAD; j++) {
             heads[h * PFN_D_HEAD + j] = clipped(shifted_right((sums[j] >> shift) * reciprocal, 14));
         }
     }
 }
 
-/* Make the state ready for reading, after the last context row: each feature's sums in STATE_BITS
- * bits. */
+/* Make the state ready for reading, after the last context row: the sums of each feature get
+ * STATE_BITS bits. */
 static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *layer) {
     (void)n_rows, (void)layer;
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
@@ -90,8 +88,7 @@ static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *
     }
 }
 
-/* Whether a state that was read from somewhere is one that rows leave: the bounds on which
- * attention_read relies. */
+/* Whether a loaded state keeps the bounds on which attention_read relies. */
 static int state_is_valid(const pfn_state *state) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {

@@ -1,8 +1,8 @@
 /* Ridge attention between rows: each head fits a ridge regression of values on keys, and a row
  * reads its prediction. */
 
-/* Take up one context row: the sums of key key' (its lower triangle) and key value'. */
-static void attention_add(pfn_state *state, const float *key, const float *value) { /* (E), (E) */
+/* Add one context row to the state: key key' (its lower triangle) and key value'. */
+static void attention_add(pfn_state *state, const float *key, const float *value) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         const float *k = key + h * PFN_D_HEAD, *v = value + h * PFN_D_HEAD;
         float *gram = state->gram[h];
@@ -17,8 +17,8 @@ static void attention_add(pfn_state *state, const float *key, const float *value
     }
 }
 
-/* What a row with this query takes from the context. */
-static void attention_read(const pfn_state *state, float *query, float *heads) { /* (E) -> (E) */
+/* heads (E): what a row with this query (E) reads. */
+static void attention_read(const pfn_state *state, float *query, float *heads) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t j = 0; j < PFN_D_HEAD; j++) {
             float sum = 0.0f;
@@ -86,7 +86,7 @@ static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *
     }
 }
 
-/* Whether a state that was read from somewhere can be asked: any floats can. */
+/* Whether a loaded state can be asked: any floats can. */
 static int state_is_valid(const pfn_state *state) {
     (void)state;
     return 1;

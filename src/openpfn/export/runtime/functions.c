@@ -1,4 +1,4 @@
-/* What all backends compute in float32: little, and without a mathematics library. */
+/* Functions that every backend computes in float32, without a mathematics library. */
 
 static float magnitude(float x) {
     return x < 0.0f ? -x : x;
@@ -9,7 +9,7 @@ static float at_most_100(float x) {
 }
 
 #if PFN_INTEGER
-/* a * b, never fused with a sum: whether a core can do that must not change a bit. */
+/* a * b, never fused with a sum: bits must not depend on whether a core can do that. */
 static float times(float a, float b) {
     const volatile float product = a * b;
     return product;

@@ -1,6 +1,7 @@
-/* The network on one row of the table: embed it, let its columns attend, let it read the context
- * rows, an MLP, the logits. The arithmetic, in floats or in integers, stands in numbers_*.c,
- * weights_*.c and attention_*.c. */
+/* The network on one row of the table: the row is embedded, its columns attend to each other, each
+ * cell reads the context rows of its column and passes an MLP, and the target's cell gives the
+ * logits. The arithmetic, in floats or in integers, stands in numbers_*.c, weights_*.c and
+ * attention_*.c. */
 
 enum { QUERY_ROW = UNKNOWN }; /* in place of a context row's class */
 
@@ -26,8 +27,8 @@ static void embed_value(float z, pfn_sum *cell) {
     add_row(MATRIX(pfn_weights.values), knot + 1, share, cell);
 }
 
-/* cell += the embedding of a context row's class, or of the unknown class of a query row after so
- * many context rows. */
+/* cell += the embedding of a context row's class; for a query row, those of the unknown class and
+ * of the evidence in n_rows context rows. */
 static void embed_target(const pfn_targets *table, int32_t place, int32_t n_rows, pfn_sum *cell) {
     add_row(MATRIX(*table), place, ONE, cell);
     if (place == QUERY_ROW) {
@@ -74,23 +75,22 @@ static void attend_columns(const pfn_layer *layer, int32_t n_columns, int32_t fi
     }
 }
 
-/* A row's cell enters the state of its column. */
+/* Add a context row's cell to the state of its column. */
 static void show_cell(const pfn_layer *layer, const pfn_sum *cell, pfn_state *state) {
     pfn_number key_value[2 * PFN_D_MODEL];
     project(MATRIX(layer->row_key_value), cell, NULL, key_value);
     attention_add(state, key_value, key_value + PFN_D_MODEL);
 }
 
-/* The inner half of an MLP. */
-static void hide(const pfn_hidden *layer, const pfn_sum *cell,
-                 pfn_number *hidden) { /* (E) -> (M) */
+/* The inner half of an MLP: cell (E) to hidden (M). */
+static void hide(const pfn_hidden *layer, const pfn_sum *cell, pfn_number *hidden) {
     project(MATRIX(layer->weight), cell, layer->bias, hidden);
     for (int32_t i = 0; i < PFN_D_MLP; i++) {
         hidden[i] = gelu(hidden[i]);
     }
 }
 
-/* A cell reads the context rows of its column, then the MLP. */
+/* Let a cell read the context rows of its column, then pass it through the MLP. */
 static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *state, pfn_sum *cell) {
     const pfn_layer *layer = &pfn_weights.layers[layer_index];
     pfn_number query[PFN_D_MODEL], heads[PFN_D_MODEL], hidden[PFN_D_MLP];
@@ -115,7 +115,7 @@ static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *sta
     add_to_cell(MATRIX(layer->out), PFN_D_MLP, hidden, cell);
 }
 
-/* All cells of a row through what follows the attention between columns. */
+/* Apply what follows the attention between columns to all cells of a row. */
 static void finish_row(const pfn_context *ctx, int32_t layer_index, int32_t place,
                        pfn_workspace *work) {
     for (int32_t c = 0; c <= ctx->n_columns; c++) {
@@ -124,8 +124,8 @@ static void finish_row(const pfn_context *ctx, int32_t layer_index, int32_t plac
     }
 }
 
-/* A row enters the states of layer `layer_index`. Its cells stand where layer `done` (-1: the
- * embedding) has left them. */
+/* Add a context row to the states of layer `layer_index`. Its cells are those that layer `done`
+ * (-1: the embedding) has given. */
 static void show_row(pfn_context *ctx, int32_t layer_index, int32_t place, int32_t done,
                      pfn_workspace *work) {
     const int32_t last = PFN_N_LAYERS - 1, n_columns = ctx->n_columns;
@@ -142,7 +142,7 @@ static void show_row(pfn_context *ctx, int32_t layer_index, int32_t place, int32
     }
 }
 
-/* The states of a layer are complete. */
+/* Make the states of a layer ready for reading, after the last context row. */
 static void finish_states(pfn_context *ctx, int32_t layer_index) {
     const int32_t n_states = layer_index == PFN_N_LAYERS - 1 ? 1 : ctx->n_columns + 1;
     for (int32_t i = 0; i < n_states; i++) {
@@ -151,7 +151,7 @@ static void finish_states(pfn_context *ctx, int32_t layer_index) {
     }
 }
 
-/* Logits (PFN_MAX_CLASSES) of a query row, by canonical place. */
+/* logits (PFN_MAX_CLASSES) of a query row, by the classes' places. */
 static void ask_row(const pfn_context *ctx, const float *row, pfn_sum *logits,
                     pfn_workspace *work) {
     const int32_t last = PFN_N_LAYERS - 1;

@@ -8,10 +8,11 @@ typedef float pfn_number;
 #endif
 typedef pfn_sum pfn_cell[PFN_D_MODEL];
 
-#define PFN_WORKSPACE                                                                 \
-    struct {                                                                          \
-        pfn_cell cells[PFN_MAX_COLUMNS]; /* one row of the table, the target last */  \
-        pfn_number key_value[PFN_MAX_COLUMNS]                                         \
-                            [2 * PFN_D_MODEL]; /* what its columns show each other */ \
-        pfn_sum scores[PFN_MAX_COLUMNS];                                              \
+/* Memory of the network: the cells of one row of the table (the target last), the keys and values
+ * that its columns show each other, and the scores of one column that asks. */
+#define PFN_WORKSPACE                                           \
+    struct {                                                    \
+        pfn_cell cells[PFN_MAX_COLUMNS];                        \
+        pfn_number key_value[PFN_MAX_COLUMNS][2 * PFN_D_MODEL]; \
+        pfn_sum scores[PFN_MAX_COLUMNS];                        \
     } network;

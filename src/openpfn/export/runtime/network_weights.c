@@ -1,6 +1,6 @@
-/* The weights of the network; E = PFN_D_MODEL, M = PFN_D_MLP. */
+/* The weights of the network. E = PFN_D_MODEL, M = PFN_D_MLP. */
 
-enum { UNKNOWN = PFN_MAX_CLASSES, EVIDENCE };
+enum { UNKNOWN = PFN_MAX_CLASSES, EVIDENCE }; /* rows of `targets`, after those of the classes */
 enum { MISSING = PFN_N_KNOTS }; /* the last row of `values`, after those of the knots */
 
 typedef struct { /* the inner half of an MLP */
@@ -16,7 +16,7 @@ typedef struct {
     PFN_MATRIX(2 * PFN_D_MODEL, PFN_D_MODEL) row_key_value;
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MODEL) row_out;
     PFN_ATTENTION_WEIGHTS /* of the attention between rows */
-        pfn_hidden hidden;
+    pfn_hidden hidden;
     PFN_MATRIX(PFN_D_MODEL, PFN_D_MLP) out;
     pfn_sum out_bias[PFN_D_MODEL];
 } pfn_layer;

@@ -1,4 +1,4 @@
-/* The network's arithmetic in float32; NaN never leaves a range. */
+/* The network's arithmetic in float32. Comparisons are written so that NaN stays within bounds. */
 
 #define ONE 1.0f
 #define AS_FLOAT(sum) (sum)
@@ -37,8 +37,8 @@ static float gelu(float x) {
     return x > 0.0f ? x - tail : tail;
 }
 
-/* x / sqrt(mean(x^2)) (RMSNorm, Zhang & Sennrich 2019). */
-static void normalise(const float *x, float *out) { /* (E) -> (E) */
+/* out (E) = x / sqrt(mean(x^2)) (RMSNorm, Zhang & Sennrich 2019). */
+static void normalise(const float *x, float *out) {
     float total = 0.0f;
     for (int32_t i = 0; i < PFN_D_MODEL; i++) {
         total += x[i] * x[i];
@@ -49,18 +49,17 @@ static void normalise(const float *x, float *out) { /* (E) -> (E) */
     }
 }
 
-/* Where z, squashed by 2 z / (2 + |z|), lies between evenly spread knots: the last one before it,
- * and the share of the next. */
+/* The place of z, squashed by 2 z / (2 + |z|), between evenly spread knots: the last knot before
+ * it, and the share of the next one. */
 static float next_share(float z, int32_t *knot) {
-    const float beyond =
-        1.0f
-        / (2.0f + at_most_100(magnitude(z))); /* as a share of the line between the outer knots */
+    /* distance from the nearer end, as a share of the line between the outer knots */
+    const float beyond = 1.0f / (2.0f + at_most_100(magnitude(z)));
     const float position = (z < 0.0f ? beyond : 1.0f - beyond) * (PFN_N_KNOTS - 1);
     *knot = (int32_t)position; /* 0 ... knots - 2 */
     return position - (float)*knot;
 }
 
-/* How much n context rows tell. */
+/* The evidence in n context rows: n / (n + 64). */
 static float evidence(int32_t n_rows) {
     return (float)n_rows / ((float)n_rows + 64.0f);
 }

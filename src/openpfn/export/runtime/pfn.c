@@ -1,4 +1,4 @@
-/* Fit, predict, save and load: what stands around the network. */
+/* Fit and predict: passes over the context rows, and the order of columns and classes. */
 
 typedef struct pfn_fitting {
     pfn_context *ctx;
@@ -9,7 +9,7 @@ typedef struct pfn_fitting {
     int32_t n_cached, layer;
 } pfn_fitting;
 
-/* What a pass over the context rows does with each: row `number`, in the workspace, has `label`. */
+/* A function that a pass calls for each context row; the workspace holds row `number`. */
 typedef void (*pfn_step)(const pfn_fitting *fit, int32_t number, int32_t label);
 
 /* Whether every value is missing or so small that sums over rows stay finite. */
@@ -22,8 +22,8 @@ static int row_is_valid(const float *row, int32_t n_features) {
     return 1;
 }
 
-/* One pass: `step` on every context row, all of them checked. The first pass counts the rows, the
- * others must find as many. */
+/* Call `step` for every context row, each of them checked. The first pass counts the rows; later
+ * ones must find as many. */
 static pfn_status for_each_row(const pfn_fitting *fit, pfn_step step) {
     pfn_context *ctx = fit->ctx;
     int32_t number = 0, label = 0, got;
@@ -56,8 +56,8 @@ static void add_exactly(float x, pfn_total *total) {
     }
 }
 
-/* First pass: mean, reach and number of each feature's values; sums within each class, and its
- * rows. */
+/* First pass: the mean, the largest difference and the number of each feature's values; the same
+ * sums within each class, and its rows. */
 static void count_row(const pfn_fitting *fit, int32_t number, int32_t label) {
     pfn_context *ctx = fit->ctx;
     (void)number;
@@ -86,12 +86,12 @@ static void add_deviations(const pfn_fitting *fit, int32_t number, int32_t label
     }
 }
 
-/* Which features vary (a missing value is a value), and their mean and deviation. */
+/* Choose the features that vary (a missing value is a value), and fit their mean and deviation. */
 static pfn_status fit_columns(const pfn_fitting *fit) {
     pfn_context *ctx = fit->ctx;
     pfn_total *columns = fit->work->use.counts.columns;
-    for (int32_t j = 0; j < ctx->n_features;
-         j++) { /* column c <= feature j: features move forward */
+    /* column c <= feature j: those that vary move forward within the arrays */
+    for (int32_t j = 0; j < ctx->n_features; j++) {
         const float largest = ctx->inverse_std[j];
         const int32_t n = columns[j].n, c = ctx->n_columns;
         if (largest > 0.0f && largest < SMALLEST_DIFFERENCE) {
@@ -105,8 +105,8 @@ static pfn_status fit_columns(const pfn_fitting *fit) {
             ctx->n_columns++;
         }
     }
-    for (int32_t c = ctx->n_columns; c < ctx->n_features;
-         c++) { /* what was counted of features that do not vary */
+    /* what was counted of features that do not vary, NaN where one has no value */
+    for (int32_t c = ctx->n_columns; c < ctx->n_features; c++) {
         ctx->origin[c] = ctx->inverse_std[c] = 0.0f;
     }
     if (ctx->n_columns == 0) { /* nothing varies: one column of zeros */
@@ -117,15 +117,13 @@ static pfn_status fit_columns(const pfn_fitting *fit) {
     const pfn_status status = for_each_row(fit, add_deviations);
     for (int32_t c = 0; c < ctx->n_columns; c++) {
         const float squares = columns[c].sum + columns[c].rest;
-        ctx->inverse_std[c] =
-            squares > 0.0f ? ctx->inverse_std[c] * inverse_root(squares / (float)(columns[c].n - 1))
-                           : 0.0f;
+        const float variance = squares > 0.0f ? squares / (float)(columns[c].n - 1) : 0.0f;
+        ctx->inverse_std[c] *= variance > 0.0f ? inverse_root(variance) : 0.0f;
     }
     return status;
 }
 
-/* Whether class a comes before class b by the mean of a feature; a class without values comes last.
- */
+/* Whether class a has the smaller mean of a feature; a class without values comes last. */
 static int has_smaller_mean(const pfn_total *a, const pfn_total *b) {
     if (a->n == 0 || b->n == 0) {
         return a->n > b->n;
@@ -136,17 +134,17 @@ static int has_smaller_mean(const pfn_total *a, const pfn_total *b) {
     return (a->sum + a->rest) / (float)a->n < (b->sum + b->rest) / (float)b->n;
 }
 
-/* Whether class a comes before class b in the canonical order, so that the classes' names do not
- * matter: frequent ones first; among equally frequent ones those with the smaller mean of the first
- * feature whose means differ; then in the order of their labels. */
+/* Whether class a comes before class b. Frequent classes come first, among equally frequent ones
+ * those with the smaller mean of the first feature whose means differ, then those with the smaller
+ * label: so the names of the classes do not matter. */
 static int comes_before(const pfn_fitting *fit, int32_t a, int32_t b) {
     const int32_t *rows = fit->work->use.counts.class_rows;
     if (rows[a] != rows[b]) {
         return rows[a] > rows[b];
     }
     for (int32_t j = 0; j < fit->ctx->n_features; j++) {
-        const pfn_total *of_a = &fit->work->use.counts.of_class[a][j],
-                        *of_b = &fit->work->use.counts.of_class[b][j];
+        const pfn_total *of_a = &fit->work->use.counts.of_class[a][j];
+        const pfn_total *of_b = &fit->work->use.counts.of_class[b][j];
         if (has_smaller_mean(of_a, of_b)) {
             return 1;
         }
@@ -157,6 +155,7 @@ static int comes_before(const pfn_fitting *fit, int32_t a, int32_t b) {
     return a < b;
 }
 
+/* Give each class its place, and count those that have context rows. */
 static void order_classes(const pfn_fitting *fit) {
     pfn_context *ctx = fit->ctx;
     for (int32_t c = 0; c < ctx->n_classes; c++) {
@@ -167,12 +166,12 @@ static void order_classes(const pfn_fitting *fit) {
     }
 }
 
-/* Further passes: a context row enters the states of a layer. */
+/* Further passes: add a context row to the states of a layer. */
 static void show(const pfn_fitting *fit, int32_t number, int32_t label) {
     const int32_t layer = PFN_N_LAYERS > 1 ? fit->layer : 0, place = fit->ctx->place[label];
     const size_t n_bytes = sizeof(pfn_cell) * (size_t)(fit->ctx->n_columns + 1);
-    uint8_t *kept =
-        PFN_N_LAYERS > 1 && number < fit->n_cached ? fit->cache + (size_t)number * n_bytes : NULL;
+    const int is_kept = PFN_N_LAYERS > 1 && number < fit->n_cached;
+    uint8_t *kept = is_kept ? fit->cache + (size_t)number * n_bytes : NULL;
     if (kept != NULL && layer > 0) {
         memcpy(fit->work->use.network.cells, kept, n_bytes);
     } else {

@@ -1,8 +1,8 @@
-/* A fitted context as bytes, and back. Machines with the little end first and IEEE floats read each
- * other's. */
+/* Save a fitted context as bytes, and load it. Machines with the little end first and IEEE floats
+ * read each other's. */
 
-/* Copy n bytes of a context out of (`out`) or into (`in`) the saved bytes at `at`; returns where
- * the next go. */
+/* Copy n bytes of a context to the saved bytes `out` or from the saved bytes `in`, from place `at`
+ * on; return the place of the next. With neither, nothing is copied. */
 static int32_t move_bytes(void *field, size_t n, uint8_t *out, const uint8_t *in, int32_t at) {
     if (out != NULL) {
         memcpy(out + at, field, n);
@@ -12,10 +12,10 @@ static int32_t move_bytes(void *field, size_t n, uint8_t *out, const uint8_t *in
     return at + (int32_t)n;
 }
 
-/* Everything but the sizes, whose values decide how much that is; returns where the bytes end. */
+/* Move everything but the sizes, whose values decide how much that is; return where it ends. */
 static int32_t move_context(pfn_context *ctx, uint8_t *out, const uint8_t *in, int32_t at) {
-    const size_t n_columns = (size_t)ctx->n_columns,
-                 n_states = (PFN_N_LAYERS - 1) * (n_columns + 1) + 1;
+    const size_t n_columns = (size_t)ctx->n_columns;
+    const size_t n_states = (PFN_N_LAYERS - 1) * (n_columns + 1) + 1;
     at = move_bytes(ctx->feature, n_columns, out, in, at);
     at = move_bytes(ctx->place, (size_t)ctx->n_classes, out, in, at);
     at = move_bytes(ctx->origin, n_columns * sizeof(float), out, in, at);
@@ -24,6 +24,7 @@ static int32_t move_context(pfn_context *ctx, uint8_t *out, const uint8_t *in, i
     return move_bytes(ctx->states, n_states * sizeof(pfn_state), out, in, at);
 }
 
+/* Move the sizes; return where they end. */
 static int32_t move_sizes(pfn_context *ctx, uint8_t *out, const uint8_t *in) {
     int32_t at = move_bytes(&ctx->fitted, sizeof ctx->fitted, out, in, 0);
     at = move_bytes(&ctx->n_rows, sizeof ctx->n_rows, out, in, at);
@@ -33,7 +34,8 @@ static int32_t move_sizes(pfn_context *ctx, uint8_t *out, const uint8_t *in) {
     return move_bytes(&ctx->n_present, sizeof ctx->n_present, out, in, at);
 }
 
-/* CRC-32 (the polynomial of Ethernet and zlib), bit by bit: a table would take 1 KB of flash. */
+/* CRC-32, the checksum of Ethernet and zlib: it finds any three flipped bits and any burst of 32.
+ * It goes bit by bit, since a table would take 1 KB of flash. */
 static uint32_t checksum(const uint8_t *bytes, int32_t n) {
     uint32_t rest = UINT32_MAX;
     for (int32_t i = 0; i < n; i++) {
@@ -54,8 +56,8 @@ pfn_status pfn_context_save(const pfn_context *ctx, uint8_t *bytes, int32_t capa
         return PFN_ERROR_NOT_FITTED;
     }
     pfn_context *fields = (pfn_context *)(uintptr_t)ctx; /* read only: `out` is given */
-    const int32_t sizes = move_sizes(fields, NULL, NULL),
-                  end = move_context(fields, NULL, NULL, sizes);
+    const int32_t sizes = move_sizes(fields, NULL, NULL);
+    const int32_t end = move_context(fields, NULL, NULL, sizes);
     if (end + (int32_t)sizeof(uint32_t) > capacity) {
         return PFN_ERROR_CAPACITY;
     }
@@ -66,7 +68,7 @@ pfn_status pfn_context_save(const pfn_context *ctx, uint8_t *bytes, int32_t capa
     return PFN_OK;
 }
 
-/* Whether the sizes that were read are those of some context. */
+/* Whether the loaded sizes are those of some context of this network. */
 static int sizes_are_valid(const pfn_context *ctx) {
     return ctx->fitted == PFN_MODEL_ID && ctx->n_rows >= 1 && ctx->n_features >= 1
            && ctx->n_features <= PFN_MAX_FEATURES && ctx->n_columns >= 1
@@ -75,13 +77,13 @@ static int sizes_are_valid(const pfn_context *ctx) {
            && ctx->n_present <= ctx->n_classes;
 }
 
-/* Whether indices lie within what they index, numbers are finite, and states are some that rows
- * leave. */
+/* Whether loaded indices lie within what they index, numbers within what fit makes, and states
+ * within the bounds of their mechanism. */
 static int fields_are_valid(const pfn_context *ctx) {
     for (int32_t c = 0; c < ctx->n_columns; c++) {
         if ((ctx->feature[c] >= ctx->n_features && ctx->feature[c] != NO_FEATURE)
             || !(magnitude(ctx->origin[c]) <= LARGEST_VALUE)
-            || !(magnitude(ctx->mean[c]) <= 2.0f * LARGEST_VALUE)
+            || !(magnitude(ctx->mean[c]) <= 4.0f * LARGEST_VALUE)
             || !(magnitude(ctx->inverse_std[c]) <= 1e32f)) {
             return 0;
         }

@@ -1,4 +1,4 @@
-/* Functions as tables, for numbers_int.c. */
+/* Tables of functions, for numbers_int.c. */
 
 /* 2^16 2^(-i/32) */
 static const uint16_t powers[] = {

@@ -1,4 +1,4 @@
-/* Weights in float32, and the products in which they enter. */
+/* Matrices of weights in float32, and their products. */
 
 #define PFN_MATRIX(n_out, n_in)    \
     struct {                       \

@@ -1,6 +1,5 @@
-/* Weights in 8 bits, and the products in which they enter, in integers. A row's scale is factor /
- * 2^shift. Right shifts of negative numbers are taken to round down, as with every compiler in use.
- */
+/* Matrices of weights in 8 bits, and their products in integers. A row's scale is factor / 2^shift.
+ * Right shifts of negative numbers are taken to round down, as every compiler in use does. */
 
 #define PFN_MATRIX(n_out, n_in)              \
     struct {                                 \
@@ -19,7 +18,7 @@ static int32_t shifted_right(int32_t x, int32_t shift) {
     return (x + ((INT32_C(1) << shift) >> 1)) >> shift;
 }
 
-/* The nearest number that products may take. */
+/* The nearest number that products may read. */
 static int16_t clipped(int32_t x) {
     x = x < PFN_LARGEST_NUMBER ? x : PFN_LARGEST_NUMBER;
     return (int16_t)(x > -PFN_LARGEST_NUMBER ? x : -PFN_LARGEST_NUMBER);

@@ -1,5 +1,5 @@
-/* Weights in 8 bits with a scale per row, the upper half of a float, and the products in which they
- * enter. */
+/* Matrices of weights in 8 bits, and their products in float32. A row's scale is the upper half of
+ * a float. */
 
 #define PFN_MATRIX(n_out, n_in)     \
     struct {                        \
@@ -20,17 +20,17 @@ static float scale_of(uint16_t half) {
 }
 
 #ifdef __OPTIMIZE_SIZE__
-enum { AT_ONCE = 1 };
+enum { ROWS_AT_ONCE = 1 };
 #else
-enum { AT_ONCE = 2 }; /* rows; with four columns: a third fewer instructions */
+enum { ROWS_AT_ONCE = 2 }; /* by four columns each: a third fewer instructions */
 #endif
 #define ADD_COLUMN(j) (sum += (float)first[j] * x[j], sum_of_next += (float)second[j] * x[j])
 
 /* out (n_out) = base (NULL for none) + matrix (n_out, n_in) x (n_in) */
 static void product(MATRIX_PARAMETERS, int32_t n_in, const float *x, const float *base,
                     float *out) {
-    for (int32_t i = 0; i < n_out; i += AT_ONCE) {
-        const int32_t next = AT_ONCE > 1 && i + 1 < n_out ? i + 1 : i;
+    for (int32_t i = 0; i < n_out; i += ROWS_AT_ONCE) {
+        const int32_t next = ROWS_AT_ONCE > 1 && i + 1 < n_out ? i + 1 : i;
         const int8_t *first = weight + i * n_in, *second = weight + next * n_in;
         float sum = 0.0f, sum_of_next = 0.0f, start = 0.0f, start_of_next = 0.0f;
         if (base != NULL) {
