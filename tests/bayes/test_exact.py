@@ -4,6 +4,7 @@ predictives and posteriors."""
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import gpytorch
@@ -370,3 +371,44 @@ def test_what_cannot_be_is_refused(make: Any, match: str) -> None:
 
 def test_the_public_names_are_there() -> None:
     assert {"ConjugateLinear", "TaskPool", "BetaBernoulli", "GP"} <= set(exact.__all__)
+
+
+def in_fractions(x: Tensor, y: Tensor, query: Tensor, noise: float) -> tuple[float, float]:
+    """Mean and variance of the prediction with two coefficients ~ N(0, I), in exact arithmetic."""
+    rows = [[Fraction(v) for v in row] for row in x.tolist()]
+    a, b, d = (
+        sum(row[i] * row[j] for row in rows) + Fraction(noise) * (i == j)
+        for i, j in ((0, 0), (0, 1), (1, 1))
+    )
+    first, second = (
+        sum(row[i] * Fraction(v) for row, v in zip(rows, y.tolist(), strict=True)) for i in (0, 1)
+    )
+    u, v = (Fraction(value) for value in query.tolist())
+    determinant = a * d - b * b
+    mean = (u * (d * first - b * second) + v * (a * second - b * first)) / determinant
+    spread = (u * u * d - 2 * u * v * b + v * v * a) / determinant
+    return float(mean), float(Fraction(noise) * (1 + spread))
+
+
+@pytest.mark.parametrize("noise", [1e-30, 1e-20, 1e-12, 1e-8, 1.0, 1e12])
+@pytest.mark.parametrize("n_rows", [1, 2, 9])
+def test_predictions_are_those_of_exact_arithmetic_however_small_the_noise(noise, n_rows):
+    x = rows(n_rows, 2, seed=5)
+    y, query = x @ torch.tensor([0.7, -1.3], dtype=torch.float64), rows(2, seed=6)
+    mean, variance = in_fractions(x, y, query, noise)
+    found = ConjugateLinear(noise).predictive(x, y, query[None])
+    assert float(found.mean) == pytest.approx(mean, rel=1e-9)
+    assert float(found.variance) == pytest.approx(variance, rel=1e-9)
+    prefixes = ConjugateLinear(noise).prefixes(
+        torch.cat([x, query[None]]), torch.cat([y, torch.zeros(1, dtype=torch.float64)])
+    )
+    assert float(prefixes.mean[-1]) == pytest.approx(mean, rel=1e-9)
+    assert float(prefixes.variance[-1]) == pytest.approx(variance, rel=1e-9)
+
+
+@pytest.mark.parametrize("noise", [1e-24, 1e-10])
+def test_the_variance_of_repeated_rows_falls_with_their_number_at_little_noise(noise):
+    ones, y = torch.ones(5, 1), torch.zeros(5)
+    expected = noise * (1 + 1 / (torch.arange(5, dtype=torch.float64) + noise))
+    found = ConjugateLinear(noise).prefixes(ones, y).variance
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)

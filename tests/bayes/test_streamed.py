@@ -61,6 +61,17 @@ def test_every_answer_is_that_of_the_whole(monkeypatch, log_weights, way):
     ).max() < 0.04  # at most a quarter of σ away
 
 
+@pytest.mark.parametrize("noise_variance", [0.04, 1e-12])
+def test_entropy_and_score_are_those_of_the_whole(monkeypatch, noise_variance):
+    model = TaskPool(TASKS, noise_variance)
+    whole, parts = whole_and_parts(monkeypatch, lambda: model.predictive(X[:, :0], Y[:, :0], X))
+    assert isinstance(parts, StreamedMixture)
+    monkeypatch.setattr("openpfn.bayes.exact.streamed.NUMBERS_IN_MEMORY", 4 * N_POOL)
+    torch.testing.assert_close(parts.entropy(), whole.entropy(), atol=1e-9, rtol=0)
+    for y in (Y, 0.3, numbers(5, 1, 1, seed=4)):
+        torch.testing.assert_close(parts.crps(y), whole.crps(y), atol=1e-9, rtol=0)
+
+
 def test_draws_have_the_mean_and_the_variance(monkeypatch):
     many = X[:1, :1].expand(2000, 2, 2)
     in_parts(monkeypatch, 10 * 4000)

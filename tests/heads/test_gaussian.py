@@ -115,3 +115,44 @@ def test_classes_as_numbers_have_moments_quantiles_and_the_ranked_score():
     assert float(coin.cdf(torch.tensor([0.5]))) == pytest.approx(0.25)
     assert float(coin.crps(torch.tensor([1]))) == pytest.approx(0.25**2)  # the Brier score
     assert coin.log_prob(torch.tensor([[0], [1]])).shape == (2, 1)
+
+
+@pytest.mark.parametrize("n", [100, 129, 1000])
+@pytest.mark.parametrize("std", [1e-3, 1e-9])
+def test_the_entropy_of_components_apart_is_that_of_their_choice_and_their_own(n, std):
+    weights = torch.linspace(0.1, 1, n, dtype=torch.float64)
+    logits, means = weights.log(), torch.arange(n, dtype=torch.float64) * 100 * std
+    known = GaussianMixture(logits, means, torch.full_like(means, std**2))
+    choice = torch.special.entr(known.probs).sum()
+    own = 0.5 * (1 + math.log(2 * math.pi * std**2))
+    torch.testing.assert_close(known.entropy(), choice + own, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("n", [20, 130])
+def test_narrow_components_within_wide_ones_are_seen(n):
+    torch.manual_seed(0)
+    means = torch.randn(n, dtype=torch.float64)
+    stds = torch.where(torch.arange(n) % 2 == 0, 2.0, 1e-2).double()
+    known = GaussianMixture(torch.zeros(n).double(), means, stds.square())
+    grid = torch.linspace(-12, 12, 20_001, dtype=torch.float64)
+    parts = grid.split(5_000)
+    log_density = torch.cat([known.log_prob(part[:, None]).squeeze(-1) for part in parts])
+    expected = -torch.trapezoid(log_density.exp() * log_density, grid)
+    torch.testing.assert_close(known.entropy().squeeze(), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("std", [1e-6, 1e-2, 3.0])
+def test_many_components_are_scored_like_all_pairs_of_them(std, monkeypatch):
+    torch.manual_seed(0)
+    means = torch.randn(2, 150, dtype=torch.float64)
+    known = GaussianMixture(torch.randn(2, 150).double(), means, torch.full_like(means, std**2))
+    paired = known.crps(0.3)
+    monkeypatch.setattr("openpfn.heads.gaussian.MOST_PAIRED", 1)
+    torch.testing.assert_close(known.crps(0.3), paired, atol=1e-9, rtol=1e-9)
+
+
+def test_equal_components_are_one_normal_distribution():
+    many = GaussianMixture(torch.zeros(3000).double(), double(1e6), double(1e-8))
+    one = Gaussian(double(1e6), double(1e-8))
+    torch.testing.assert_close(many.entropy(), one.entropy().squeeze(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(many.crps(1e6), one.crps(1e6).squeeze(), atol=1e-12, rtol=1e-5)

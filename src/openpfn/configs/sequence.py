@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from openpfn.configs.checks import check_fields
 
-BUCKETS = 100
-COMPONENTS = 32
+SIZES = {"uniform": 100, "mixture": 32, "quantiles": 199}
+"""Buckets, components or levels unless `d_vocab` says how many."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,15 @@ class _Values(SequenceConfig):
     prediction_type: Literal["distribution", "point"] = "distribution"
     """A distribution, trained by its log-density, or the mean alone, trained by the squared
     error."""
-    bucket_type: Literal["uniform", "riemann", "mixture"] | None = None
-    """Buckets of equal width, buckets between `riemann_borders`, or no buckets but a mixture of
-    normal distributions."""
+    bucket_type: str | None = None
+    """Buckets of equal width ("uniform"), buckets between `riemann_borders` ("riemann"), or no
+    buckets but a mixture of normal distributions ("mixture"), even quantiles ("quantiles") or a
+    head of one's own ("module:Class")."""
     bucket_support: Literal["unbounded", "bounded"] = "unbounded"
     """Half-normal tails in place of the outermost buckets, or no probability beyond them."""
     d_vocab: int | None = None
-    """Buckets or components of the mixture; None for 100 buckets, as many as there are borders for,
-    or 32 components."""
+    """Buckets, components of the mixture or quantiles; None for 100 buckets, as many as there are
+    borders for, 32 components or 199 quantiles."""
     y_min: float | None = None
     """Lower end of the uniform buckets; for a mixture, where small values of y lie."""
     y_max: float | None = None
@@ -99,7 +100,11 @@ class _Values(SequenceConfig):
     def n_outputs(self) -> int:
         if self.prediction_type == "point":
             return 1
-        assert self.d_vocab is not None
+        if self.d_vocab is None:
+            raise TypeError(
+                f"how many outputs {self.bucket_type} has is known to the network alone: ask its"
+                " head.n_outputs."
+            )
         return 3 * self.d_vocab if self.bucket_type == "mixture" else self.d_vocab
 
     def _check_values(self) -> None:
@@ -116,8 +121,13 @@ class _Values(SequenceConfig):
             return self._settle(d_vocab=1)
         if self.bucket_type is None:
             raise ValueError(
-                "bucket_type is None, but prediction_type='distribution' needs 'uniform', 'riemann'"
-                " or 'mixture'."
+                "bucket_type is None, but prediction_type='distribution' needs 'uniform',"
+                " 'riemann', 'mixture' or 'quantiles'."
+            )
+        if self.bucket_type not in ("riemann", *SIZES) and ":" not in self.bucket_type:
+            raise ValueError(
+                f"bucket_type is {self.bucket_type!r}, must be 'uniform', 'riemann', 'mixture',"
+                " 'quantiles' or 'module:Class'."
             )
         if self.bucket_type == "riemann":
             return self._check_borders()
@@ -127,20 +137,26 @@ class _Values(SequenceConfig):
                 " bucket_type='riemann'."
             )
         if self.bucket_type == "uniform" or self.y_min is not None or self.y_max is not None:
-            if (
-                self.y_min is None
-                or self.y_max is None
-                or not -math.inf < self.y_min < self.y_max < math.inf
-            ):
-                raise ValueError(
-                    f"y_min is {self.y_min} and y_max {self.y_max}; {self.bucket_type} needs finite"
-                    " y_min < y_max."
-                )
-            self._settle(y_min=float(self.y_min), y_max=float(self.y_max))
-        self._settle(
-            d_vocab=self.d_vocab or (BUCKETS if self.bucket_type == "uniform" else COMPONENTS)
-        )
+            self._check_ends()
+        self._settle(d_vocab=self.d_vocab or SIZES.get(self.bucket_type))
         self._check_number_of_buckets()
+
+    def _check_ends(self) -> None:
+        if self.bucket_type not in ("uniform", "mixture"):
+            raise ValueError(
+                f"y_min or y_max is set, but bucket_type is {self.bucket_type!r}, which has no"
+                " ends. Leave y_min and y_max out."
+            )
+        if (
+            self.y_min is None
+            or self.y_max is None
+            or not -math.inf < self.y_min < self.y_max < math.inf
+        ):
+            raise ValueError(
+                f"y_min is {self.y_min} and y_max {self.y_max}; {self.bucket_type} needs finite"
+                " y_min < y_max."
+            )
+        self._settle(y_min=float(self.y_min), y_max=float(self.y_max))
 
     def _check_borders(self) -> None:
         if self.riemann_borders is None:
@@ -179,16 +195,16 @@ class _Values(SequenceConfig):
         self._check_number_of_buckets()
 
     def _check_number_of_buckets(self) -> None:
-        assert self.d_vocab is not None
-        if (
-            self.bucket_type != "mixture"
-            and self.bucket_support == "unbounded"
-            and self.d_vocab < 3
-        ):
+        has_tails = self.bucket_type in ("uniform", "riemann") and (
+            self.bucket_support == "unbounded"
+        )
+        if has_tails and self.d_vocab is not None and self.d_vocab < 3:
             raise ValueError(
                 f"d_vocab is {self.d_vocab}; unbounded support needs two tails and at least one"
                 " bucket between: 3 or more."
             )
+        if self.bucket_type == "quantiles" and self.d_vocab is not None and self.d_vocab < 2:
+            raise ValueError(f"d_vocab is {self.d_vocab}; quantiles need at least 2 levels.")
 
 
 @dataclass(frozen=True)

@@ -345,6 +345,7 @@ class BarHead(Head):
     """
 
     aliases = ("riemann", "uniform")
+    borders: Tensor
 
     def __init__(
         self,
@@ -365,8 +366,7 @@ class BarHead(Head):
         self.register_buffer("borders", made, persistent=False)  # the configuration says them
 
     def predictive(self, logits: Float[Tensor, "... K"]) -> BarDistribution:
-        borders: Tensor = self.borders  # pyright: ignore[reportAssignmentType]
-        return BarDistribution(logits, borders, self.support)
+        return BarDistribution(logits, self.borders, self.support)
 
     def tempered(self, logits: Float[Tensor, "... K"], temperature: float) -> BarDistribution:
         return self.predictive(logits / temperature)

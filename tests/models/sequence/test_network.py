@@ -12,7 +12,7 @@ from sequence_networks import MASKS, classification, regression, rows, unsupervi
 from openpfn import checkpoint
 from openpfn.batch import TaskBatch
 from openpfn.configs import RegressionConfig, UnsupervisedConfig
-from openpfn.heads import BarDistribution, Categorical, Gaussian, GaussianMixture
+from openpfn.heads import BarDistribution, Categorical, Gaussian, GaussianMixture, Head
 from openpfn.models import PFN
 
 
@@ -265,3 +265,36 @@ def test_a_small_network_learns_what_a_coin_shows():
     exact = torch.where(y == 1, heads, 1 - heads).log()
     gap = (exact - model.prefixes(TaskBatch(None, y, 0)).log_prob(y)).mean()
     assert gap.item() < 0.02 < float((exact + math.log(2)).mean())
+
+
+class TwiceHead(Head):
+    """A user's own: a normal distribution from two numbers for each unit of `width`."""
+
+    def __init__(self, d_model, d_hidden, width: int = 1):
+        super().__init__(d_model, d_hidden, 2 * width)
+
+    def predictive(self, logits):
+        return Gaussian(logits[..., 0], logits[..., 1].exp())
+
+
+@pytest.mark.parametrize(
+    ("bucket_type", "d_vocab", "n_outputs"),
+    [
+        ("quantiles", None, 199),
+        ("quantiles", 9, 9),
+        (f"{__name__}:TwiceHead", None, 2),
+        (f"{__name__}:TwiceHead", 3, 6),
+    ],
+)
+def test_any_head_of_numbers_is_chosen_by_name(bucket_type, d_vocab, n_outputs, tmp_path):
+    config = RegressionConfig(
+        d_model=16, n_layers=1, n_heads=2, input_dim=3, bucket_type=bucket_type, d_vocab=d_vocab
+    )
+    model = PFN(config)
+    x, y = torch.randn(2, 5, 3), torch.randn(2, 5)
+    assert model(x, y).shape == (2, 5, n_outputs)
+    model.loss(TaskBatch(x, y, n_train=0)).backward()
+    assert model.embed.weight.grad is not None
+    assert model.predictive_of(model(x, y)).quantile(0.5).shape == (2, 5)
+    loaded = checkpoint.load(checkpoint.save(tmp_path / "model.safetensors", model)).model
+    torch.testing.assert_close(loaded(x, y), model(x, y), atol=0, rtol=0)

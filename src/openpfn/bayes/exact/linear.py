@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,10 +13,13 @@ from openpfn.bayes.exact.base import (
     Rows,
     checked_queries,
     checked_rows,
-    cholesky,
     one_after_another,
 )
 from openpfn.heads.gaussian import Gaussian
+
+LEAST_SHARE = 1e-6
+"""Noise, as a share of the targets' largest prior variance, below which prefixes go row by row: a
+Cholesky factor of all targets' covariance loses as many digits as this has zeros."""
 
 
 class ConjugateLinear(ExactPosterior):
@@ -61,35 +65,85 @@ class ConjugateLinear(ExactPosterior):
         last."""
         rows, y = self._rows(x, y)
         mean, root = self._prior(rows)
-        # β = μ₀ + R z with z ~ N(0, I): the precision of z is at least 1, however flat or singular
-        # the prior is
-        features = rows @ root  # (..., N, D)
-        precision = (
-            torch.eye(len(root), dtype=root.dtype, device=root.device)
-            + features.mT @ features / self.noise_variance
-        )
-        residual = (y - rows @ mean).unsqueeze(-1)
-        factor = cholesky(precision)
-        z = torch.cholesky_solve(
-            features.mT @ residual / self.noise_variance, factor
-        )  # (..., D, 1)
-        half = torch.linalg.solve_triangular(factor, root.mT.expand(factor.shape), upper=False)
+        factor, z = self._solved(rows @ root, y - rows @ mean)
+        half = self._spread(factor, root)  # (..., D, D)
         return GaussianPosterior(mean + (root @ z).squeeze(-1), half.mT @ half)
 
     def predictive(self, x: Rows | None, y: Rows, xq: Rows | None = None) -> Gaussian:
-        posterior = self.posterior(x, y)
+        rows, y = self._rows(x, y)
         queries = self._with_bias(checked_queries(x, xq))
-        mean = (queries @ posterior.mean.unsqueeze(-1)).squeeze(-1)
+        mean, root = self._prior(rows)
+        factor, z = self._solved(rows @ root, y - rows @ mean)
+        asked = queries @ root  # (..., Q, D)
+        half = self._spread(factor, asked)  # (..., D, Q)
         return Gaussian(
-            mean, ((queries @ posterior.covariance) * queries).sum(-1) + self.noise_variance
+            queries @ mean + (asked @ z).squeeze(-1),
+            half.square().sum(-2) + self.noise_variance,
         )
 
     def prefixes(self, x: Rows | None, y: Rows) -> Gaussian:
         rows, y = self._rows(x, y)
         mean, root = self._prior(rows)
         features = rows @ root
+        covariance = features @ features.mT
+        largest = covariance.diagonal(dim1=-2, dim2=-1).amax() if covariance.numel() else 0.0
+        if self.noise_variance < LEAST_SHARE * float(largest):
+            return self._row_by_row(features, rows @ mean, y)
         noise = self.noise_variance * torch.eye(y.shape[-1], dtype=root.dtype, device=root.device)
-        return one_after_another(rows @ mean, features @ features.mT + noise, y)
+        return one_after_another(rows @ mean, covariance + noise, y)
+
+    def _solved(
+        self, features: Float[Tensor, "... N D"], residual: Float[Tensor, "... N"]
+    ) -> tuple[Float[Tensor, "... D D"], Float[Tensor, "... D 1"]]:
+        """The triangular factor R of FᵀF + σ²I, and the mean of z, where β = μ₀ + root z.
+
+        z ~ N(0, I) before any row, so its precision is at least 1, however flat or singular the
+        prior is. R comes from a QR decomposition of F over σI, large rows first: it keeps the
+        digits that the product FᵀF would lose.
+        """
+        d = features.shape[-1]
+        prior = self.noise_variance**0.5 * torch.eye(d, dtype=features.dtype).to(features)
+        prior = prior.expand(*features.shape[:-2], d, d)
+        q, factor = torch.linalg.qr(torch.cat([features, prior], dim=-2))
+        right = F.pad(residual, (0, d)).unsqueeze(-1)  # (..., N + D, 1)
+        z = torch.linalg.solve_triangular(
+            factor.expand(*right.shape[:-2], d, d), q.mT @ right, upper=True
+        )
+        return factor, z
+
+    def _spread(
+        self, factor: Float[Tensor, "... D D"], asked: Float[Tensor, "... Q D"]
+    ) -> Float[Tensor, "... D Q"]:
+        """σ R⁻ᵀ askedᵀ: its columns' products are the posterior covariance of asked · z."""
+        shape = torch.broadcast_shapes(factor.shape[:-2], asked.shape[:-2])
+        wide = asked.mT.expand(*shape, *asked.mT.shape[-2:])
+        return self.noise_variance**0.5 * torch.linalg.solve_triangular(
+            factor.mT.expand(*shape, *factor.shape[-2:]), wide, upper=False
+        )
+
+    def _row_by_row(
+        self,
+        features: Float[Tensor, "... N D"],
+        mean: Float[Tensor, "... N"],
+        y: Float[Tensor, "... N"],
+    ) -> Gaussian:
+        """`prefixes` by a QR decomposition after each row, which little noise does not trouble."""
+        shape = torch.broadcast_shapes(features.shape[:-1], y.shape)
+        features, mean, y = features.expand(*shape, -1), mean.expand(shape), y.expand(shape)
+        d = features.shape[-1]
+        factor = self.noise_variance**0.5 * torch.eye(d, dtype=y.dtype).to(y)
+        factor = factor.expand(*shape[:-1], d, d)
+        right = torch.zeros_like(features[..., 0, :]).unsqueeze(-1)  # (..., D, 1)
+        means, variances = [], []
+        for i in range(shape[-1]):
+            row = features[..., i : i + 1, :]  # (..., 1, D)
+            z = torch.linalg.solve_triangular(factor, right, upper=True)
+            means.append(mean[..., i] + (row @ z)[..., 0, 0])
+            variances.append(self._spread(factor, row).square().sum((-2, -1)) + self.noise_variance)
+            q, factor = torch.linalg.qr(torch.cat([row, factor], dim=-2))
+            residual = (y[..., i] - mean[..., i])[..., None, None]
+            right = q.mT @ torch.cat([residual, right], dim=-2)
+        return Gaussian(torch.stack(means, dim=-1), torch.stack(variances, dim=-1))
 
     def _rows(self, x: Rows | None, y: Rows) -> tuple[Tensor, Tensor]:
         rows, targets = checked_rows(x, y)

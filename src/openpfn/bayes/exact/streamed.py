@@ -9,11 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from openpfn.heads.base import Predictive, Values, as_tensor
-from openpfn.heads.gaussian import Gaussian, bisected
+from openpfn.heads.gaussian import Gaussian, GaussianMixture, bisected
 
 Parts = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 MOST_POINTS = 1024
 """Points among which the mode is looked for, at most."""
+NUMBERS_IN_MEMORY = 2**24
+"""Means of components that are held together where a formula needs all of a target's; one target's
+always are."""
 
 
 class StreamedMixture(Predictive):
@@ -22,7 +25,8 @@ class StreamedMixture(Predictive):
 
     `parts()` gives, each time that it is called, pairs of log weights, up to one constant, and
     means, each (..., m). Mean and variance are found once; `log_prob` and `cdf` take one pass over
-    the parts, quantiles and draws, by bisection, 64. All are exact but `mode`.
+    the parts, quantiles and draws, by bisection, 64; `entropy` and `crps` take one for as many
+    targets as fit in memory together. All are exact but `mode`.
     """
 
     def __init__(self, parts: Parts, variance: float) -> None:
@@ -89,6 +93,34 @@ class StreamedMixture(Predictive):
                 self.shape, generator=generator, device=self._mean.device, dtype=self._mean.dtype
             )
         )
+
+    def entropy(self) -> Float[Tensor, "..."]:
+        return torch.cat([mixture.entropy() for _, mixture in self._in_memory()]).view(self.shape)
+
+    def crps(self, y: Values) -> Float[Tensor, "..."]:
+        y = as_tensor(y, self._mean).to(self._mean.dtype)
+        shape = torch.broadcast_shapes(y.shape, self.shape)
+        flat = y.expand(shape).reshape(-1, self.shape.numel())  # (values per target, targets)
+        scores = [mixture.crps(flat[:, targets]) for targets, mixture in self._in_memory()]
+        return torch.cat(scores, dim=1).view(shape)
+
+    def _in_memory(self) -> Iterator[tuple[slice, GaussianMixture]]:
+        """Mixtures of a few targets each, all their components together; a pass over the parts for
+        each."""
+        n_targets = self.shape.numel()
+        n_components = sum(torch.broadcast_tensors(*part)[1].shape[-1] for part in self.parts())
+        size = max(1, NUMBERS_IN_MEMORY // n_components)
+        for target in range(0, n_targets, size):
+            targets = slice(target, target + size)
+            kept = [
+                [values.expand(*self.shape, -1).reshape(n_targets, -1)[targets] for values in part]
+                for part in (torch.broadcast_tensors(*part) for part in self.parts())
+            ]
+            log_weights, means = (torch.cat(parts, dim=-1) for parts in zip(*kept, strict=True))
+            yield (
+                targets,
+                GaussianMixture(log_weights, means, torch.full_like(means, self.noise_variance)),
+            )
 
     def _component(self, means: Tensor) -> Gaussian:
         return Gaussian(

@@ -311,8 +311,8 @@ class Block(nn.Module):
 class Unembed(nn.Linear):
     """From the normalised residual stream to logits, nothing at the start."""
 
-    def __init__(self, config: SequenceConfig) -> None:
-        super().__init__(config.d_model, config.n_outputs)
+    def __init__(self, d_model: int, n_outputs: int) -> None:
+        super().__init__(d_model, n_outputs)
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
