@@ -214,15 +214,22 @@ def load_training_state(source: str | Path) -> TrainingState:
 
 
 def locate(source: str | Path) -> Path:
-    """The file that `source` stands for: itself, `latest.safetensors` in a run's folder, or a
-    shipped checkpoint."""
+    """Return the file that `source` stands for.
+
+    A shipped name means the shipped checkpoint, whatever the current folder holds: write ./nano, or
+    give a `Path`, for a file or folder that is called so. Anything else is a file, or a run's
+    folder, which stands for its `latest.safetensors`.
+    """
     path = Path(source)
+    shipped = SHIPPED / f"{source}.safetensors"
+    is_name = isinstance(source, str) and path.name == source and not path.suffix
+    if is_name and shipped.is_file():
+        return shipped
     if path.is_dir():
         path = path / "latest.safetensors"
     if path.is_file():
         return path
-    shipped = SHIPPED / f"{source}.safetensors"
-    if Path(source).name == str(source) and shipped.is_file():
+    if path.name == str(source) and shipped.is_file():
         return shipped
     names = ", ".join(shipped_names()) or "none"
     runs = sorted(

@@ -59,6 +59,8 @@ class DateReading:
         """What comes first."""
         places = {part: self.format.find(part) for part in ("%Y", "%d")}
         month = max(self.format.find(part) for part in ("%m", "%b", "%B"))
+        if places["%d"] < 0:
+            return "year first"
         if 0 <= places["%Y"] < month or self.format.startswith("%y"):
             return "year first"
         return "day first" if places["%d"] < month else "month first"
@@ -82,9 +84,9 @@ class DateReading:
 
     def _by_format(self, word: str) -> np.datetime64:
         try:
-            time = datetime.datetime.strptime(word.strip(), self.format)  # noqa: DTZ007
+            time = datetime.datetime.strptime(word.strip(), self.format)
             if time.tzinfo is not None:
-                time = time.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+                time = time.astimezone(datetime.UTC).replace(tzinfo=None)
         except (ValueError, OverflowError):
             return NEVER
         return np.datetime64(time).astype(MICROSECONDS)
@@ -118,7 +120,12 @@ def find_date_reading(words: Counter[str], *, told: bool = False) -> FoundDates 
     best = min(trials, key=lambda trial: trial.n_odd, default=None)
     if best is None or len(best.odd_words) == len(words):
         return None
-    rivals = [t for t in trials if t.n_odd == best.n_odd and "%d" in t.reading.format]
+    rivals = [
+        trial
+        for trial in trials
+        if trial.n_odd == best.n_odd
+        and {trial.reading.order, best.reading.order} == {"day first", "month first"}
+    ]
     differ = any(
         other.reading(word) != best.reading(word)
         for other in rivals
@@ -202,7 +209,7 @@ def _time(year: str, month: str, day: str, clock: tuple[str | None, ...]) -> np.
             return NEVER
         hours = hours % 12 + 12 * (half.lower() == "pm")
     try:
-        time = datetime.datetime(  # noqa: DTZ001
+        time = datetime.datetime(
             number,
             int(month),
             int(day),

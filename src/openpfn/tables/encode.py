@@ -14,6 +14,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from openpfn.tables.date_words import NEVER, DateReading
+from openpfn.tables.json_values import from_json, name_to_json
 from openpfn.tables.letter_groups import N_GRAM_BUCKETS, letter_groups, unit_rows
 from openpfn.tables.number_words import MISSING_WORDS, PLAIN, NumberReading
 from openpfn.tables.schema import TRUTHS, Column, Kind, read_schema, to_numbers, warn_of_odd_words
@@ -160,8 +161,8 @@ class TableEncoder:
             self.unread = {**self.unread, i: told}  # never changed in place: others may read it
         warnings.warn(
             f"column {shown(self.columns[i].name)}: {n_gone} of {counted(len(values), 'value')}"
-            f" could not be read as {self.encoders[i].wanted} and count as missing, such as {example}."
-            f" {self._advice(i)}",
+            f" could not be read as {self.encoders[i].wanted} and count as missing, such as"
+            f" {example}. {self._advice(i)}",
             stacklevel=4,
         )
 
@@ -198,14 +199,18 @@ class TableEncoder:
             values = asdict(encoder)  # type: ignore[call-overload]
             for name in [n for n, v in values.items() if isinstance(v, np.ndarray)]:
                 arrays[f"{i}.{name}"] = values.pop(name)
-            plain.append({"column": asdict(column), "values": values})
+            described = asdict(column) | {"name": name_to_json(column.name)}
+            plain.append({"column": described, "values": values})
         return {"columns": plain}, arrays
 
     @classmethod
     def from_state(cls, plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TableEncoder:
         """Return the encoder whose `state()` this was."""
         encoder = cls()
-        encoder.columns = [Column(**entry["column"]) for entry in plain["columns"]]
+        encoder.columns = [
+            Column(**{**entry["column"], "name": from_json(entry["column"]["name"])})
+            for entry in plain["columns"]
+        ]
         encoder.encoders = []
         for i, entry in enumerate(plain["columns"]):
             own = {

@@ -286,12 +286,12 @@ def to_time(value: Any) -> np.datetime64:
     """Return a date or time of any Python type as a time in UTC."""
     if isinstance(value, pd.Period):
         value = value.start_time
-    if isinstance(value, datetime.datetime):  # pandas' Timestamp is one
-        if value.tzinfo is not None:
-            offset = value.utcoffset() or datetime.timedelta()
-            value = value.replace(tzinfo=None) - offset
-        if isinstance(value, pd.Timestamp):
-            return value.to_datetime64().astype(MICROSECONDS)
+    if isinstance(value, pd.Timestamp):
+        value = value.tz_convert(None) if value.tzinfo is not None else value
+        return value.to_datetime64().astype(MICROSECONDS)
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        offset = value.utcoffset() or datetime.timedelta()
+        value = value.replace(tzinfo=None) - offset
     return np.datetime64(value).astype(MICROSECONDS)
 
 
