@@ -6,8 +6,10 @@ import torch
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; "auto" is cuda, then mps, then cpu, by what there is. Raises
-    ValueError for one that there is not."""
+    """Return the torch device called `name`; "auto" is cuda, then mps, then cpu.
+
+    Raises ValueError for one that is not there.
+    """
     if name == "auto":
         name = (
             "cuda"
@@ -27,6 +29,15 @@ def pick_device(name: str) -> torch.device:
             f"device is {name!r}, but torch {torch.__version__} finds no CUDA device. Choose"
             " device='auto' or 'cpu'."
         )
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises errors of many types for what it cannot use
+        raise ValueError(
+            f"device is {name!r}, but torch {torch.__version__} cannot use it here. Choose"
+            " device='auto' or 'cpu'."
+        ) from error
+    if device.type == "meta":
+        raise ValueError("device is 'meta', which computes nothing. Choose device='auto' or 'cpu'.")
     return (
         torch.device("cuda", torch.cuda.current_device())
         if device.type == "cuda" and device.index is None

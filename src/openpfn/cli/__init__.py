@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -24,6 +25,8 @@ def main(argv: list[str] | None = None) -> int:
     the environment variable OPENPFN_TRACEBACK=1 shows the whole traceback instead.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that a console lacks the letters for
+        sys.stdout.reconfigure(errors="replace")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0

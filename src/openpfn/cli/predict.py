@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
+"""How a file of predictions is compressed, by the end of its name."""
+OTHER_FORMATS = frozenset(
+    ".parquet .feather .arrow .json .jsonl .xls .xlsx .ods .h5 .hdf5 .pkl .npy .npz .zst .lz4 .7z"
+    " .rar .tar .tgz".split()
+)
+"""Ends of names that promise what is not written."""
+
+
 @dataclass(frozen=True)
 class PredictOptions:
     """Predict a column of one table from the rows of another: probabilities per class into a CSV
@@ -31,8 +40,8 @@ class PredictOptions:
     target: str
     """The column to predict."""
     out: Path
-    """Where to write the predictions (CSV): prediction, then one column of probabilities per
-    class."""
+    """Where to write the predictions: prediction, then one column of probabilities per class. A
+    CSV file, compressed where the name ends in .gz, .bz2, .xz or .zip; .tsv has tabs."""
     force: bool = False
     """Overwrite the file at --out if there is one."""
     checkpoint: str = "auto"
@@ -51,7 +60,10 @@ def main(argv: list[str]) -> int:
     """Read both tables, predict, write the file."""
     options = tyro.cli(PredictOptions, args=argv, prog="openpfn predict")
     check_output(options)
+    from openpfn.device import pick_device
     from openpfn.estimators import PFNClassifier
+
+    pick_device(options.device)
 
     X, y, test = read_tables(options)
     classifier = PFNClassifier(
@@ -83,6 +95,11 @@ def check_output(options: PredictOptions) -> None:
             raise ValueError(
                 f"--out {options.out} is an input file, which is never overwritten. Choose another."
             )
+    if options.out.suffix.lower() in OTHER_FORMATS:
+        raise ValueError(
+            f"--out {options.out} names a format that is not written. Choose a name that ends in"
+            f" .csv, .tsv, or .csv with one of {', '.join(COMPRESSIONS)}."
+        )
     if options.out.is_dir():
         raise ValueError(f"--out {options.out} is a folder. Name a file in it.")
     if options.out.exists() and not options.force:
@@ -92,8 +109,10 @@ def check_output(options: PredictOptions) -> None:
 
 
 def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, Any, pd.DataFrame]:
-    """Columns and labels of the context rows, and the rows to predict. Raises ValueError where they
-    do not fit together."""
+    """Return columns and labels of the context rows, and the rows to predict.
+
+    Raises ValueError where they do not fit together.
+    """
     from openpfn.tables.load import read_table, require_columns
 
     train, test = read_table(options.train), read_table(options.test)
@@ -126,38 +145,76 @@ def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, Any, pd.DataFram
 
 
 def predictions(classes: Any, probabilities: Any, index: Any) -> pd.DataFrame:
-    """One row per predicted row: the predicted class, and the probability of each class."""
+    """Return a row per predicted row: the predicted class, and the probability of each class.
+
+    Classes are named as in the headings.
+    """
+    import numpy as np
     import pandas as pd
 
+    names = np.array([str(c) for c in classes], dtype=object)
     table = pd.DataFrame(
-        probabilities, columns=[f"probability of {c}" for c in classes], index=index
+        probabilities, columns=[f"probability of {name}" for name in names], index=index
     )
-    table.insert(0, "prediction", classes[probabilities.argmax(axis=1)])
+    table.insert(0, "prediction", names[probabilities.argmax(axis=1)])
     return table
 
 
 def write(path: Path, table: pd.DataFrame) -> None:
-    """Write `table` as CSV, atomically: no half-written file is ever at `path`."""
-    with replacing(path) as unfinished:
-        table.to_csv(unfinished, index=False, float_format="%.6f")
+    """Write `table` as CSV, atomically: no half-written file is ever at `path`.
+
+    Raises OSError, naming `path`, where there is no room.
+    """
+    method = COMPRESSIONS.get(path.suffix.lower())
+    compression: Any = method and {"method": method}
+    if method == "zip":
+        compression["archive_name"] = path.stem if "." in path.stem else f"{path.stem}.csv"
+    if method == "gzip":
+        compression["mtime"] = 0  # the same predictions are the same bytes
+    is_tsv = any(suffix.lower() == ".tsv" for suffix in path.suffixes[-2:])
+    try:
+        with replacing(path) as unfinished:
+            table.to_csv(
+                unfinished,
+                index=False,
+                float_format="%.6f",
+                sep="\t" if is_tsv else ",",
+                compression=compression,
+            )
+    except IsADirectoryError:
+        raise
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path}: {error.strerror or error}. Make room, or choose another --out."
+        ) from error
 
 
 def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
-    """How good the predictions are, over the rows whose true class is known and was among the
-    context's."""
+    """Return how good the predictions are, over the rows whose class was among the context's.
+
+    Classes compare by what they say: the word 1 is the number 1.0.
+    """
     import numpy as np
     from sklearn.metrics import log_loss
 
     from openpfn.tables.metrics import one_vs_rest_auc
+    from openpfn.tables.values import plain_values, same_name
 
-    known = y.isin(classes).to_numpy()
+    place: dict[str, int] = {}
+    for i, word in enumerate(_words(classes)):
+        place.setdefault(same_name(word), i)
+    truth = np.array(
+        [-1 if word is None else place.get(same_name(word), -1) for word in plain_values(y).words()]
+    )
+    known = truth >= 0
     n_known = int(known.sum())
     if n_known == 0:
         return f"no scores: column {y.name!r} holds none of the classes of the context"
-    y, probabilities = y.loc[known], probabilities[known]
-    accuracy = np.mean(classes[probabilities.argmax(axis=1)] == y.to_numpy())
-    auc = one_vs_rest_auc(y, probabilities, classes)
-    loss = log_loss(y, probabilities, labels=list(classes))
+    truth, probabilities = truth[known], probabilities[known]
+    numbers = np.arange(len(classes))
+    accuracy = np.mean(probabilities.argmax(axis=1) == truth)
+    auc = one_vs_rest_auc(truth, probabilities, numbers)
+    loss = log_loss(truth, probabilities, labels=list(numbers))
     left_out = (
         f", {len(known) - n_known} rows left out: class missing or not in the context"
         if n_known < len(known)
@@ -166,7 +223,16 @@ def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
     return f"accuracy {accuracy:.4f}, AUC {auc:.4f}, log-loss {loss:.4f} ({n_known} rows{left_out})"
 
 
+def _words(classes: Any) -> list[str]:
+    """Return what the classes are called."""
+    import pandas as pd
+
+    from openpfn.tables.values import plain_values
+
+    return [word or "" for word in plain_values(pd.Series(classes)).words()]
+
+
 def shortened(names: Any, most: int = 12) -> str:
-    """The names with commas; the number of those beyond `most`."""
+    """Return the names with commas, and the number of those beyond `most`."""
     names = list(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

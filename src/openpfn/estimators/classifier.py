@@ -98,8 +98,13 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         self._check_parameters()
         table = self._table(X, reset=True)
         labels = self._labels(y, table)
-        self.encoder_ = TableEncoder().fit(table)
-        rows = self.encoder_.transform(table)
+        self.encoder_ = TableEncoder()
+        rows = self.encoder_.fit_transform(table)
+        if rows.shape[1] == 0:
+            raise ValueError(
+                f"X holds no values: all of its {table.shape[1]} columns are missing in every row."
+                " Give at least one column with values."
+            )
         self.columns_ = _columns_that_vary(rows)
         n_classes = len(self.classes_)
         self.order_, self.tied_ = canonical_order(rows, labels, n_classes)
@@ -213,9 +218,11 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
             X = X.to_pandas()
         if not isinstance(X, pd.DataFrame):
-            return pd.DataFrame(
-                validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+            # what is infinite is refused by the encoder, which names the column
+            checked = validate_data(
+                self, _without_padding(X), reset=reset, dtype=None, ensure_all_finite=False
             )
+            return pd.DataFrame(checked)
         validate_data(self, X=X, reset=reset, skip_check_array=True)  # pyright: ignore[reportArgumentType]
         if 0 in X.shape:
             what = "sample" if len(X) == 0 else "feature"
@@ -235,6 +242,8 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         y = column_or_1d(y, warn=True)
         if y.dtype == object:
             y = pd.Series(y).infer_objects().to_numpy()
+        if y.dtype.kind == "T":  # NumPy's strings of any length
+            y = y.astype(object)
         if y.dtype.kind == "f":
             assert_all_finite(y, input_name="y")
         elif pd.isna(y).any():
@@ -243,8 +252,16 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
                 " rows out."
             )
         check_consistent_length(table, y)
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
+        if y.dtype != object or isinstance(y[0], (str, bytes)):
+            check_classification_targets(y)
+        try:
+            self.classes_, labels = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            types = sorted({type(label).__name__ for label in y})
+            raise ValueError(
+                f"y holds labels that cannot be put in order, of type {' and '.join(types)}. Give"
+                " labels of one type, such as words."
+            ) from error
         return labels
 
     def _select(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
@@ -286,6 +303,19 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _without_padding(X: Any) -> Any:
+    """Lists that hold words as an array of objects: NumPy would make all as long as the longest."""
+    if not isinstance(X, (list, tuple)):
+        return X
+    rows = [row for row in X if isinstance(row, (list, tuple))]
+    if not any(isinstance(value, str) for row in rows for value in row):
+        return X
+    try:
+        return np.array(X, dtype=object)
+    except ValueError:  # of rows that are not equally long scikit-learn tells
+        return X
 
 
 def _columns_that_vary(rows: Float[np.ndarray, "n D"]) -> Int[np.ndarray, " S"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -24,13 +25,18 @@ CELLS_PER_PASS = 8192
 per cell."""
 
 
+_MODES = threading.Lock()
+_ASKED: dict[int, tuple[int, bool]] = {}
+"""How many calls read a model now, and whether it was in training before the first of them."""
+
+
 class Context:
     """The context of one classification task, seen through the views of an ensemble.
 
     `labels` are class indices 0 … n_classes − 1. Views of the same width pass through the network
     as one batch of tasks. States that do not fit into `memory_limit` bytes are computed anew for
     each prediction. A context that came from a file without rows has none, only `groups` of views
-    and their `states`.
+    and their `states`. Threads may ask it at the same time: the first of them reads the context.
     """
 
     def __init__(
@@ -51,25 +57,34 @@ class Context:
         self.network: Network | None = network
         self.groups: list[list[View]] | None = None
         self.states: list[Any] = []
+        self._reading = threading.RLock()
 
     def read(self) -> Context:
-        """Show the context to the network; `mean_log_probs` does so by itself where it was not yet
-        done."""
+        """Show the context to the network; `mean_log_probs` does so where it was not yet done."""
         network = self.ready_network()
         assert self.rows is not None, "a context without rows keeps its states"
-        self.groups = self._grouped(
+        groups = self._grouped(
             [View.fit(member, self.rows, self.categorical) for member in self.members], network
         )
-        kept = 0
-        self.states = []
-        for group in self.groups:
+        kept, states = 0, []
+        for group in groups:
             state = self._summarize(group, network) if self._within_limit(kept) else None
             kept += nested_bytes(state)
-            self.states.append(state if self._within_limit(kept) else None)
+            states.append(state if self._within_limit(kept) else None)
+        with self._reading:
+            self.groups, self.states = groups, states
         return self
 
+    def views_and_states(self) -> list[tuple[list[View], Any]]:
+        """Return the groups of views, each with its state, or None where that is not kept."""
+        with self._reading:
+            if self.groups is None:
+                self.read()
+            assert self.groups is not None
+            return list(zip(self.groups, self.states, strict=True))
+
     def resume(self, groups: list[list[View]], states: list[Any], n_rows: int) -> Context:
-        """Take up groups of views and their states, which another context of these rows had."""
+        """Take up the views and states that another context of these rows had, and return self."""
         self.groups, self.states, self.n_rows = groups, states, n_rows
         return self
 
@@ -79,13 +94,10 @@ class Context:
         return nested_bytes(self.states)
 
     def mean_log_probs(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q k"]:
-        """Log-probabilities of the classes, averaged over the views (they do not sum to one)."""
+        """Return log-probabilities of the classes, averaged over the views (not summing to one)."""
         network = self.ready_network()
-        if self.groups is None:
-            self.read()
-        assert self.groups is not None
         total = np.zeros((len(rows), self.n_classes))
-        for group, kept in zip(self.groups, self.states, strict=True):
+        for group, kept in self.views_and_states():
             state = kept if kept is not None else self._summarize(group, network)
             views = np.stack([view(rows) for view in group])  # (B, Q, V)
             for part in self._parts(views, network):
@@ -96,31 +108,40 @@ class Context:
         return total / len(self.members)
 
     def ready_network(self) -> Network:
-        """The network; after unpickling it is loaded again, and must have the weights that the
-        context was fitted with."""
-        if self.network is None:
-            network = find_network(self.source, None, self.device)
-            if network.fingerprint != self.fingerprint:
-                raise ValueError(
-                    f"this classifier was fitted with other weights than checkpoint {self.source!r}"
-                    " holds now. Fit it again, or bring back the checkpoint it was fitted with."
-                )
-            self.network = network
-        return self.network
+        """Return the network.
+
+        After unpickling it is loaded again, and must have the weights that the context was fitted
+        with; else ValueError is raised.
+        """
+        with self._reading:
+            if self.network is None:
+                network = find_network(self.source, None, self.device)
+                if network.fingerprint != self.fingerprint:
+                    raise ValueError(
+                        "this classifier was fitted with other weights than checkpoint"
+                        f" {self.source!r} holds now. Fit it again, or bring back the checkpoint it"
+                        " was fitted with."
+                    )
+                self.network = network
+            return self.network
 
     def __getstate__(self) -> dict[str, Any]:
-        """Weights from a checkpoint and states are left out of pickles and copies: both come back
-        when needed.
+        """Leave weights from a checkpoint, and states, out of pickles and copies.
 
-        Without rows the states cannot come back: they stay.
+        Both come back when needed. Without rows the states cannot: they stay.
         """
         state = self.__dict__ | ({} if self.rows is None else {"groups": None, "states": []})
         if self.source is not None:
             state["network"] = None
+        del state["_reading"]
         return state
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reading = threading.RLock()
+
     def example_state(self, group: list[View]) -> Any:
-        """A state of the same make as that of `group`, of two rows of zeros."""
+        """Return a state of the same make as that of `group`, of two rows of zeros."""
         labels = np.stack([view.show_classes(np.arange(2), self.n_classes) for view in group])
         return self._show(
             np.zeros((len(group), 2, group[0].width), dtype=np.float32),
@@ -163,7 +184,7 @@ class Context:
         return logits[:, :n_rows, : self.n_classes].float().cpu().numpy()
 
     def _grouped(self, views: list[View], network: Network) -> list[list[View]]:
-        """Views of the same width together, as many as should pass through the network at once."""
+        """Return views of the same width together, as many as should be read at once."""
         groups: list[list[View]] = []
         for width, same in groupby(
             sorted(views, key=lambda view: view.width), key=lambda view: view.width
@@ -186,7 +207,7 @@ class Context:
         return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
     def _cells(self, network: Network, width: int) -> int:
-        """How many cells may pass through the network at once."""
+        """Return how many cells may pass through the network at once."""
         within = (
             2**62
             if self.memory_limit is None
@@ -200,13 +221,20 @@ class Context:
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    """Without gradients and in evaluation mode; a model in training goes back to it afterwards."""
-    was_training = getattr(model, "training", False)
-    if was_training:
-        model.eval()
+    """Run without gradients and in evaluation mode; a model in training goes back to it after the
+    last of the calls that read it."""
+    with _MODES:
+        n_calls, was_training = _ASKED.get(id(model), (0, getattr(model, "training", False)))
+        if n_calls == 0 and was_training:
+            model.eval()
+        _ASKED[id(model)] = n_calls + 1, was_training
     try:
         with torch.inference_mode():
             yield
     finally:
-        if was_training:
-            model.train()
+        with _MODES:
+            n_calls, was_training = _ASKED.pop(id(model))
+            if n_calls > 1:
+                _ASKED[id(model)] = n_calls - 1, was_training
+            elif was_training:
+                model.train()

@@ -28,7 +28,7 @@ class Network:
     device: torch.device
     """Where its weights lie."""
     source: str | None
-    """The checkpoint's name or path; None for a model in memory."""
+    """The checkpoint's shipped name or absolute path; None for a model in memory."""
     fingerprint: str | None
     """Hash of the weights of a checkpoint; None for a model in memory, whose weights may still
     change."""
@@ -56,15 +56,19 @@ class Network:
 
 
 def find_network(checkpoint: Any, model: Any, device: str) -> Network:
-    """The network of `model` if given, else of `checkpoint` ("auto", a shipped name or a path)."""
+    """Return the network of `model` if given, else of `checkpoint`.
+
+    A checkpoint is "auto", a shipped name or a path.
+    """
     if model is not None:
         return _in_memory(model, device)
-    from openpfn.checkpoint import locate
+    from openpfn.checkpoint import SHIPPED, locate
 
-    name = DEFAULT_CHECKPOINT if checkpoint == "auto" else str(checkpoint)
-    path = locate(name).resolve()
+    path = locate(DEFAULT_CHECKPOINT if checkpoint == "auto" else checkpoint).resolve()
+    # a path that means the same wherever the process stands that reads a pickle or a saved file
+    source = path.stem if path.parent == SHIPPED.resolve() else str(path)
     status = path.stat()
-    return _from_file(name, path, (status.st_mtime_ns, status.st_size), str(pick_device(device)))
+    return _from_file(source, path, (status.st_mtime_ns, status.st_size), str(pick_device(device)))
 
 
 def nested_bytes(state: Any) -> int:

@@ -4,26 +4,29 @@ their name and hash.
 The metadata key `openpfn_estimator` is a JSON object. Tensors: `rows` and `labels` (the encoded
 context), `encoder/…`, `views/…` and `states/…` (what the network keeps of the context, per group of
 views), and `checkpoint`, the bytes of a checkpoint file, where the weights are embedded. Format 1
-had neither views nor states.
+had neither views nor states; since format 3 the metadata key `openpfn_digest` is a hash of the
+tensors and of the JSON text, which is checked on loading.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from openpfn import __version__, checkpoint
-from openpfn.checkpoint.fingerprint import fingerprint_of
+from openpfn.checkpoint.fingerprint import content_digest, fingerprint_of
 from openpfn.device import pick_device
 from openpfn.estimators.context import Context
 from openpfn.estimators.ensemble import Member, View
@@ -35,11 +38,14 @@ from openpfn.estimators.states import (
     put_together,
     take_apart,
 )
-from openpfn.files import replacing
+from openpfn.files import flush_to_disk, replacing
 from openpfn.tables.encode import TableEncoder
+from openpfn.tables.json_values import array_from_json, array_to_json, to_json
 
-FORMAT = 2
+FORMAT = 3
 KEY = "openpfn_estimator"
+DIGEST = "openpfn_digest"
+FIRST_WITH_DIGEST = 3
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """How finely the layers' states can be stored."""
 MOST_VALUES = 1000
@@ -65,20 +71,17 @@ def save(
         "estimator": type(estimator).__name__,
         "version": __version__,
         "parameters": {
-            name: getattr(estimator, name)
+            name: to_json(getattr(estimator, name))
             for name in ("n_estimators", "softmax_temperature", "memory_limit")
         },
         "checkpoint": str(estimator.checkpoint),
-        "classes": estimator.classes_.tolist(),
-        "classes_dtype": (
-            "object" if estimator.classes_.dtype == object else estimator.classes_.dtype.str
-        ),
+        "classes": _classes(estimator.classes_),
         "feature_names": (
-            estimator.feature_names_in_.tolist()
+            [str(name) for name in estimator.feature_names_in_]
             if hasattr(estimator, "feature_names_in_")
             else None
         ),
-        "n_features": estimator.n_features_in_,
+        "n_features": int(estimator.n_features_in_),
         "columns": estimator.columns_.tolist(),
         "order": estimator.order_.tolist(),
         "tied": estimator.tied_,
@@ -123,12 +126,21 @@ def save(
 
 
 def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
-    """The classifier of class `cls` in `path`. Raises ValueError if the file is none, or if its
-    checkpoint has other weights now."""
+    """Return the classifier of class `cls` in `path`.
+
+    Raises ValueError if the file is none, is damaged, or if its checkpoint has other weights now.
+    """
+    pick_device(device)
     record, tensors = _read(Path(path), cls.__name__)
     try:
-        return _restored(cls, record, tensors, device)
-    except (KeyError, IndexError, TypeError) as error:
+        estimator = _restored(cls, record, tensors, device)
+        _check_parts(estimator)
+        if record["format"] < FIRST_WITH_DIGEST:
+            _try_out(estimator)
+        return estimator
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # parts that do not fit together fail in any way
         raise ValueError(
             f"{path} is damaged: its parts do not fit together ({type(error).__name__}: {error})."
             " Save it anew."
@@ -142,7 +154,10 @@ def _restored(
         name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith("states/")
     }
     estimator = cls(record["checkpoint"], device=device, **record["parameters"])
-    estimator.classes_ = np.array(record["classes"], dtype=np.dtype(record["classes_dtype"]))
+    classes = record["classes"]
+    if isinstance(classes, list):  # before format 3
+        classes = {"dtype": record["classes_dtype"], "values": classes}
+    estimator.classes_ = array_from_json(classes)
     estimator.n_features_in_ = record["n_features"]
     if record["feature_names"] is not None:
         estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
@@ -157,6 +172,54 @@ def _restored(
         if record["context"]["source"] is None:
             estimator.model = context.ready_network().model
     return estimator
+
+
+def _check_parts(estimator: Any) -> None:
+    """Raise IndexError where the parts of a loaded classifier cannot belong together."""
+    encoder, context = estimator.encoder_, estimator.context_
+    n_classes, width = len(estimator.classes_), max(len(estimator.columns_), 1)
+    facts = {
+        "columns": len(encoder.columns) == estimator.n_features_in_
+        and set(estimator.columns_.tolist()) <= set(range(len(encoder.categorical))),
+        "classes": sorted(estimator.order_.tolist()) == list(range(n_classes))
+        and all(0 <= place < n_classes for group in estimator.tied_ for place in group),
+        "context": n_classes == 1 or context is not None,
+    }
+    if context is not None:
+        facts["categories"] = context.categorical.shape == (width,)
+        facts["members"] = len(context.members) > 0
+        facts["rows"] = (context.rows is None) == (context.labels is None)
+        if context.rows is not None and context.labels is not None:
+            labels = context.labels
+            facts["rows"] = (
+                context.rows.dtype == np.float64
+                and context.rows.shape == (len(labels), width)
+                and not np.isinf(context.rows).any()
+                and labels.dtype == np.int64
+                and np.unique(labels).tolist() == list(range(n_classes))
+            )
+    wrong = [name for name, is_right in facts.items() if not is_right]
+    if wrong:
+        raise IndexError(f"wrong {wrong[0]}")
+
+
+def _try_out(estimator: Any) -> None:
+    """Use every part once: what is damaged in a file without a digest fails here, not later."""
+    estimator._check_parameters()
+    nothing = pd.DataFrame([[None] * estimator.n_features_in_], dtype=object)
+    rows = estimator._select(estimator.encoder_.transform(nothing))
+    if estimator.context_ is not None:
+        estimator.context_.mean_log_probs(rows)
+    estimator.encoder_.describe()
+
+
+def _classes(classes: np.ndarray) -> dict[str, Any]:
+    try:
+        return array_to_json(classes)
+    except TypeError as error:
+        raise ValueError(
+            f"the classes cannot be saved: {error}. Fit with words or numbers as labels."
+        ) from error
 
 
 def _context(
@@ -198,17 +261,15 @@ def _groups(
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     """The groups of views that pass through the network together, with the states that the context
     left: plain values, and tensors."""
-    if context.groups is None:
-        context.read()
-    assert context.groups is not None
-    if any(state is None for state in context.states):
+    pairs = context.views_and_states()
+    if any(state is None for _, state in pairs):
         raise ValueError(
             f"the states of this context take more than memory_limit = {context.memory_limit} bytes"
             " and were not kept, so they cannot be saved. Fit with a larger memory_limit or None,"
             " or save the rows alone."
         )
     records, tensors = [], {}
-    for i, (views, state) in enumerate(zip(context.groups, context.states, strict=True)):
+    for i, (views, state) in enumerate(pairs):
         if thin:
             views = [view.thinned(MOST_VALUES) for view in views]
             state = state.thinned(MOST_VALUES) if hasattr(state, "thinned") else state
@@ -265,7 +326,7 @@ def _below(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checkpoint_bytes(network: Network) -> np.ndarray:
-    with tempfile.TemporaryDirectory() as folder:
+    with _telling(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
         path = checkpoint.save(Path(folder) / "embedded.safetensors", network.model)
         return np.frombuffer(path.read_bytes(), dtype=np.uint8)
 
@@ -274,13 +335,38 @@ def _embedded_network(content: np.ndarray, device: str) -> Network:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embedded.safetensors"
         path.write_bytes(content.tobytes())
-        model = checkpoint.load(path).model.requires_grad_(False)
+        try:
+            model = checkpoint.load(path).model.requires_grad_(False)
+        except Exception as error:
+            reason = str(error).replace(str(path), "it").splitlines()[0]
+            raise ValueError(
+                f"the weights inside the saved classifier are damaged ({reason}). Bring back a"
+                " copy, or fit and save it anew."
+            ) from error
     return find_network(None, model.to(pick_device(device)), "auto")
 
 
 def _write(path: Path, tensors: dict[str, Tensor], record: Mapping[str, Any]) -> None:
-    with replacing(path) as unfinished:
-        save_file(tensors, unfinished, metadata={KEY: json.dumps(record)})
+    text = json.dumps(record)
+    metadata = {KEY: text, DIGEST: content_digest(tensors, text)}
+    with _telling(path), replacing(path) as unfinished:
+        save_file(tensors, unfinished, metadata=metadata)
+        flush_to_disk(unfinished)
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Say in one line why `path` cannot be written, such as a full disk."""
+    try:
+        yield
+    except IsADirectoryError:
+        raise
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(
+            f"cannot write {path}: {reason}. Nothing was left behind; make room, or choose another"
+            " folder."
+        ) from error
 
 
 def _read(path: Path, estimator: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -290,23 +376,34 @@ def _read(path: Path, estimator: str) -> tuple[dict[str, Any], dict[str, Tensor]
         )
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY)
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except OSError:
+        raise
+    except Exception as error:  # the reader fails in any way at a damaged header
         raise ValueError(f"{path} is not a whole safetensors file ({error}).") from error
+    text = metadata.get(KEY, "{}")
     try:
-        record = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged: its record is no JSON ({error}). Save it anew."
         ) from error
-    if record.get("estimator") != estimator:
+    if not isinstance(record, dict) or record.get("estimator") != estimator:
         raise ValueError(
             f"{path} does not hold a {estimator}. Give a file written by {estimator}.save."
         )
-    if record["format"] > FORMAT:
+    written = record.get("format")
+    if not isinstance(written, int) or written < 1:
+        raise ValueError(f"{path} is damaged: its format is {written!r}. Save it anew.")
+    if written > FORMAT:
         raise ValueError(
-            f"{path} has format {record['format']}; this version reads up to {FORMAT}. Update"
-            " openpfn."
+            f"{path} has format {written}; this version reads up to {FORMAT}. Update openpfn."
+        )
+    has_digest = DIGEST in metadata or written >= FIRST_WITH_DIGEST
+    if has_digest and metadata.get(DIGEST) != content_digest(tensors, text):
+        raise ValueError(
+            f"{path} is damaged: its content is not what was saved. Bring back a copy, or save it"
+            " anew."
         )
     return record, tensors

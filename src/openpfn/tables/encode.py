@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -11,12 +13,25 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from openpfn.tables.schema import MISSING_WORDS, Column, Kind, as_word, read_schema, to_numbers
+from openpfn.tables.date_words import NEVER, DateReading
+from openpfn.tables.json_values import from_json, name_to_json
+from openpfn.tables.letter_groups import N_GRAM_BUCKETS, letter_groups, unit_rows
+from openpfn.tables.number_words import MISSING_WORDS, PLAIN, NumberReading
+from openpfn.tables.schema import TRUTHS, Column, Kind, read_schema, to_numbers, warn_of_odd_words
+from openpfn.tables.values import (
+    DATES,
+    MICROSECONDS,
+    ColumnValues,
+    counted,
+    plain_values,
+    same_name,
+    shown,
+    to_time,
+)
 
 MOST_TEXT_COMPONENTS = 8
 """Numbers that a column of text becomes at most."""
-N_GRAM_BUCKETS = 1024
-"""Buckets into which the letter groups of a text are hashed."""
+_COUNTING = threading.Lock()
 
 
 class ColumnEncoder(ABC):
@@ -24,43 +39,93 @@ class ColumnEncoder(ABC):
 
     kind: ClassVar[Kind]
     is_categorical: ClassVar[bool] = False
+    wanted: ClassVar[str] = "values"
+    """What a value that cannot be read is not."""
 
     @property
     def n_out(self) -> int:
-        """How many columns of numbers it gives."""
+        """Number of columns of numbers."""
         return 1
 
-    @abstractmethod
     def __call__(self, values: pd.Series) -> Float[np.ndarray, "N P"]:
-        """The numbers, NaN where a value is missing."""
+        """Return the numbers, NaN where a value is missing or cannot be read."""
+        return self.encode(plain_values(values))
+
+    @abstractmethod
+    def encode(self, values: ColumnValues) -> Float[np.ndarray, "N P"]:
+        """Return the numbers of a column in plain form."""
+
+    def unread(
+        self, values: ColumnValues, encoded: Float[np.ndarray, "N P"]
+    ) -> Bool[np.ndarray, " N"]:
+        """Return which rows hold a value that became missing only because it cannot be read."""
+        gone = np.isnan(encoded).all(axis=1) & ~values.missing
+        if not self.n_out or not gone.any():
+            return np.zeros(len(values), dtype=bool)
+        gone &= ~values.blank()
+        if values.form == "objects" and not self.is_categorical:
+            words = values.data[gone]
+            gone[gone] = [str(v).strip().lower() not in MISSING_WORDS for v in words]
+        return gone
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Values of one column that could not be read since the encoder was fitted."""
+
+    n: int
+    """How many."""
+    example: str
+    """One of them."""
 
 
 class TableEncoder:
-    """Numbers stay, categories become codes, dates numbers, text its principal letter groups;
-    unseen categories are missing.
+    """Numbers stay, categories become codes, dates numbers, text its principal letter groups.
+
+    What a column cannot read, such as an unseen category, is missing; a warning counts it.
 
     >>> encoder = TableEncoder().fit(pd.DataFrame({"size": [1.5, 2.0], "colour": ["red", "blue"]}))
-    >>> encoder.transform(pd.DataFrame({"size": [3.0], "colour": ["green"]}))
-    array([[ 3., nan]])
+    >>> encoder.transform(pd.DataFrame({"size": [3.0], "colour": ["red"]}))
+    array([[3., 1.]])
     """
 
     columns: list[Column]
     encoders: list[ColumnEncoder]
+    unread: Mapping[int, Unread] = {}
+    """What could not be read since `fit`, by the number of the column."""
 
     def fit(
         self, table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None
     ) -> TableEncoder:
-        """Learn from `table` (context rows only) how to read each column; `kinds` settles the
-        columns it names."""
+        """Learn from `table` (context rows only) how to read each column.
+
+        `kinds` settles the columns it names. Warns of values that are not of their column's kind.
+        """
         self.columns = read_schema(table, kinds)
+        self.unread = {}
+        warn_of_odd_words(self.columns)
         self.encoders = [
-            fit_column(column, table.iloc[:, i]) for i, column in enumerate(self.columns)
+            fit_column(column, plain_values(table.iloc[:, i]))
+            for i, column in enumerate(self.columns)
         ]
         return self
 
+    def fit_transform(
+        self, table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None
+    ) -> Float[np.ndarray, "N D"]:
+        """Learn from `table` how to read each column, and return its rows as numbers."""
+        self.fit(table, kinds)
+        return self._numbers(table, count=False)
+
     def transform(self, table: pd.DataFrame) -> Float[np.ndarray, "N D"]:
-        """The rows of `table` as numbers, NaN where a value is missing. Raises ValueError for
-        infinite values."""
+        """Return the rows of `table` as numbers, NaN where a value is missing.
+
+        Warns of values that cannot be read, and counts them in `describe()`. Raises ValueError for
+        infinite values.
+        """
+        return self._numbers(table, count=True)
+
+    def _numbers(self, table: pd.DataFrame, *, count: bool) -> Float[np.ndarray, "N D"]:
         if table.shape[1] != len(self.columns):
             raise ValueError(
                 f"the table has {table.shape[1]} columns, but {len(self.columns)} were fitted. Give"
@@ -72,14 +137,43 @@ class TableEncoder:
             whole = np.array(table, dtype=np.float64, order="C")
             if not np.isinf(whole).any():
                 return whole  # the same as column by column, in a fraction of the time
-        parts = [encode(table.iloc[:, i]) for i, encode in enumerate(self.encoders)]
-        for column, part in zip(self.columns, parts, strict=True):
-            if np.isinf(part).any():
-                raise ValueError(
-                    f"column {column.name!r} contains infinity. Replace infinite values, or make"
-                    " them missing (NaN)."
-                )
+        parts = []
+        for i, (column, encoder) in enumerate(zip(self.columns, self.encoders, strict=True)):
+            values = plain_values(table.iloc[:, i])
+            part = encoder.encode(values)
+            _refuse_infinity(column, part)
+            if count:
+                self._count(i, values, encoder.unread(values, part))
+            parts.append(part)
         return np.concatenate([np.empty((len(table), 0)), *parts], axis=1)
+
+    def _count(self, i: int, values: ColumnValues, gone: Bool[np.ndarray, " N"]) -> None:
+        """Tell of the values of column `i` that could not be read."""
+        n_gone = int(gone.sum())
+        if not n_gone:
+            return
+        # the first in the alphabet, so that nothing depends on the order of the rows
+        example = shown(min((_plain_object(v) for v in values.data[gone]), key=str))
+        with _COUNTING:
+            before = self.unread.get(i)
+            total = n_gone + (before.n if before else 0)
+            told = Unread(total, before.example if before else example)
+            self.unread = {**self.unread, i: told}  # never changed in place: others may read it
+        warnings.warn(
+            f"column {shown(self.columns[i].name)}: {n_gone} of {counted(len(values), 'value')}"
+            f" could not be read as {self.encoders[i].wanted} and count as missing, such as"
+            f" {example}. {self._advice(i)}",
+            stacklevel=4,
+        )
+
+    def _advice(self, i: int) -> str:
+        column = self.columns[i]
+        if column.kind == "date":
+            return f"Write dates as in the context, {column.date_format or '%Y-%m-%d'}."
+        if column.kind == "numeric":
+            spelled = str(column.number_reading) or "a decimal point"
+            return f"Write numbers as in the context, with {spelled}."
+        return "The context has no such value."
 
     @property
     def categorical(self) -> Bool[np.ndarray, " D"]:
@@ -90,24 +184,33 @@ class TableEncoder:
         )
 
     def describe(self) -> list[str]:
-        """A line per column, saying how it is read."""
-        return [str(column) for column in self.columns]
+        """Return a line per column, which says how it is read and what could not be read since."""
+        lines = [str(column) for column in self.columns]
+        for i, unread in sorted(self.unread.items()):
+            lines[i] += (
+                f"; since then {counted(unread.n, 'value')} not readable, as {unread.example}"
+            )
+        return lines
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """All that was learnt: what fits into JSON, and arrays by name."""
+        """Return all that was learnt: what fits into JSON, and arrays by name."""
         plain, arrays = [], {}
         for i, (column, encoder) in enumerate(zip(self.columns, self.encoders, strict=True)):
             values = asdict(encoder)  # type: ignore[call-overload]
             for name in [n for n, v in values.items() if isinstance(v, np.ndarray)]:
                 arrays[f"{i}.{name}"] = values.pop(name)
-            plain.append({"column": asdict(column), "values": values})
+            described = asdict(column) | {"name": name_to_json(column.name)}
+            plain.append({"column": described, "values": values})
         return {"columns": plain}, arrays
 
     @classmethod
     def from_state(cls, plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TableEncoder:
-        """The encoder whose `state()` this was."""
+        """Return the encoder whose `state()` this was."""
         encoder = cls()
-        encoder.columns = [Column(**entry["column"]) for entry in plain["columns"]]
+        encoder.columns = [
+            Column(**{**entry["column"], "name": from_json(entry["column"]["name"])})
+            for entry in plain["columns"]
+        ]
         encoder.encoders = []
         for i, entry in enumerate(plain["columns"]):
             own = {
@@ -124,11 +227,11 @@ def holds_plain_numbers(table: pd.DataFrame) -> bool:
     return all(isinstance(dtype, np.dtype) and dtype.kind in "fiu" for dtype in table.dtypes)
 
 
-def fit_column(column: Column, values: pd.Series) -> ColumnEncoder:
-    """The encoder of `column`, fitted to `values`."""
+def fit_column(column: Column, values: ColumnValues) -> ColumnEncoder:
+    """Return the encoder of `column`, fitted to `values`."""
     match column.kind:
         case "numeric":
-            return Numbers()
+            return Numbers(column.decimal, column.thousands)
         case "categorical":
             return Codes(_categories(values))
         case "boolean":
@@ -146,9 +249,15 @@ class Numbers(ColumnEncoder):
     """A number stays what it is."""
 
     kind: ClassVar[Kind] = "numeric"
+    wanted: ClassVar[str] = "numbers"
 
-    def __call__(self, values: pd.Series) -> Float[np.ndarray, "N 1"]:
-        return to_numbers(values)[:, None]
+    decimal: str = "."
+    """Sign before the decimals of numbers written as words."""
+    thousands: str = ""
+    """Sign between their thousands."""
+
+    def encode(self, values: ColumnValues) -> Float[np.ndarray, "N 1"]:
+        return to_numbers(values, NumberReading(self.decimal, self.thousands))[:, None]
 
 
 @dataclass
@@ -161,7 +270,7 @@ class Nothing(ColumnEncoder):
     def n_out(self) -> int:
         return 0
 
-    def __call__(self, values: pd.Series) -> Float[np.ndarray, "N 0"]:
+    def encode(self, values: ColumnValues) -> Float[np.ndarray, "N 0"]:
         return np.empty((len(values), 0))
 
 
@@ -171,10 +280,10 @@ class Truth(ColumnEncoder):
 
     kind: ClassVar[Kind] = "boolean"
     is_categorical: ClassVar[bool] = True
+    wanted: ClassVar[str] = "true or false"
 
-    def __call__(self, values: pd.Series) -> Float[np.ndarray, "N 1"]:
-        codes = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
-        return _by_word(values, lambda word: codes.get(word.lower(), np.nan))[:, None]
+    def encode(self, values: ColumnValues) -> Float[np.ndarray, "N 1"]:
+        return _by_word(values, lambda word: TRUTHS.get(same_name(word), np.nan))
 
 
 @dataclass
@@ -183,13 +292,17 @@ class Codes(ColumnEncoder):
 
     kind: ClassVar[Kind] = "categorical"
     is_categorical: ClassVar[bool] = True
+    wanted: ClassVar[str] = "known categories"
 
     categories: list[str]
     """Known categories, in the order of their dtype or else of the alphabet (numbers by size)."""
 
-    def __call__(self, values: pd.Series) -> Float[np.ndarray, "N 1"]:
+    def encode(self, values: ColumnValues) -> Float[np.ndarray, "N 1"]:
         place = {word: float(i) for i, word in enumerate(self.categories)}
-        return _by_word(values, lambda word: place.get(word, np.nan))[:, None]
+        alike: dict[str, float] = {}
+        for word, code in place.items():
+            alike.setdefault(same_name(word), code)
+        return _by_word(values, lambda word: place.get(word, alike.get(same_name(word), np.nan)))
 
 
 @dataclass
@@ -197,9 +310,10 @@ class Dates(ColumnEncoder):
     """A date becomes days since 1970, and its month, weekday and hour where these vary."""
 
     kind: ClassVar[Kind] = "date"
+    wanted: ClassVar[str] = "dates"
 
     format: str | None = None
-    """How dates written as words are spelled."""
+    """How dates written as words are spelled; None where they were typed."""
     parts: list[str] = field(default_factory=list)
     """Which parts are told besides the day."""
 
@@ -207,33 +321,31 @@ class Dates(ColumnEncoder):
     def n_out(self) -> int:
         return 1 + len(self.parts)
 
-    def fit(self, values: pd.Series) -> Dates:
+    def fit(self, values: ColumnValues) -> Dates:
         times = self.times(values)
-        parts = [
-            part
-            for part in ("month", "weekday", "hour")
-            if len(getattr(times.dt, part).dropna().unique()) > 1
-        ]
+        times = times[~np.isnat(times)]
+        parts = [name for name, part in _PARTS.items() if len(np.unique(part(times))) > 1]
         return Dates(self.format, parts)
 
-    def __call__(self, values: pd.Series) -> Float[np.ndarray, "N P"]:
+    def encode(self, values: ColumnValues) -> Float[np.ndarray, "N P"]:
         times = self.times(values)
-        days = (times - pd.Timestamp(0)) / pd.Timedelta(days=1)
-        return np.stack(
-            [to_numbers(days), *(to_numbers(getattr(times.dt, part)) for part in self.parts)],
-            axis=1,
-        )
+        missing = np.isnat(times)
+        times = np.where(missing, np.datetime64(0, "us"), times)
+        columns = [_days(times), *(_PARTS[name](times) for name in self.parts)]
+        return np.stack([np.where(missing, np.nan, column) for column in columns], axis=1)
 
-    def times(self, values: pd.Series) -> pd.Series:
-        """The values as times without a zone; NaT where one cannot be read."""
-        if isinstance(values.dtype, pd.PeriodDtype):
-            values = values.dt.to_timestamp()
-        if not pd.api.types.is_datetime64_any_dtype(values.dtype):
-            words = values.map(
-                lambda v: None if str(v).strip().lower() in MISSING_WORDS else v, na_action="ignore"
-            )
-            values = pd.to_datetime(words, format=self.format, errors="coerce", utc=True)
-        return values.dt.tz_convert(None) if values.dt.tz is not None else values
+    def times(self, values: ColumnValues) -> np.ndarray:
+        """Return the values as times in UTC; NaT where one cannot be read."""
+        if values.form == "times":
+            return np.where(values.missing, NEVER, values.data)
+        read = DateReading(self.format or "%Y-%m-%d")
+        if values.form == "objects":
+            known: dict[str, np.datetime64] = {}
+            times = [_time_of(v, read, known) for v in values.data]
+            times = np.array(times, dtype=MICROSECONDS) if times else np.empty(0, MICROSECONDS)
+            return np.where(values.missing, NEVER, times)
+        times_of_words = {w: read(w) if w else NEVER for w in set(values.words())}
+        return np.array([times_of_words[w] for w in values.words()], dtype=MICROSECONDS)
 
 
 @dataclass
@@ -253,24 +365,22 @@ class Text(ColumnEncoder):
         return self.components.shape[1]
 
     @classmethod
-    def fit(cls, values: pd.Series) -> Text:
+    def fit(cls, values: ColumnValues) -> Text:
         from sklearn.utils.extmath import randomized_svd
 
         # sorted, so that sums round alike in whatever order the rows come
-        counts = _letter_groups(
-            values.iloc[np.argsort(values.astype(str).to_numpy(dtype=str), kind="stable")]
-        )
+        counts = letter_groups(sorted(_texts(values)))
         n_texts_with = np.bincount(counts.indices, minlength=N_GRAM_BUCKETS)
         rarity = np.log((1 + counts.shape[0]) / (1 + n_texts_with)) + 1
-        weighted = _unit_rows(counts.multiply(rarity).tocsr())
+        weighted = unit_rows(counts.multiply(rarity).tocsr())
         n_components = min(MOST_TEXT_COMPONENTS, *weighted.shape)
         directions = randomized_svd(weighted, n_components, random_state=0)[2].T
         largest = np.abs(directions).argmax(axis=0)
         return cls(rarity, directions * np.sign(directions[largest, np.arange(n_components)]))
 
-    def __call__(self, values: pd.Series) -> Float[np.ndarray, "N k"]:
-        encoded = _unit_rows(_letter_groups(values).multiply(self.rarity).tocsr()) @ self.components
-        return np.where(values.isna().to_numpy()[:, None], np.nan, encoded)
+    def encode(self, values: ColumnValues) -> Float[np.ndarray, "N k"]:
+        weighted = unit_rows(letter_groups(_texts(values)).multiply(self.rarity).tocsr())
+        return np.where(values.missing[:, None], np.nan, weighted @ self.components)
 
 
 _ENCODERS: dict[str, Any] = {
@@ -278,37 +388,70 @@ _ENCODERS: dict[str, Any] = {
 }
 
 
-def _by_word(values: pd.Series, code: Any) -> Float[np.ndarray, " N"]:
-    known = values.notna().to_numpy(dtype=bool)
-    codes = np.full(len(values), np.nan)
-    codes[known] = [code(as_word(v)) for v in values[known]]
-    return codes
+def _refuse_infinity(column: Column, part: Float[np.ndarray, "N P"]) -> None:
+    if np.isinf(part).any():
+        raise ValueError(
+            f"column {column.name!r} contains infinity, or a number too large for float64. Replace"
+            " such values, or make them missing (NaN)."
+        )
 
 
-def _categories(values: pd.Series) -> list[str]:
-    words = {as_word(v) for v in values[values.notna()]} - {""}
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return [word for word in (as_word(c) for c in values.cat.categories) if word in words]
-    numbers = {word: to_numbers(pd.Series([word]))[0] for word in words}
+def _days(times: np.ndarray) -> Float[np.ndarray, " N"]:
+    """Days since 1970, with fractions."""
+    count = times.astype(np.int64)
+    whole, rest = np.divmod(count, _DAY)
+    # beyond 2^53 microseconds a float does not hold the count itself
+    return np.where(np.abs(count) < 2**53, count / _DAY, whole + rest / _DAY)
+
+
+_DAY = 86_400_000_000
+"""Microseconds of a day."""
+_PARTS: dict[str, Any] = {
+    "month": lambda times: times.astype("M8[M]").astype(np.int64) % 12 + 1.0,
+    "weekday": lambda times: (times.astype("M8[D]").astype(np.int64) + 3) % 7 + 0.0,
+    "hour": lambda times: times.astype("M8[h]").astype(np.int64) % 24 + 0.0,
+}
+"""Parts of a date besides its day."""
+
+
+def _time_of(value: Any, read: DateReading, known: dict[str, np.datetime64]) -> np.datetime64:
+    """Return the time that a Python object stands for; words that were read before are `known`."""
+    if isinstance(value, DATES):
+        try:
+            return to_time(value)
+        except (ValueError, OverflowError):
+            return NEVER
+    word = value.strip() if isinstance(value, str) else str(value)
+    if word not in known:
+        known[word] = read(word)
+    return known[word]
+
+
+def _by_word(values: ColumnValues, code: Callable[[str], float]) -> Float[np.ndarray, "N 1"]:
+    words = values.words()
+    codes = {word: np.nan if word is None else code(word) for word in set(words)}
+    return np.array([codes[word] for word in words], dtype=np.float64).reshape(-1, 1)
+
+
+def _categories(values: ColumnValues) -> list[str]:
+    words = {word for word in values.words() if word is not None}
+    if values.categories:
+        return [word for word in dict.fromkeys(values.category_words()) if word in words]
+    numbers = {word: PLAIN(word) for word in words}
     return sorted(
         words, key=lambda word: (np.isnan(numbers[word]), np.nan_to_num(numbers[word]), word)
     )
 
 
-def _letter_groups(values: pd.Series) -> Any:
-    """Counts (N, buckets) of the groups of 2 to 4 letters in each text."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    hashing: Any = HashingVectorizer(
-        analyzer="char_wb", ngram_range=(2, 4), n_features=N_GRAM_BUCKETS, alternate_sign=False
-    )
-    hashing.set_params(norm=None)
-    return hashing.transform(
-        ["" if missing else str(v) for v, missing in zip(values, values.isna(), strict=True)]
-    )
+def _texts(values: ColumnValues) -> list[str]:
+    """Return the texts; empty where one is missing."""
+    if values.form != "objects":
+        return [word or "" for word in values.words()]
+    return [
+        "" if missing else str(value)
+        for value, missing in zip(values.data, values.missing.tolist(), strict=True)
+    ]
 
 
-def _unit_rows(rows: Any) -> Any:
-    from sklearn.preprocessing import normalize
-
-    return normalize(rows)
+def _plain_object(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from openpfn.files import write_whole
-from openpfn.tables.load import Table
+from openpfn.tables.table import Table
 
 API = "https://www.openml.org/api/v1/json"
 SYNTAX = (

@@ -1,0 +1,154 @@
+"""Read one file of a table as it stands: CSV, TSV or parquet."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from openpfn.tables.bundled import BUNDLED
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Return the file as it is: every value of a CSV or TSV is a word, empty fields are missing.
+
+    Columns without name and values are left out. Raises FileNotFoundError (with close matches) if
+    there is no such file and ValueError if it cannot be read, holds no rows or repeats a name.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"{path} is none of {', '.join(SUFFIXES)}. Convert it, or name one of the bundled"
+            f" tables: {', '.join(BUNDLED)}."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}.{_close_files(path)}")
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_words(path)
+    repeated = table.columns[table.columns.duplicated()]
+    if len(repeated):
+        raise ValueError(f"{path} has more than one column {repeated[0]!r}. Rename one of them.")
+    if table.empty:
+        raise ValueError(f"{path} holds no rows.")
+    return table
+
+
+def require_columns(table: pd.DataFrame, wanted: Iterable[str], where: str | Path) -> None:
+    """Raise ValueError, with close matches, unless `table` has all `wanted` columns."""
+    missing = [name for name in wanted if name not in table.columns]
+    if not missing:
+        return
+    known = [str(name) for name in table.columns]
+    close = difflib.get_close_matches(missing[0], known, n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]!r}?" if close else f"Its columns are {shortened(known)}."
+    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    raise ValueError(f"{where} has no column {missing[0]!r}{more}. {hint}")
+
+
+def shortened(names: list[str], most: int = 30) -> str:
+    """Return the names with commas, and the number of those beyond `most`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow as pa
+
+    try:
+        table = pd.read_parquet(path)
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} is not a parquet file: {error}") from error
+    return table.set_axis(table.columns.map(str), axis=1)
+
+
+def _read_words(path: Path) -> pd.DataFrame:
+    try:
+        separator, header = _header(path)
+        table = _whole_rows(path, separator, len(header))
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path} is empty.") from None
+    except (UnicodeDecodeError, csv.Error, pd.errors.ParserError) as error:
+        raise ValueError(f"{path} is not a table of UTF-8 text: {error}".strip()) from None
+    named = [name if name.strip() else f"Unnamed: {i}" for i, name in enumerate(header)]
+    kept = [i for i, name in enumerate(header) if name.strip() or bool(table[i].notna().any())]
+    return table[kept].set_axis(pd.Index([named[i] for i in kept]), axis=1)
+
+
+def _whole_rows(path: Path, separator: str, n_columns: int) -> pd.DataFrame:
+    """Return the words below the header, with the columns numbered."""
+    try:
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            header=0,
+            names=range(n_columns),
+            dtype=str,
+            # "NA" or "none" may be a category: only the empty field is missing here, the column's
+            # kind decides about the rest
+            keep_default_na=False,
+            na_values=[""],
+            encoding="utf-8-sig",
+        )
+    except pd.errors.ParserError:  # a row is longer than those above
+        return _longer_rows(path, separator, n_columns)
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first fields for row names
+        return _longer_rows(path, separator, n_columns)
+    return table
+
+
+def _longer_rows(path: Path, separator: str, n_columns: int) -> pd.DataFrame:
+    """Return the words of a file whose rows are longer than its header, by empty fields alone."""
+    words: list[list[str | None]] = []
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = (row for row in csv.reader(file, delimiter=separator) if row)
+            next(rows)
+            for row in rows:
+                if any(row[n_columns:]):
+                    raise ValueError(
+                        f"{path} is not a table: its header names {n_columns} columns, but row"
+                        f" {len(words) + 1} has {len(row)} values. Correct the file, or quote"
+                        f" values that contain {separator!r}."
+                    )
+                padded = [word or None for word in row[:n_columns]]
+                words.append(padded + [None] * (n_columns - len(padded)))
+    finally:
+        csv.field_size_limit(limit)
+    return pd.DataFrame(words, columns=range(n_columns), dtype="str")
+
+
+def _header(path: Path) -> tuple[str, list[str]]:
+    """Return the separator and the names of the columns."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        line = next((line for line in file if line.strip()), "")
+    if not line:
+        raise pd.errors.EmptyDataError
+    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(line)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, delimiter=separator)
+        return separator, next(row for row in rows if "".join(row).strip() or len(row) > 1)
+
+
+def _separator(header: str) -> str:
+    try:
+        return csv.Sniffer().sniff(header, delimiters=",;\t|").delimiter
+    except csv.Error:  # a single column
+        return ","
+
+
+def _close_files(path: Path) -> str:
+    folder = path.parent
+    known = (
+        sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        if folder.is_dir()
+        else []
+    )
+    close = difflib.get_close_matches(path.name, known, n=1)
+    if close:
+        return f" Did you mean {folder / close[0]}?"
+    bundled = difflib.get_close_matches(path.stem, BUNDLED, n=1)
+    return f" Did you mean the bundled table {bundled[0]}?" if bundled else ""
