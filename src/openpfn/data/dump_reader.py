@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,16 @@ from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.data.commit_file import recover
+from openpfn.data.dump_checks import (
+    SPLIT_NAMES,
+    attributes_of,
+    check_counts,
+    check_labels,
+    check_layout,
+    problem_type_of,
+    single,
+    told_as_damage,
+)
 from openpfn.data.dump_writer import DumpHeader, DumpWriter
 
 __all__ = ["DumpContents", "DumpHeader", "DumpWriter", "PriorDumpDataLoader", "read_contents"]
@@ -199,11 +208,13 @@ class PriorDumpDataLoader:
             codes = (
                 _rows_of(hdf5["categorical"], tasks, (width,)) if contents.has_categorical else None
             )
-        except OSError as error:
+        except (OSError, RuntimeError, MemoryError) as error:
             raise ValueError(
                 f"{self.path} is damaged: tasks {tasks.min()} to {tasks.max()} cannot be read"
                 f" ({error})."
             ) from error
+        if contents.n_classes is not None:
+            check_labels(self.path, y.astype(np.float32), tasks, contents.n_classes[tasks])
         known = codes is not None and not (codes < 0).any()
         return TaskBatch(
             x=torch.from_numpy(x.astype(np.float32, copy=False)),
@@ -236,71 +247,67 @@ def read_contents(path: str | Path) -> DumpContents:
             f"{path} is being written by another process. Wait until it is done, or stop it: it can"
             " be resumed."
         ) from error
-    try:
-        with h5py.File(path, "r") as hdf5:
-            return _contents(path, hdf5)
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read as HDF5: it is cut off, or another kind of file ({error})."
-        ) from error
+    with told_as_damage(path), h5py.File(path, "r") as hdf5:
+        return _contents(path, hdf5)
 
 
 def _contents(path: Path, hdf5: Any) -> DumpContents:
-    missing = [name for name in ("X", "y", "num_features") if name not in hdf5]
-    split = next(
-        (name for name in ("train_test_split_index", "single_eval_pos") if name in hdf5), None
-    )
-    if missing or split is None:
-        wanted = [*missing, *([] if split else ["single_eval_pos or train_test_split_index"])]
-        raise ValueError(
-            f"{path} is no prior dump: it has no {', '.join(wanted)}, only"
-            f" {', '.join(hdf5) or 'nothing'}."
-        )
-    n_tasks, max_rows, _ = hdf5["X"].shape
+    check_layout(path, hdf5)
+    split = next(name for name in SPLIT_NAMES if name in hdf5)
+    n_tasks, max_rows, max_columns = hdf5["X"].shape
     if n_tasks == 0:
         raise ValueError(
             f"{path} holds no task yet. Continue it with `openpfn priors generate --resume"
             f" --save_path {path}`."
         )
-    n_rows = hdf5["num_datapoints"][:] if "num_datapoints" in hdf5 else np.full(n_tasks, max_rows)
-    problem_type = hdf5["problem_type"].asstr()[()] if "problem_type" in hdf5 else "classification"
+    has_rows = "num_datapoints" in hdf5
+    n_rows = _whole(hdf5["num_datapoints"]) if has_rows else np.full(n_tasks, max_rows)
+    n_features, n_train = _whole(hdf5["num_features"]), _whole(hdf5[split])
+    check_counts(path, "num_datapoints", n_rows, 1, np.array(max_rows))
+    check_counts(path, "num_features", n_features, 0, np.array(max_columns))
+    check_counts(path, split, n_train, 0, n_rows)
+    problem_type = problem_type_of(path, hdf5)
     n_classes = n_distinct = None
     if problem_type == "classification":
-        n_classes, n_distinct = _classes(hdf5, n_rows)
-    attributes = dict(hdf5.attrs)
-    if "header" in attributes:
-        attributes["header"] = json.loads(str(attributes["header"]))
+        n_classes, n_distinct = _classes(path, hdf5, n_rows)
+    drawn_together = single(hdf5, "original_batch_size")
+    if drawn_together is None:
+        drawn_together = int((hdf5["X"].chunks or (1,))[0])
+    check_counts(path, "original_batch_size", np.array([drawn_together]), 1, np.array(2**31 - 1))
     return DumpContents(
         path=path,
-        n_features=hdf5["num_features"][:].astype(np.int64),
-        n_rows=n_rows.astype(np.int64),
-        n_train=hdf5[split][:].astype(np.int64),
+        n_features=n_features,
+        n_rows=n_rows,
+        n_train=n_train,
         n_classes=n_classes,
         n_distinct=n_distinct,
         has_categorical="categorical" in hdf5,
-        original_batch_size=(
-            int(hdf5["original_batch_size"][0])
-            if "original_batch_size" in hdf5
-            else int((hdf5["X"].chunks or (1,))[0])
-        ),
-        max_num_classes=int(hdf5["max_num_classes"][0]) if "max_num_classes" in hdf5 else None,
+        original_batch_size=drawn_together,
+        max_num_classes=single(hdf5, "max_num_classes"),
         problem_type=problem_type,
-        attributes=attributes,
+        attributes=attributes_of(path, hdf5),
     )
 
 
+def _whole(data: Any) -> Int[ndarray, " T"]:
+    return data[:].astype(np.int64)
+
+
 def _classes(
-    hdf5: Any, n_rows: Int[ndarray, " T"]
+    path: Path, hdf5: Any, n_rows: Int[ndarray, " T"]
 ) -> tuple[Int[ndarray, " T"], Int[ndarray, " T"]]:
     """Highest class index + 1 and the number of classes that occur, per task: as stored by us, else
     counted."""
-    if "num_classes" in hdf5 and (stored := hdf5["num_classes"][:].astype(np.int64)).all():
+    if "num_classes" in hdf5 and (stored := _whole(hdf5["num_classes"])).all():
+        check_counts(path, "num_classes", stored, 1, np.array(2**24))
         return stored, stored
     highest, distinct = [], []
     for begin in range(0, len(n_rows), 4096):
         rows = n_rows[begin : begin + 4096]
         y = hdf5["y"][begin : begin + 4096].astype(np.float32)
-        y[np.arange(y.shape[1]) >= rows[:, None]] = np.nan  # padding is no label
+        is_padding = np.arange(y.shape[1]) >= rows[:, None]
+        check_labels(path, np.where(is_padding, 0, y), begin + np.arange(len(rows)))
+        y[is_padding] = np.nan  # padding is no label
         ordered = np.sort(y, axis=1)  # NaN last
         highest.append(np.nanmax(y, axis=1))
         distinct.append((np.diff(ordered, axis=1) > 0).sum(axis=1) + 1)
