@@ -28,6 +28,7 @@ from openpfn.data.dump_checks import (
     told_as_damage,
 )
 from openpfn.data.dump_writer import DumpHeader, DumpWriter
+from openpfn.device import pick_device
 
 __all__ = ["DumpContents", "DumpHeader", "DumpWriter", "PriorDumpDataLoader", "read_contents"]
 
@@ -63,8 +64,8 @@ class DumpContents:
 
 
 class PriorDumpDataLoader:
-    """Batches of the tasks in the dump `path`: each pass over the loader gives `num_steps` of them
-    (None: endless).
+    """Batches of the tasks in the dump `path` (also called `filename`): each pass over the loader
+    gives `num_steps` of them (None: endless).
 
     Every batch holds tasks of one split and one number of rows, cut to its widest task. All tasks
     with at least `min_classes` classes come once per epoch, in an order that depends on `seed` and
@@ -81,27 +82,35 @@ class PriorDumpDataLoader:
 
     def __init__(
         self,
-        path: str | Path,
-        num_steps: int | None,
-        batch_size: int,
+        path: str | Path | None = None,
+        num_steps: int | None = None,
+        batch_size: int = 32,
         device: torch.device | str | None = None,
         min_classes: int = 1,
         shuffle: bool = True,
         *,
         seed: int = 0,
         start: int = 0,
+        filename: str | Path | None = None,
     ) -> None:
+        if (path is None) == (filename is None):
+            raise TypeError(
+                "PriorDumpDataLoader takes one file, as path or as filename, which mean the same."
+            )
         if batch_size < 1 or start < 0 or (num_steps is not None and num_steps < 1):
             raise ValueError(
                 f"got num_steps={num_steps}, batch_size={batch_size}, start={start}; wanted at"
                 " least 1, 1 and 0."
             )
-        self.path, self.num_steps, self.batch_size = Path(path), num_steps, batch_size
-        self.device = torch.device("cpu" if device is None else device)
+        self.path = Path(filename if path is None else path)
+        self.num_steps, self.batch_size = num_steps, batch_size
+        self.device = pick_device("cpu" if device is None else device)
         self.min_classes, self.shuffle, self.seed = min_classes, shuffle, seed
         self.contents = read_contents(self.path)
         self.max_num_classes = self.contents.max_num_classes
         self.position = start
+        self.first_position = 0
+        """The index of the batch that a pass begins with; passes are counted from there."""
         self._tasks = self._tasks_in_use()
         self._epoch, self._order = 0, self._batches_of_epoch(0)
         self._warn_of_small_batches()
@@ -119,16 +128,26 @@ class PriorDumpDataLoader:
 
     def __iter__(self) -> Iterator[TaskBatch]:
         """The batches from `position` up to the next multiple of `num_steps`."""
-        end = (
-            None
-            if self.num_steps is None
-            else (self.position // self.num_steps + 1) * self.num_steps
-        )
+        end = None
+        if self.num_steps is not None:
+            passes = (self.position - self.first_position) // self.num_steps + 1
+            end = self.first_position + passes * self.num_steps
         with h5py.File(self.path, "r", rdcc_nbytes=CACHE_BYTES) as hdf5:
             while end is None or self.position < end:
                 batch = self._read(hdf5, self._tasks_of_batch(self.position)).to(self.device)
                 self.position += 1
                 yield batch
+
+    def for_evaluation(self, n_batches: int) -> PriorDumpDataLoader:
+        """Return a loader of the last `n_batches` batches of the first epoch: tasks that a training
+        on this loader comes to only in step `batches_per_epoch` − `n_batches` + 1."""
+        given = (self.batch_size, self.device, self.min_classes, self.shuffle)
+        n_batches = min(n_batches, self.batches_per_epoch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # small batches were told by this loader
+            other = PriorDumpDataLoader(self.path, n_batches, *given, seed=self.seed)
+        other.first_position = other.position = self.batches_per_epoch - n_batches
+        return other
 
     def as_dict(self) -> Iterator[dict[str, Tensor | int]]:
         """The same batches as the dictionaries that nanoTabPFN's, TinyPFN's and TFM-Playground's

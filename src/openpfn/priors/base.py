@@ -53,7 +53,7 @@ def made(name: Any, config: Any) -> TaskPrior:
 
     Raises ValueError for the name of a prior that is made in Python alone.
     """
-    if isinstance(name, str) and name in registry.names("generators"):
+    if isinstance(name, str) and name in _made_in_python_alone():
         raise _made_in_python(name, f"{name.title()}Generator")
     found = registry.find("priors", name, TaskPrior)
     if isinstance(found, TaskPrior):
@@ -61,6 +61,10 @@ def made(name: Any, config: Any) -> TaskPrior:
     if found.config_class is None:
         raise _made_in_python(name, found.__name__)
     return found(config)
+
+
+def _made_in_python_alone() -> set[str]:
+    return set(registry.names("generators")) - set(registry.names("priors"))
 
 
 def _made_in_python(name: str, kind: str) -> ValueError:
