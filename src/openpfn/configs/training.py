@@ -122,7 +122,7 @@ class TrainingConfig:
     """Keep checkpoints with the tracked run: as artifacts at W&B, as files in the registry."""
     wandb_mode: Literal["online", "offline", "disabled"] | None = None
     """offline keeps W&B's files here for `wandb sync`, disabled sends nothing; None takes
-    WANDB_MODE, then online."""
+    WANDB_MODE, then W&B's own settings (`wandb offline`), then online."""
     registry: str | None = None
     """Folder of a registry on disk that tracks the run; None takes OPENPFN_REGISTRY, or
     ./openpfn-runs for a run with a name."""
