@@ -16,8 +16,10 @@ def random_weights(
     n_layers: int = 2,
     n_outputs: int = 3,
     seed: int = 0,
+    rows: tuple[str, ...] = ("datapoints",),
 ) -> Weights:
-    """A state dict as the published code saves it, with random values."""
+    """A state dict as the published code saves it, with random values; `rows` names its attentions
+    between rows."""
     generator = torch.Generator().manual_seed(seed)
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -28,7 +30,7 @@ def random_weights(
     linear("target_encoder.linear_layer", 1, d_model)
     for i in range(n_layers):
         block = f"transformer_blocks.{i}"
-        for attention in ("datapoints", "features"):
+        for attention in (*rows, "features"):
             name = f"{block}.self_attention_between_{attention}"
             if kind == "nanotabpfn":
                 shapes[f"{name}.in_proj_weight"], shapes[f"{name}.in_proj_bias"] = (
@@ -101,6 +103,7 @@ def plain_logits(
             )
         return linear(f"{name}.out_proj", torch.cat(heads, dim=1))
 
+    separate = any("datapoints_test" in name for name in weights)
     context = x[:n_train]
     z = ((x - context.mean(0)) / context.std(0, unbiased=True)).clamp(-100, 100)
     y_all = torch.cat([y, y.mean().expand(len(x) - n_train)])
@@ -120,8 +123,22 @@ def plain_logits(
             [attend(f"{block}.self_attention_between_features", row, row) for row in cells]
         )
         cells = norm(f"{block}.norm1", cells + between_features)
+        between_rows = f"{block}.self_attention_between_datapoints"
         columns = [
-            attend(f"{block}.self_attention_between_datapoints", cells[:, c], cells[:n_train, c])
+            torch.cat(
+                [
+                    attend(
+                        f"{between_rows}{'_train' * separate}",
+                        cells[:n_train, c],
+                        cells[:n_train, c],
+                    ),
+                    attend(
+                        f"{between_rows}{'_test' * separate}",
+                        cells[n_train:, c],
+                        cells[:n_train, c],
+                    ),
+                ]
+            )
             for c in range(cells.shape[1])
         ]
         cells = norm(f"{block}.norm2", cells + torch.stack(columns, dim=1))

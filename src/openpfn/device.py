@@ -1,23 +1,23 @@
-"""One way to pick the device to compute on."""
+"""One way to pick the device to compute on, and to tell how much memory was used there."""
 
 from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
 
 import torch
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the torch device called `name`; "auto" is cuda, then mps, then cpu.
+def pick_device(name: str | torch.device) -> torch.device:
+    """Return the torch device called `name`; "auto" is cuda, then mps, then cpu, by what there is.
 
-    Raises ValueError for one that is not there.
+    Raises ValueError for one that there is not.
     """
+    name = str(name)
     if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        name = next((kind for kind, is_there in there.items() if is_there), "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -29,20 +29,32 @@ def pick_device(name: str) -> torch.device:
             f"device is {name!r}, but torch {torch.__version__} finds no CUDA device. Choose"
             " device='auto' or 'cpu'."
         )
-    try:
-        torch.empty(0, device=device)
-    except Exception as error:  # torch raises errors of many types for what it cannot use
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device is {name!r}, but torch {torch.__version__} cannot use it here. Choose"
+            f"device is {name!r}, but there are {torch.cuda.device_count()} CUDA devices, counted"
+            " from 0. Choose another number, or device='auto'."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(
+            f"device is {name!r}, but torch {torch.__version__} finds no Apple GPU here. Choose"
             " device='auto' or 'cpu'."
-        ) from error
-    if device.type == "meta":
-        raise ValueError("device is 'meta', which computes nothing. Choose device='auto' or 'cpu'.")
-    return (
-        torch.device("cuda", torch.cuda.current_device())
-        if device.type == "cuda" and device.index is None
-        else device
-    )
+        )
+    if not _computes(device):
+        raise ValueError(
+            f"device is {name!r}, on which nothing can be computed here. Choose 'auto', 'cpu',"
+            " 'cuda' or 'mps'."
+        )
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def _computes(device: torch.device) -> bool:
+    """Whether a device that torch knows is there; "meta" holds no numbers."""
+    try:
+        return device.type == "cpu" or torch.ones(1, device=device).item() == 1
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError):
+        return False
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -59,5 +71,23 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def get_default_device() -> str:
-    """The kind of device to compute on: "cuda", "mps" or "cpu", by what there is."""
+    """Return the kind of device to compute on: "cuda", "mps" or "cpu", by what there is."""
     return pick_device("auto").type
+
+
+def peak_megabytes(device: torch.device) -> float:
+    """Return the most memory used so far, in MB: on a CUDA device by torch, else by this process;
+    NaN where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux's getrusage also counts what the process was forked or begun from
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -40,6 +40,64 @@ def test_imported_weights_give_the_originals_logits(tmp_path, kind, n_columns):
         torch.testing.assert_close(ours(batch)[0], theirs, atol=1e-5, rtol=0)
 
 
+BOTH = ("datapoints_train", "datapoints_test")
+
+
+def written_out(weights):
+    """The same network with attention between rows in four layers, as "Scratch" has it."""
+    renamed = {}
+    for name, value in weights.items():
+        if "datapoints" not in name:
+            renamed[name] = value
+        elif ".in_proj_" in name:
+            prefix, _, part = name.partition(".in_proj_")
+            for letter, third in zip("qkv", value.chunk(3), strict=True):
+                renamed[f"{prefix}.W{letter}.{part}"] = third
+        else:
+            renamed[name.replace("out_proj", "Wo")] = value
+    return renamed
+
+
+@pytest.mark.parametrize("names", ["Original", "Scratch"])
+def test_networks_with_an_attention_of_their_own_for_query_rows_give_the_originals_logits(
+    tmp_path, names
+):
+    weights = random_weights("nanotabpfn", rows=BOTH)
+    batch = task()
+    assert batch.x is not None
+    theirs = plain_logits(weights, "nanotabpfn", 4, batch.x[0], batch.y_context[0], batch.n_train)
+    if names == "Scratch":
+        with pytest.warns(UserWarning, match="have the same names. It is read as the first"):
+            ours = foreign.convert(written_out(weights), "nanotabpfn", n_heads=4)
+    else:
+        ours = foreign.convert(weights, "nanotabpfn", n_heads=4)
+    torch.testing.assert_close(ours(batch)[0], theirs, atol=1e-5, rtol=0)
+    with torch.no_grad():  # through the state of the context
+        torch.testing.assert_close(ours(batch)[0], theirs, atol=1e-5, rtol=0)
+    swapped = {
+        name.replace("_train", "_x").replace("_test", "_train").replace("_x", "_test"): value
+        for name, value in weights.items()
+    }
+    other = foreign.convert(swapped, "nanotabpfn", n_heads=4)
+    assert not torch.allclose(other(batch)[0], theirs, atol=1e-3)
+    checkpoint.save(tmp_path / "ours.safetensors", ours)
+    loaded = checkpoint.load(tmp_path / "ours.safetensors").model
+    torch.testing.assert_close(loaded(batch), ours(batch), atol=1e-6, rtol=0)
+
+
+def test_attention_that_depends_on_the_order_of_the_rows_is_refused():
+    weights = written_out(random_weights("nanotabpfn", rows=BOTH))
+    sparse = {name.replace(".Wq.", ".w_q."): value for name, value in weights.items()}
+    with pytest.raises(ValueError, match="holds sparse attention"):
+        foreign.convert(sparse, "nanotabpfn", n_heads=4)
+    missing = {name: w for name, w in weights.items() if not name.endswith("_test.Wk.bias")}
+    with (
+        pytest.warns(UserWarning, match="same names"),
+        pytest.raises(ValueError, match="has no whole"),
+    ):
+        foreign.convert(missing, "nanotabpfn", n_heads=4)
+
+
 def test_heads_change_the_answer_so_they_are_taken_from_the_file(tmp_path):
     weights = random_weights("tinypfn")
     torch.save(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import resource
@@ -12,12 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
+import torch
 from drawn_dumps import HEADER, contents_of, draw, same, write
 
 from openpfn.batch import TaskBatch
-from openpfn.data.commit_file import journal_of
-from openpfn.data.dump_reader import DumpHeader, DumpWriter, read_contents
+from openpfn.data.commit_file import begin_writing, journal_of
+from openpfn.data.dump_reader import DumpHeader, DumpWriter, PriorDumpDataLoader, read_contents
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
@@ -81,6 +84,87 @@ def test_two_writers_of_one_dump_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="being written by another process"):
             read_contents(tmp_path / "d.h5")
     assert read_contents(tmp_path / "d.h5").n_tasks == 4
+
+
+def test_a_dump_that_is_being_begun_cannot_be_begun_twice(tmp_path: Path) -> None:
+    path = tmp_path / "d.h5"
+    with DumpWriter.create(path, HEADER) as dump:
+        dump.append(draw(0))
+        for begin in (
+            lambda: DumpWriter.create(path, HEADER, replace=True),
+            lambda: DumpWriter.resume(path, HEADER),
+        ):
+            with pytest.raises(BlockingIOError, match=r"d\.h5 is being written by another process"):
+                begin()
+        dump.append(draw(1))
+    assert read_contents(path).n_tasks == 8
+    with pytest.raises(FileExistsError):
+        DumpWriter.create(path, HEADER)
+    path.unlink()
+    with begin_writing(path), pytest.raises(BlockingIOError):  # before the file exists
+        DumpWriter.create(path, HEADER)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_writers_begun_at_once_leave_one_whole_file(tmp_path: Path, replace: bool) -> None:
+    path = tmp_path / "d.h5"
+
+    def begin(number: int, starts: float) -> None:
+        time.sleep(max(0, starts - time.monotonic()))
+        header = dataclasses.replace(HEADER, seed=number)
+        try:
+            with DumpWriter.create(path, header, replace=replace) as dump:
+                for i in range(3):
+                    dump.append(draw(10 * number + i))
+        except (BlockingIOError, FileExistsError):
+            os._exit(3)
+
+    for trial in range(4):
+        path.unlink(missing_ok=True)
+        starts, processes = time.monotonic() + 0.02, []
+        for number in range(3):
+            processes.append(os.fork())
+            if processes[-1] == 0:
+                try:
+                    begin(number, starts)
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+        codes = {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in processes}
+        assert codes <= {0, 3}
+        contents = read_contents(path)
+        number = contents.attributes["header"]["seed"]
+        wanted = [draw(10 * number + i).y for i in range(3)]
+        batches = PriorDumpDataLoader(path, 3, 4, shuffle=False)
+        for got, y in zip(batches, wanted, strict=True):
+            assert torch.equal(got.y, y), f"trial {trial}"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_labels_that_are_no_classes_are_not_written(tmp_path: Path) -> None:
+    with DumpWriter.create(tmp_path / "d.h5", HEADER) as dump:
+        for wrong in (-1.0, 0.5, float("nan"), 3.0):
+            batch = draw(0)
+            batch.y[2, 1] = wrong
+            with pytest.raises(ValueError, match=f"task 2 has the label {wrong:g}, wanted class"):
+                dump.append(batch)
+
+
+def test_what_is_no_dump_of_ours_is_not_continued(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.h5", [draw(0)])
+    with h5py.File(path, "r+") as hdf5:
+        del hdf5["y"]
+    with pytest.raises(ValueError, match="is no prior dump: it has no y"):
+        DumpWriter.resume(path, HEADER)
+    with h5py.File(path, "r+") as hdf5:
+        del hdf5.attrs["header"]
+    with pytest.raises(ValueError, match="cannot be continued: it does not tell its header"):
+        DumpWriter.resume(path, HEADER)
+    path.write_text("words")
+    with pytest.raises(ValueError, match="cannot be read as HDF5"):
+        DumpWriter.resume(path, HEADER)
+    assert path.read_text() == "words"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def write_until_killed(path: Path, report: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from openpfn.plots.metric import KINDS, mean_curve, plot_metric
@@ -97,6 +100,32 @@ def test_costs_are_bars_and_inference_time_is_logarithmic():
     )
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [40, 100])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [(40, 100, 500, 1000), (300, 500, 700), (1000, 1100, 1200, 10_000), (64,), range(40, 1001, 20)],
+)
+@pytest.mark.parametrize("slowest", [0.011, 0.09, 50.0])
+def test_the_labels_of_inference_times_do_not_collide(rows, slowest):
+    seconds = np.geomspace(0.01, slowest, len(rows))
+    axes = drawn("inference time", {"a": pd.DataFrame({"rows": rows, "seconds": seconds})})
+    FigureCanvasAgg(axes.figure).draw()
+    for axis, side in ((axes.xaxis, "x"), (axes.yaxis, "y")):
+        low, high = sorted(axis.get_view_interval())
+        ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        boxes = [t.label1.get_window_extent() for t in ticks if t.label1.get_text()]
+        assert boxes, f"the {side} axis has no label"
+        spans = sorted((getattr(box, f"{side}0"), getattr(box, f"{side}1")) for box in boxes)
+        assert all(a[1] < b[0] for a, b in pairwise(spans)), side
+        minor = [t.label1.get_text() for t in axis.get_minor_ticks()]
+        assert not any(minor)
+
+
+def test_the_memory_of_a_run_is_drawn():
+    history = OURS.assign(peak_megabytes=[100.0, 120.0, 130.0, 130.0])
+    assert widths(drawn("peak memory", {"a": history, "b": history * 2})) == [130, 260]
+    assert KINDS["peak memory"].y[0] in COLUMNS
 
 
 def test_without_axes_a_new_figure_is_begun():

@@ -8,6 +8,7 @@ import io
 import json
 import urllib.error
 import urllib.request
+import warnings
 from urllib.parse import urlparse
 
 import pytest
@@ -194,12 +195,52 @@ def test_an_unknown_number_is_told(server):
 
 
 def test_without_a_network_the_error_says_what_is_missing(server, monkeypatch):
-    def offline(*_, **__):
-        raise urllib.error.URLError("no route to host")
-
-    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     with pytest.raises(ConnectionError, match="cannot be reached for study/7"):
         entries("openml:7")
+
+
+def unreachable(*_, **__):
+    raise urllib.error.URLError("no route to host")
+
+
+def test_half_a_cache_is_asked_for_again_or_told_in_one_line(server, monkeypatch, tmp_path):
+    load(41)
+    (answers,) = (tmp_path / "openml").glob("data-41.json")
+    rows = next(p for p in (tmp_path / "openml").rglob("*.gz") if "weather.arff" in str(p))
+    for path in (answers, rows):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        openml.listing.cache_clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn's: it loads the rows again
+            assert len(load(41).y) == 4
+        assert json.loads(answers.read_text())["data_set_description"]["name"] == "Weather"
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr("sklearn.datasets._openml.urlopen", unreachable)
+    for path, message in ((answers, r"data-41\.json is damaged"), (rows, "does not hold all of")):
+        kept = path.read_bytes()
+        path.write_bytes(kept[: len(kept) // 2])
+        openml.listing.cache_clear()
+        with pytest.raises(ConnectionError, match=message) as told:
+            quietly_loaded(41)
+        assert "\n" not in str(told.value)
+        path.write_bytes(kept)
+
+
+def quietly_loaded(source):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return load(source)
+
+
+def test_rows_that_nobody_can_read_are_told_in_one_line(server, monkeypatch):
+    def nonsense(request, **_):
+        url = getattr(request, "full_url", request)
+        return Reply(b"nothing", "identity") if "weather" in url else server(request)
+
+    monkeypatch.setattr("sklearn.datasets._openml.urlopen", nonsense)
+    with pytest.raises(ValueError, match="rows of OpenML's data set 41 cannot be read"):
+        quietly_loaded(41)
 
 
 @pytest.mark.parametrize("source", ["openml:", "openml:iris", "openml:flow/3", "openml:data/1,x"])

@@ -30,7 +30,7 @@ from openpfn import checkpoint
 from openpfn.configs import TrainingConfig
 from openpfn.training import TrainingStopped, train
 
-TIMES = ["seconds", "tasks_per_second", "wait_share"]
+TIMES = ["seconds", "tasks_per_second", "wait_share", "peak_megabytes"]
 KINDS = {
     "adamw": {"optimizer": "adamw", "schedule": "cosine"},
     "averaged": {"optimizer": "adamw", "average_decay": 0.9},

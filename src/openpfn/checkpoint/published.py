@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,10 @@ DEFAULT_HEADS: dict[str, int] = {"tinypfn": 1, "nanotabpfn": 4}
 say."""
 CONTAINERS = ("model_state_dict", "state_dict", "model")
 """Keys under which a file may keep its state dict."""
+
+CONTEXT_ROWS = "self_attention_between_datapoints_train"
+QUERY_ROWS = "self_attention_between_datapoints_test"
+"""The two attentions between rows of the networks of "Making Attention Cheaper"."""
 
 Weights = dict[str, Tensor]
 
@@ -52,6 +57,7 @@ def convert(
         name.removeprefix("module.").removeprefix("_orig_mod."): tensor
         for name, tensor in weights.items()
     }
+    found = as_published(found, source)
     refuse_other_kind(found, kind, source)
     config = read_config(found, kind, n_heads, source)
     model = PFN(config)
@@ -114,6 +120,41 @@ def read_state_dict(path: Path) -> tuple[Weights, dict[str, Any]]:
     return {str(name): tensor.float() for name, tensor in content.items()}, settings
 
 
+def as_published(weights: Weights, source: str) -> Weights:
+    """Return the weights with the names that nanoTabPFN's attention has, where those of an
+    attention that was written out (Wq, Wk, Wv, Wo) compute the same.
+
+    Raises ValueError for sparse attention, whose answers depend on the order of the rows.
+    """
+    if any(name.endswith((".w_q.weight", ".w_k.weight")) for name in weights):
+        raise ValueError(
+            f"{source} holds sparse attention, which reads the rows that happen to stand next to"
+            " each other. Import a network with the attention Original or Scratch, or train one"
+            " here with attention_type='sparse'."
+        )
+    written_out = [name for name in weights if name.endswith(".Wq.weight")]
+    if written_out:
+        warnings.warn(
+            f"{source} holds softmax attention between all rows, or between neighbours alone"
+            " (Local, Einstein), which have the same names. It is read as the first (Scratch): a"
+            " network that was trained with the second gives other answers here.",
+            stacklevel=4,
+        )
+    renamed = dict(weights)
+    for prefix in (name.removesuffix(".Wq.weight") for name in written_out):
+        for part in ("weight", "bias"):
+            parts = [renamed.pop(f"{prefix}.W{letter}.{part}", None) for letter in "qkv"]
+            if any(value is None for value in parts):
+                raise ValueError(
+                    f"{source} has no whole {prefix!r}: not a whole state dict. Save"
+                    " model.state_dict() again."
+                )
+            renamed[f"{prefix}.in_proj_{part}"] = torch.cat([p for p in parts if p is not None])
+            if f"{prefix}.Wo.{part}" in renamed:
+                renamed[f"{prefix}.out_proj.{part}"] = renamed.pop(f"{prefix}.Wo.{part}")
+    return renamed
+
+
 def refuse_other_kind(weights: Mapping[str, Tensor], kind: str, source: str) -> None:
     is_softmax = any(name.endswith("in_proj_weight") for name in weights)
     is_linear = any(name.endswith("q_proj.weight") for name in weights)
@@ -156,6 +197,7 @@ def read_config(
         d_mlp=hidden.shape[0],
         max_classes=out.shape[0],
         attention_type="softmax" if kind == "nanotabpfn" else "linear",
+        separate_query_weights=any(QUERY_ROWS in name for name in weights),
     )
 
 
@@ -185,7 +227,11 @@ def rename(theirs: Weights, config: PublishedConfig) -> Weights:
     for i in range(config.n_layers):
         old, new = f"transformer_blocks.{i}", f"layers.{i}"
         take_attention(f"{new}.column_attention", f"{old}.self_attention_between_features")
-        take_attention(f"{new}.row_attention", f"{old}.self_attention_between_datapoints")
+        if config.separate_query_weights:
+            take_attention(f"{new}.row_attention", f"{old}.{CONTEXT_ROWS}")
+            take_attention(f"{new}.query_attention", f"{old}.{QUERY_ROWS}")
+        else:
+            take_attention(f"{new}.row_attention", f"{old}.self_attention_between_datapoints")
         names = {
             "column_norm": "norm1",
             "row_norm": "norm2",

@@ -320,17 +320,14 @@ class _OnDevice:
     """A prior whose generators live on `device`."""
 
     def __init__(self, prior: TaskPrior, device: str) -> None:
-        import torch
+        from openpfn.device import pick_device
 
-        kind = torch.device(device).type
-        if kind == "cuda" and not torch.cuda.is_available():
-            raise ValueError("--device cuda: torch finds no CUDA device here. Use --device cpu.")
-        self.prior, self.device = prior, device
+        self.prior, self.device = prior, pick_device(device)
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         import torch
 
-        if torch.device(self.device).type != "cpu":
+        if self.device.type != "cpu":
             generator = torch.Generator(self.device).manual_seed(generator.initial_seed())
         return self.prior.sample(n_tasks, generator)
 

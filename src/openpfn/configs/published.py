@@ -25,6 +25,9 @@ class PublishedConfig:
     """Classes that the network can tell apart."""
     attention_type: str = "softmax"
     """Both attentions: softmax as in nanoTabPFN, or linear with relu features as in TinyPFN."""
+    separate_query_weights: bool = False
+    """Query rows read the context with projections of their own, as in the networks of "Making
+    Attention Cheaper"."""
 
     def __post_init__(self) -> None:
         for name in ("d_model", "n_heads", "n_layers", "d_mlp", "max_classes"):

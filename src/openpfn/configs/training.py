@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,8 @@ class TrainingConfig:
     seq_len: int = 64
     """Rows per task, for priors that leave the number of rows to the caller."""
     num_steps: int = 10_000
-    """Optimizer steps of the whole run."""
+    """Optimizer steps of the whole run; a loader with `num_steps` sets it where it is left at this
+    default."""
     learning_rate: float = 1e-4
     """Peak rate of AdamW; Muon's rate is `muon_learning_rate`."""
     weight_decay: float = 1e-5
@@ -42,16 +44,17 @@ class TrainingConfig:
     each run, called by the run's id."""
     checkpoint_schedule: Literal["linear", "logarithmic"] | None = None
     """Keep the weights of many steps as `step-N.safetensors`: evenly or logarithmically spaced;
-    None keeps latest and best."""
+    None keeps every `save_every`-th step, with all that a run continues from."""
     linear_checkpoint_interval: int = 100
     """Steps between the kept weights of the linear schedule."""
     n_log_checkpoints: int = 1000
     """Kept weights of the logarithmic schedule, at most: early steps, which round to the same
     number, are kept once."""
     eval_every: int | None = None
-    """Steps between evaluations on fixed tasks; None evaluates never."""
+    """Steps between evaluations on fixed tasks; None evaluates never, or, where tasks were given
+    for it, every `log_every` steps."""
     eval_batches: int = 10
-    """Batches of fixed tasks per evaluation."""
+    """Batches of fixed tasks per evaluation; a loader or list given for it is evaluated whole."""
     log_distributional_mse: bool = True
     """Measure the squared error of the predictive mean also where the network answers with a
     distribution over numbers."""
@@ -94,8 +97,8 @@ class TrainingConfig:
     """Keep batches from workers in page-locked memory, from where a CUDA device takes them faster;
     None: on CUDA only."""
     persistent_workers: bool = True
-    """Accepted from PyTorch's data loaders, without effect: tasks have no epochs, so workers live
-    as long as the run."""
+    """Taken from PyTorch's data loaders. Tasks have no epochs, so workers live as long as the run:
+    False warns that it changes nothing."""
     n_threads: int | None = None
     """Torch threads of the training process; None leaves them as they are."""
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
@@ -121,7 +124,7 @@ class TrainingConfig:
     """Keep checkpoints with the tracked run: as artifacts at W&B, as files in the registry."""
     wandb_mode: Literal["online", "offline", "disabled"] | None = None
     """offline keeps W&B's files here for `wandb sync`, disabled sends nothing; None takes
-    WANDB_MODE, then online."""
+    WANDB_MODE, then W&B's own settings (`wandb offline`), then online."""
     registry: str | None = None
     """Folder of a registry on disk that tracks the run; None takes OPENPFN_REGISTRY, or
     ./openpfn-runs for a run with a name."""
@@ -157,7 +160,13 @@ class TrainingConfig:
             )
 
     def _settle_names(self) -> None:
-        """One name for the number of workers; tags that nobody can change."""
+        """Give the number of workers one name, and make tags that nobody can change."""
+        if not self.persistent_workers:
+            warnings.warn(
+                "persistent_workers=False changes nothing: tasks have no epochs between which"
+                " workers could end.",
+                stacklevel=4,
+            )
         if self.num_workers is not None:
             if self.n_workers not in (type(self).n_workers, self.num_workers):
                 raise ValueError(

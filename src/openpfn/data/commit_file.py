@@ -16,6 +16,7 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,15 +32,15 @@ class CommitFile(io.RawIOBase):
     """The existing file `path`, opened for reading and writing by one process at a time.
 
     What was written since the last `commit` can be read here but is no part of the file until then;
-    `abandon` drops it. Raises BlockingIOError if another process writes the file.
+    `abandon` drops it. `journal` is what `begin_writing` gave, where that was called before. Raises
+    BlockingIOError if another process writes the file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.failure: OSError | None = (
-            None  # what kept a write from succeeding: HDF5 cannot carry it, `commit` raises it
-        )
+    def __init__(self, path: Path, journal: BinaryIO | None = None) -> None:
+        self.failure: OSError | None = None
+        """What kept a write from succeeding: HDF5 cannot carry it, so `commit` raises it."""
         self._path, self._journal_path = path, journal_of(path)
-        self._journal = _lock(self._journal_path)
+        self._journal = _lock(self._journal_path) if journal is None else journal
         _replay(path, self._journal)
         self._file = open(path, "r+b")  # noqa: SIM115 (closed in `close`)
         self._committed = self._size = self._file.seek(0, os.SEEK_END)
@@ -105,6 +106,9 @@ class CommitFile(io.RawIOBase):
         if self.closed:
             return
         super().close()
+        if self._journal.closed:  # released by `begin_writing` after an error
+            self._file.close()
+            return
         with self._journal:
             with contextlib.suppress(
                 OSError
@@ -158,9 +162,33 @@ def recover(path: Path) -> None:
             journal_path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def begin_writing(path: Path) -> Iterator[BinaryIO]:
+    """Keep other processes from writing `path`, which may not exist yet, and finish a commit to it
+    that was cut short. Gives the journal, which a `CommitFile` takes over; an error releases it.
+
+    Raises BlockingIOError if another process writes the file.
+    """
+    journal_path = journal_of(path)
+    journal = _lock(journal_path)
+    try:
+        if path.exists():
+            _replay(path, journal)
+        else:
+            _empty(journal)
+        yield journal
+    except BaseException:
+        if not journal.closed:
+            with journal:  # removed while it is locked: the next writer makes its own
+                journal_path.unlink(missing_ok=True)
+        raise
+
+
 def _lock(journal_path: Path) -> BinaryIO:
-    journal = open(journal_path, "a+b")  # noqa: SIM115 (the caller closes it, which releases the lock)
-    if fcntl is not None:
+    while True:
+        journal = open(journal_path, "a+b")  # noqa: SIM115 (closed by the caller: ends the lock)
+        if fcntl is None:
+            return journal
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -169,7 +197,17 @@ def _lock(journal_path: Path) -> BinaryIO:
             raise BlockingIOError(
                 f"{written} is being written by another process: wait until it is done, or stop it."
             ) from error
-    return journal
+        if _is_at(journal, journal_path):
+            return journal
+        journal.close()  # the writer before us removed it after we had opened it
+
+
+def _is_at(journal: BinaryIO, path: Path) -> bool:
+    """Whether an opened file is the one that has the name `path`."""
+    try:
+        return os.path.samestat(os.fstat(journal.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _write_journal(journal: BinaryIO, changes: list[tuple[int, bytes]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,18 @@ from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.data.commit_file import recover
+from openpfn.data.dump_checks import (
+    SPLIT_NAMES,
+    attributes_of,
+    check_counts,
+    check_labels,
+    check_layout,
+    problem_type_of,
+    single,
+    told_as_damage,
+)
 from openpfn.data.dump_writer import DumpHeader, DumpWriter
+from openpfn.device import pick_device
 
 __all__ = ["DumpContents", "DumpHeader", "DumpWriter", "PriorDumpDataLoader", "read_contents"]
 
@@ -54,8 +64,8 @@ class DumpContents:
 
 
 class PriorDumpDataLoader:
-    """Batches of the tasks in the dump `path`: each pass over the loader gives `num_steps` of them
-    (None: endless).
+    """Batches of the tasks in the dump `path` (also called `filename`): each pass over the loader
+    gives `num_steps` of them (None: endless).
 
     Every batch holds tasks of one split and one number of rows, cut to its widest task. All tasks
     with at least `min_classes` classes come once per epoch, in an order that depends on `seed` and
@@ -72,27 +82,35 @@ class PriorDumpDataLoader:
 
     def __init__(
         self,
-        path: str | Path,
-        num_steps: int | None,
-        batch_size: int,
+        path: str | Path | None = None,
+        num_steps: int | None = None,
+        batch_size: int = 32,
         device: torch.device | str | None = None,
         min_classes: int = 1,
         shuffle: bool = True,
         *,
         seed: int = 0,
         start: int = 0,
+        filename: str | Path | None = None,
     ) -> None:
+        if (path is None) == (filename is None):
+            raise TypeError(
+                "PriorDumpDataLoader takes one file, as path or as filename, which mean the same."
+            )
         if batch_size < 1 or start < 0 or (num_steps is not None and num_steps < 1):
             raise ValueError(
                 f"got num_steps={num_steps}, batch_size={batch_size}, start={start}; wanted at"
                 " least 1, 1 and 0."
             )
-        self.path, self.num_steps, self.batch_size = Path(path), num_steps, batch_size
-        self.device = torch.device("cpu" if device is None else device)
+        self.path = Path(filename if path is None else path)
+        self.num_steps, self.batch_size = num_steps, batch_size
+        self.device = pick_device("cpu" if device is None else device)
         self.min_classes, self.shuffle, self.seed = min_classes, shuffle, seed
         self.contents = read_contents(self.path)
         self.max_num_classes = self.contents.max_num_classes
         self.position = start
+        self.first_position = 0
+        """The index of the batch that a pass begins with; passes are counted from there."""
         self._tasks = self._tasks_in_use()
         self._epoch, self._order = 0, self._batches_of_epoch(0)
         self._warn_of_small_batches()
@@ -110,16 +128,26 @@ class PriorDumpDataLoader:
 
     def __iter__(self) -> Iterator[TaskBatch]:
         """The batches from `position` up to the next multiple of `num_steps`."""
-        end = (
-            None
-            if self.num_steps is None
-            else (self.position // self.num_steps + 1) * self.num_steps
-        )
+        end = None
+        if self.num_steps is not None:
+            passes = (self.position - self.first_position) // self.num_steps + 1
+            end = self.first_position + passes * self.num_steps
         with h5py.File(self.path, "r", rdcc_nbytes=CACHE_BYTES) as hdf5:
             while end is None or self.position < end:
                 batch = self._read(hdf5, self._tasks_of_batch(self.position)).to(self.device)
                 self.position += 1
                 yield batch
+
+    def for_evaluation(self, n_batches: int) -> PriorDumpDataLoader:
+        """Return a loader of the last `n_batches` batches of the first epoch: tasks that a training
+        on this loader comes to only in step `batches_per_epoch` − `n_batches` + 1."""
+        given = (self.batch_size, self.device, self.min_classes, self.shuffle)
+        n_batches = min(n_batches, self.batches_per_epoch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # small batches were told by this loader
+            other = PriorDumpDataLoader(self.path, n_batches, *given, seed=self.seed)
+        other.first_position = other.position = self.batches_per_epoch - n_batches
+        return other
 
     def as_dict(self) -> Iterator[dict[str, Tensor | int]]:
         """The same batches as the dictionaries that nanoTabPFN's, TinyPFN's and TFM-Playground's
@@ -199,11 +227,13 @@ class PriorDumpDataLoader:
             codes = (
                 _rows_of(hdf5["categorical"], tasks, (width,)) if contents.has_categorical else None
             )
-        except OSError as error:
+        except (OSError, RuntimeError, MemoryError) as error:
             raise ValueError(
                 f"{self.path} is damaged: tasks {tasks.min()} to {tasks.max()} cannot be read"
                 f" ({error})."
             ) from error
+        if contents.n_classes is not None:
+            check_labels(self.path, y.astype(np.float32), tasks, contents.n_classes[tasks])
         known = codes is not None and not (codes < 0).any()
         return TaskBatch(
             x=torch.from_numpy(x.astype(np.float32, copy=False)),
@@ -236,71 +266,67 @@ def read_contents(path: str | Path) -> DumpContents:
             f"{path} is being written by another process. Wait until it is done, or stop it: it can"
             " be resumed."
         ) from error
-    try:
-        with h5py.File(path, "r") as hdf5:
-            return _contents(path, hdf5)
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read as HDF5: it is cut off, or another kind of file ({error})."
-        ) from error
+    with told_as_damage(path), h5py.File(path, "r") as hdf5:
+        return _contents(path, hdf5)
 
 
 def _contents(path: Path, hdf5: Any) -> DumpContents:
-    missing = [name for name in ("X", "y", "num_features") if name not in hdf5]
-    split = next(
-        (name for name in ("train_test_split_index", "single_eval_pos") if name in hdf5), None
-    )
-    if missing or split is None:
-        wanted = [*missing, *([] if split else ["single_eval_pos or train_test_split_index"])]
-        raise ValueError(
-            f"{path} is no prior dump: it has no {', '.join(wanted)}, only"
-            f" {', '.join(hdf5) or 'nothing'}."
-        )
-    n_tasks, max_rows, _ = hdf5["X"].shape
+    check_layout(path, hdf5)
+    split = next(name for name in SPLIT_NAMES if name in hdf5)
+    n_tasks, max_rows, max_columns = hdf5["X"].shape
     if n_tasks == 0:
         raise ValueError(
             f"{path} holds no task yet. Continue it with `openpfn priors generate --resume"
             f" --save_path {path}`."
         )
-    n_rows = hdf5["num_datapoints"][:] if "num_datapoints" in hdf5 else np.full(n_tasks, max_rows)
-    problem_type = hdf5["problem_type"].asstr()[()] if "problem_type" in hdf5 else "classification"
+    has_rows = "num_datapoints" in hdf5
+    n_rows = _whole(hdf5["num_datapoints"]) if has_rows else np.full(n_tasks, max_rows)
+    n_features, n_train = _whole(hdf5["num_features"]), _whole(hdf5[split])
+    check_counts(path, "num_datapoints", n_rows, 1, np.array(max_rows))
+    check_counts(path, "num_features", n_features, 0, np.array(max_columns))
+    check_counts(path, split, n_train, 0, n_rows)
+    problem_type = problem_type_of(path, hdf5)
     n_classes = n_distinct = None
     if problem_type == "classification":
-        n_classes, n_distinct = _classes(hdf5, n_rows)
-    attributes = dict(hdf5.attrs)
-    if "header" in attributes:
-        attributes["header"] = json.loads(str(attributes["header"]))
+        n_classes, n_distinct = _classes(path, hdf5, n_rows)
+    drawn_together = single(hdf5, "original_batch_size")
+    if drawn_together is None:
+        drawn_together = int((hdf5["X"].chunks or (1,))[0])
+    check_counts(path, "original_batch_size", np.array([drawn_together]), 1, np.array(2**31 - 1))
     return DumpContents(
         path=path,
-        n_features=hdf5["num_features"][:].astype(np.int64),
-        n_rows=n_rows.astype(np.int64),
-        n_train=hdf5[split][:].astype(np.int64),
+        n_features=n_features,
+        n_rows=n_rows,
+        n_train=n_train,
         n_classes=n_classes,
         n_distinct=n_distinct,
         has_categorical="categorical" in hdf5,
-        original_batch_size=(
-            int(hdf5["original_batch_size"][0])
-            if "original_batch_size" in hdf5
-            else int((hdf5["X"].chunks or (1,))[0])
-        ),
-        max_num_classes=int(hdf5["max_num_classes"][0]) if "max_num_classes" in hdf5 else None,
+        original_batch_size=drawn_together,
+        max_num_classes=single(hdf5, "max_num_classes"),
         problem_type=problem_type,
-        attributes=attributes,
+        attributes=attributes_of(path, hdf5),
     )
 
 
+def _whole(data: Any) -> Int[ndarray, " T"]:
+    return data[:].astype(np.int64)
+
+
 def _classes(
-    hdf5: Any, n_rows: Int[ndarray, " T"]
+    path: Path, hdf5: Any, n_rows: Int[ndarray, " T"]
 ) -> tuple[Int[ndarray, " T"], Int[ndarray, " T"]]:
     """Highest class index + 1 and the number of classes that occur, per task: as stored by us, else
     counted."""
-    if "num_classes" in hdf5 and (stored := hdf5["num_classes"][:].astype(np.int64)).all():
+    if "num_classes" in hdf5 and (stored := _whole(hdf5["num_classes"])).all():
+        check_counts(path, "num_classes", stored, 1, np.array(2**24))
         return stored, stored
     highest, distinct = [], []
     for begin in range(0, len(n_rows), 4096):
         rows = n_rows[begin : begin + 4096]
         y = hdf5["y"][begin : begin + 4096].astype(np.float32)
-        y[np.arange(y.shape[1]) >= rows[:, None]] = np.nan  # padding is no label
+        is_padding = np.arange(y.shape[1]) >= rows[:, None]
+        check_labels(path, np.where(is_padding, 0, y), begin + np.arange(len(rows)))
+        y[is_padding] = np.nan  # padding is no label
         ordered = np.sort(y, axis=1)  # NaN last
         highest.append(np.nanmax(y, axis=1))
         distinct.append((np.diff(ordered, axis=1) > 0).sum(axis=1) + 1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import h5py
 import numpy as np
@@ -18,8 +19,15 @@ from numpy import ndarray
 
 from openpfn import __version__
 from openpfn.batch import TaskBatch
-from openpfn.data.commit_file import CommitFile, recover
-from openpfn.files import replacing
+from openpfn.data.commit_file import CommitFile, begin_writing
+from openpfn.data.dump_checks import (
+    attributes_of,
+    check_header,
+    check_labels,
+    check_layout,
+    told_as_damage,
+)
+from openpfn.files import replacing, sweep
 from openpfn.registry import current_path
 
 FORMAT = "openpfn-prior-dump"
@@ -80,49 +88,39 @@ class DumpWriter:
     ...     dump.append(prior.sample(32, generator))
     """
 
-    def __init__(self, path: Path, header: DumpHeader) -> None:
+    def __init__(self, path: Path, header: DumpHeader, journal: BinaryIO | None = None) -> None:
         self.path, self.header = path, header
-        self._file = CommitFile(path)
+        self._file = CommitFile(path, journal)
         self._hdf5 = h5py.File(self._file, "r+", libver=HDF5_VERSIONS)
         self.n_tasks = self._data("X").shape[0]
         self.n_missing = 0  # values appended by this writer that were missing
 
     @classmethod
     def create(cls, path: str | Path, header: DumpHeader, *, replace: bool = False) -> DumpWriter:
-        """Begin the dump `path`. Raises FileExistsError if it exists, unless `replace`."""
+        """Begin the dump `path`. Raises FileExistsError if it exists, unless `replace`, and
+        BlockingIOError if another process is writing it."""
         path = Path(path)
-        if path.exists() and not replace:
-            raise FileExistsError(
-                f"{path} exists already. Choose another path, continue it with --resume, or replace"
-                " it with --force."
-            )
-        if not path.parent.is_dir():
-            raise FileNotFoundError(
-                f"there is no folder {path.parent} to write {path.name} into. Create it first."
-            )
-        recover(
-            path
-            # refuses if a process is writing it, and leaves no journal that belongs to the file
-            # replaced
-        )
-        with (
-            replacing(path) as unfinished,
-            h5py.File(unfinished, "w", libver=HDF5_VERSIONS) as hdf5,
-        ):
-            _lay_out(hdf5, header)
-        return cls(path, header)
+        if not replace:
+            _refuse_existing(path)
+        with _writing(path) as journal:
+            if not replace:  # another process may have made it since
+                _refuse_existing(path)
+            _make(path, header)
+            return cls(path, header, journal)
 
     @classmethod
     def resume(cls, path: str | Path, header: DumpHeader) -> DumpWriter:
         """Continue the dump `path`, or begin it if it does not exist. Raises ValueError if it was
         begun with another header."""
         path = Path(path)
-        if not path.exists():
-            return cls.create(path, header)
-        recover(path)
-        with h5py.File(path, "r") as hdf5:
-            _check_same_header(path, hdf5.attrs, header)
-        return cls(path, header)
+        with _writing(path) as journal:
+            if path.exists():
+                with told_as_damage(path), h5py.File(path, "r") as hdf5:
+                    _check_same_header(path, hdf5, header)
+                    check_layout(path, hdf5)
+            else:
+                _make(path, header)
+            return cls(path, header, journal)
 
     @property
     def n_batches(self) -> int:
@@ -200,6 +198,9 @@ class DumpWriter:
                 f" laid out for at most {header.max_seq_len} × {header.max_features}. Raise"
                 " max_seq_len and max_features to what the prior draws."
             )
+        if header.max_classes is not None:
+            y, tasks = batch.y.float().cpu().numpy(), self.n_tasks + np.arange(batch.n_tasks)
+            check_labels(self.path, y, tasks, np.full(batch.n_tasks, header.max_classes))
 
     def _columns_of(self, batch: TaskBatch) -> dict[str, Any]:
         """The batch as the datasets store it, padded with zeros."""
@@ -230,6 +231,34 @@ class DumpWriter:
             "num_classes": 0 if batch.n_classes is None else batch.n_classes.cpu().numpy(),
             "categorical": categorical,
         }
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
+    """Keep other processes from writing `path`, from before it is made."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {path.parent} to write {path.name} into. Create it first."
+        )
+    with begin_writing(path) as journal:
+        sweep(path.parent, path.name)
+        yield journal
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise FileExistsError(
+            f"{path} exists already. Choose another path, continue it with --resume, or replace"
+            " it with --force."
+        )
+
+
+def _make(path: Path, header: DumpHeader) -> None:
+    with (
+        replacing(path) as unfinished,
+        h5py.File(unfinished, "w", libver=HDF5_VERSIONS) as hdf5,
+    ):
+        _lay_out(hdf5, header)
 
 
 def _lay_out(hdf5: h5py.File, header: DumpHeader) -> None:
@@ -271,20 +300,20 @@ def _lay_out(hdf5: h5py.File, header: DumpHeader) -> None:
     )
 
 
-def _check_same_header(path: Path, attributes: Any, header: DumpHeader) -> None:
+def _check_same_header(path: Path, hdf5: Any, header: DumpHeader) -> None:
+    attributes = hdf5.attrs
     if attributes.get("format") != FORMAT:
         raise ValueError(
             f"{path} was not written by OpenPFN and cannot be continued. Choose another path."
         )
+    check_header(path, attributes)
     if attributes["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"{path} has format version {attributes['format_version']}; this release continues"
             f" version {FORMAT_VERSION} only."
         )
-    stored, wanted = (
-        _flat(json.loads(str(attributes["header"]))),
-        _flat(json.loads(header.as_json())),
-    )
+    stored = _flat(attributes_of(path, hdf5)["header"])
+    wanted = _flat(json.loads(header.as_json()))
     differences = [
         f"{k} {stored.get(k)!r} (now {wanted.get(k)!r})"
         for k in sorted(stored | wanted)
@@ -305,7 +334,7 @@ def _check_same_header(path: Path, attributes: Any, header: DumpHeader) -> None:
 
 def _flat(header: dict[str, Any]) -> dict[str, Any]:
     """A header in one level, its prior by the name that it has today."""
-    header["prior"] = current_path(header["prior"])
+    header["prior"] = current_path(str(header.get("prior", "")))
     return {**{f"prior_config.{k}": v for k, v in header.pop("prior_config").items()}, **header}
 
 

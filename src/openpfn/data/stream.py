@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 import weakref
 from collections.abc import Iterator
 from types import MappingProxyType, TracebackType
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
+from openpfn.device import pick_device
 
 PREFETCH = 4
 """Batches that wait per worker, beside the one it is drawing."""
@@ -78,9 +80,14 @@ class TaskStream:
             batch_size,
             seed,
             n_workers,
-            torch.device(device),
+            pick_device(device),
         )
         self.prefetch = prefetch
+        if pin_memory and not torch.cuda.is_available():
+            warnings.warn(
+                "pin_memory=True changes nothing: torch finds no CUDA device to send batches to.",
+                stacklevel=2,
+            )
         self.pin_memory = (
             self.device.type == "cuda"
             if pin_memory is None

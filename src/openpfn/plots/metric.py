@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from openpfn.plots.history import COLORS, FAINT, tidied
 
@@ -16,6 +17,9 @@ MORE_COLORS = (*COLORS, "#2a9187", "#b09015", "#7466c4")
 Curve = tuple[Float[np.ndarray, "_"], Float[np.ndarray, "_"]]
 """x in ascending order, and y."""
 Histories = Mapping[str, "pd.DataFrame | Sequence[pd.DataFrame]"]
+
+MOST_LABELS = 9
+"""Labels that find room along an axis."""
 
 STEP = ("step", "steps")
 SECONDS = ("seconds", "cumulative time", "cumulative_time", "time")
@@ -67,7 +71,8 @@ def plot_metric(kind: str, histories: Histories, axes: Axes | None = None) -> Ax
     step", "eval loss vs time", "eval loss vs step", "training time", "peak memory", "inference
     time". A history is `model.history`, a run's history.csv, or a table with the columns "step",
     "train loss", "cumulative time" (seconds) and "ROC AUC" of nanoTabPFN's attention experiments;
-    "peak memory" needs a column peak_megabytes, "inference time" the columns rows and seconds. Of a
+    "peak memory" needs the column peak_megabytes, which `train` records, "inference time" the
+    columns rows and seconds. Of a
     list of histories (one per seed) the mean is drawn, with a band of one standard error; runs
     whose rows fall on other steps or times are interpolated over the range that all of them cover.
     Without `axes`, a new pyplot figure is begun.
@@ -105,8 +110,7 @@ def plot_metric(kind: str, histories: Histories, axes: Axes | None = None) -> Ax
             _curve(axes, found, name, i)
         axes.legend(frameon=False, fontsize=9)
     if shown.logarithmic:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        _logarithmic(axes, np.concatenate([x for found in data.values() for x, _ in found]))
     labels = (shown.y_label, "") if shown.x is None else (shown.x_label, shown.y_label)
     axes.set_xlabel(labels[0], color=FAINT, fontsize=9)
     axes.set_ylabel(labels[1], color=FAINT, fontsize=9)
@@ -196,6 +200,27 @@ def _curve(axes: Axes, runs: list[Curve], name: str, index: int) -> None:
     )
     if len(runs) > 1:
         axes.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
+
+
+def _logarithmic(axes: Axes, x: Float[np.ndarray, " n"]) -> None:
+    """Make both axes logarithmic, with labels that leave each other room: horizontally at the
+    measured values, vertically at 1, 2 and 5 times powers of ten, or at the powers alone."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    values = np.unique(x)
+    room = max(float(np.log(values[-1] / values[0])), 1e-9) / MOST_LABELS
+    labelled = [values[0]]
+    for value in values[1:]:
+        if np.log(value / labelled[-1]) >= room:
+            labelled.append(value)
+    low, high = axes.get_ylim()
+    steps = (1.0, 2.0, 5.0) if np.log10(high / low) < 3 else (1.0,)
+    axes.xaxis.set_major_locator(FixedLocator([float(value) for value in labelled]))
+    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=MOST_LABELS))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _bars(axes: Axes, values: Mapping[str, list[float]]) -> None:

@@ -90,14 +90,26 @@ def fetch_single(source: str, target: str | None = None) -> Table:
 def _download(data: DataSet) -> Table:
     from sklearn.datasets import fetch_openml
 
-    found: Any = fetch_openml(
-        data_id=data.data_id,
-        target_column=data.target,
-        as_frame=True,
-        parser="auto",
-        data_home=str(cache_folder()),
-        cache=True,
-    )
+    try:
+        found: Any = fetch_openml(
+            data_id=data.data_id,
+            target_column=data.target,
+            as_frame=True,
+            parser="auto",
+            data_home=str(cache_folder()),
+            cache=True,
+        )
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise ConnectionError(
+            f"OpenML cannot be reached for the rows of data set {data.data_id} ({error}), and"
+            f" {cache_folder()} does not hold all of them. Connect once to fill the cache."
+        ) from error
+    except Exception as error:  # each parser raises its own kind for rows that are cut short
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"the rows of OpenML's data set {data.data_id} cannot be read ({reason}). Remove"
+            f" {cache_folder()} and load it again."
+        ) from error
     X = found.data.reset_index(drop=True)
     kinds = {
         c: "categorical" if isinstance(X[c].dtype, pd.CategoricalDtype) else "numeric"
@@ -114,9 +126,12 @@ def answer(path: str) -> dict[str, Any]:
 
     Raises ValueError when OpenML does not know it, ConnectionError when OpenML cannot be reached.
     """
-    kept = cache_folder() / f"{path.replace('/', '-')}.json"
+    kept, state = cache_folder() / f"{path.replace('/', '-')}.json", "is not there"
     if kept.is_file():
-        return json.loads(kept.read_text(encoding="utf-8"))
+        try:
+            return _object(kept.read_text(encoding="utf-8"))
+        except ValueError:  # cut short: asked again
+            state = "is damaged"
     try:
         with urllib.request.urlopen(f"{API}/{path}", timeout=60) as reply:
             text = reply.read().decode()
@@ -127,11 +142,25 @@ def answer(path: str) -> dict[str, Any]:
         ) from error
     except (urllib.error.URLError, TimeoutError) as error:
         raise ConnectionError(
-            f"OpenML cannot be reached for {path} ({error}), and {kept} is not there. Connect once"
+            f"OpenML cannot be reached for {path} ({error}), and {kept} {state}. Connect once"
             " to fill the cache."
         ) from error
+    try:
+        found = _object(text)
+    except ValueError as error:
+        raise ValueError(
+            f"OpenML's answer about {path} cannot be read ({error}). Try again later."
+        ) from error
     write_whole(kept, text)
-    return json.loads(text)
+    return found
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object in `text`. Raises ValueError for anything else."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"it is a {type(found).__name__}, not an object")
+    return found
 
 
 def _parse(source: str) -> tuple[str, list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
@@ -22,15 +23,22 @@ EVALUATION_START = 2**40
 
 
 class Evaluation:
-    """Figures of a network on `eval_batches` fixed batches.
+    """Figures of a network on fixed batches: all those of a `source` that has a length, such as a
+    loader or a list, and `eval_batches` of any other.
 
     The batches come from `source` (a prior, an object that generates sequences, or an iterable of
     batches), or, if that is None, from `prior.for_evaluation()`, in a part of its stream that
-    training never reaches. Raises ValueError if there is neither.
+    training never reaches. Of a `PriorDumpDataLoader` they are the last of its first epoch, with a
+    warning where training comes to them too. Raises ValueError if there is neither.
     """
 
     def __init__(self, source: Any, prior: Any, config: TrainingConfig) -> None:
-        if source is None and config.eval_every is not None and not is_prior(prior):
+        self.every = config.eval_every
+        if self.every is None and source is not None:
+            self.every = config.log_every
+        if source is None and self.every is not None and hasattr(prior, "batches_per_epoch"):
+            source = _kept_apart(prior, config)
+        if source is None and self.every is not None and not is_prior(prior):
             raise ValueError(
                 f"eval_every is {config.eval_every}, but the tasks come from a"
                 f" {type(prior).__name__}, which has no tasks to spare for evaluations. Give"
@@ -60,7 +68,9 @@ class Evaluation:
     def draw(self) -> list[TaskBatch]:
         """The fixed batches; drawn by the first call, which should not stand under autocast."""
         if self.batches is None:
-            self.batches = list(islice(self._all_batches(), self.config.eval_batches))
+            batches = self._all_batches()
+            most = self.config.eval_batches if _length(batches) is None else None
+            self.batches = list(islice(batches, most))
             if not self.batches:
                 raise ValueError(
                     "eval_data_generator gave no batch. Give one that does, or leave it out to"
@@ -84,6 +94,28 @@ class Evaluation:
             n_workers=0,
             start=EVALUATION_START,
         )
+
+
+def _kept_apart(loader: Any, config: TrainingConfig) -> Any:
+    """The batches of a dump that are evaluated where nothing else is given."""
+    evaluated = loader.for_evaluation(config.eval_batches)
+    n_seen = loader.position + config.num_steps * config.accumulation
+    if n_seen > evaluated.first_position:
+        warnings.warn(
+            f"the evaluations use {len(evaluated)} of the {loader.batches_per_epoch} batches in"
+            f" {loader.path}, which the training of {config.num_steps} steps reads too. Give tasks"
+            " that it never sees as eval_data_generator.",
+            stacklevel=4,
+        )
+    return evaluated
+
+
+def _length(source: Any) -> int | None:
+    """How many batches an iterable gives; None where it does not know, or is endless."""
+    try:
+        return len(source)
+    except TypeError:
+        return None
 
 
 def figures(model: Any, batch: TaskBatch, distributional_mse: bool = True) -> dict[str, Any]:

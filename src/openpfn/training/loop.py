@@ -18,7 +18,7 @@ from openpfn import checkpoint
 from openpfn.batch import TaskBatch
 from openpfn.configs.training import TrainingConfig
 from openpfn.data.stream import TaskStream, WorkerError
-from openpfn.device import pick_device
+from openpfn.device import peak_megabytes, pick_device
 from openpfn.models import PFN
 from openpfn.training.evaluation import Evaluation, figures
 from openpfn.training.optimizers import Optimizers, rate_factor
@@ -41,7 +41,7 @@ from openpfn.training.run_folder import (
     restore,
     training_state,
 )
-from openpfn.training.sources import is_prior, task_pools, task_source
+from openpfn.training.sources import is_prior, seek, task_pools, task_source, with_steps_of
 from openpfn.training.tracking import TrainingEvent, notify
 from openpfn.training.tracking.base import Tracker
 from openpfn.training.tracking.console import ProgressLine
@@ -54,22 +54,25 @@ class TrainingStopped(KeyboardInterrupt):
 
 
 def train(
-    prior: Any,
-    model_config: Any,
+    prior: Any = None,
+    model_config: Any = None,
     training_config: TrainingConfig | None = None,
     *,
+    data_generator: Any = None,
     resume_from: str | Path | None = None,
     eval_data_generator: Any = None,
     data_config: Any = None,
     callbacks: Sequence[Any] = (),
     tracker: Tracker | None = None,
 ) -> Any:
-    """The network of `model_config`, trained on tasks from `prior`; its `.history` is a DataFrame
-    of the run, `.run_folder` its folder.
+    """Return the network of `model_config`, trained on tasks from `prior`; its `.history` is a
+    DataFrame of the run, `.run_folder` its folder.
 
-    `prior` is a `TaskPrior`, with sequences of `seq_len` rows where it leaves their number to the
-    caller, or an object with `.generate(seq_len)`; or an iterable of `TaskBatch`, begun again when
-    it ends; one that can be resumed has a settable `position`, the index of its next batch.
+    `prior`, also called `data_generator`, is a `TaskPrior`, with sequences of `seq_len` rows where
+    it leaves their number to the caller, or an object with `.generate(seq_len)`; or an iterable of
+    `TaskBatch`, begun again when it ends; one that can be resumed has a settable `position`, the
+    index of its next batch. The `num_steps` of a `PriorDumpDataLoader` is the number of batches of
+    the run where `training_config` leaves its own at the default.
     `model_config` is a model configuration, or a network with `.config` and `.loss(batch)` to train
     further.
 
@@ -79,15 +82,19 @@ def train(
     the cosine from where the run stands. The kind of optimizer and the network cannot change, and
     `init_from` is not looked at.
 
-    `eval_data_generator` is where the tasks of the evaluations come from, of the same kinds; None
-    takes them from the prior, from a part of its stream that training never reaches. `data_config`
+    `eval_data_generator` is where the tasks of the evaluations come from, of the same kinds: all
+    batches of a loader or list, `eval_batches` of anything else. Given without `eval_every`, it is
+    evaluated with every row of the history. None takes the tasks from the prior, from a part of its
+    stream that training never reaches. `data_config`
     is recorded in the checkpoints, and so are the finite pools that a prior draws its tasks from.
     `tracker` takes the place of those that the configuration asks for (`use_wandb`, `registry`, a
     run's name). Each of `callbacks` is called with every `TrainingEvent`, or has methods `on_step`,
     `on_log`, `on_eval`, `on_checkpoint`.
 
     In `checkpoint_dir` stand `latest.safetensors` (everything), `best.safetensors` (weights with
-    the best evaluation), the `step-N.safetensors` of a checkpoint schedule, and `history.csv`. Left
+    the best evaluation), `step-N.safetensors`, and `history.csv`. The steps are those of a
+    checkpoint schedule (weights), else every `save_every`-th (everything) unless a tracker keeps
+    them. Left
     at its default it holds a folder for each run, called by the run's id. Raises TrainingStopped, a
     KeyboardInterrupt, after saving on Ctrl-C or SIGTERM; FloatingPointError when losses stay
     non-finite; FileExistsError when a `checkpoint_dir` that was named holds another run.
@@ -97,9 +104,14 @@ def train(
     ... )
     >>> model = train(prior, preset("nano"), config)    # doctest: +SKIP
     """
+    if data_generator is not None:
+        if prior is not None:
+            raise TypeError("prior and data_generator mean the same: give one of them.")
+        prior = data_generator
     config = TrainingConfig() if training_config is None else training_config
     if not isinstance(config, TrainingConfig):
         raise TypeError(f"training_config is a {type(config).__name__}, expected a TrainingConfig.")
+    config = with_steps_of(prior, config)
     device = pick_device(config.device)
     if device.type == "cpu":
         keep_freed_memory()
@@ -301,7 +313,8 @@ class _Run:
         self.tracked.step(step, now)
         self.progress.step(step)
         is_last = step == config.num_steps
-        evaluates = config.eval_every is not None and (step % config.eval_every == 0 or is_last)
+        every = self.evaluation.every
+        evaluates = every is not None and (step % every == 0 or is_last)
         if evaluates or is_last or step % config.log_every == 0:
             row = self.row(rate)
             if evaluates:
@@ -326,6 +339,7 @@ class _Run:
             "tasks_per_second": since.tasks / since.seconds,
             "wait_share": since.waited / since.seconds,
             "nan_losses": counters.nan_losses,
+            "peak_megabytes": peak_megabytes(self.device),
         }
 
     def next_batch(self) -> TaskBatch:
@@ -402,6 +416,9 @@ class _Run:
                 )
         if self.is_step_to_track() or (self.stop_signal is not None and not self.kept_steps):
             self.tracked.checkpoint(self.counters.step, path)
+        is_due = self.counters.step % self.config.save_every == 0
+        if is_due and not self.kept_steps and not self.tracked.keeps_steps:
+            self.folder.keep_step(self.counters.step)
 
     def is_step_to_track(self) -> bool:
         """Whether the tracker keeps the whole state of this step: every `save_every`, unless it
@@ -440,13 +457,3 @@ def starting_model(model_config: Any, config: TrainingConfig | None, seed: int) 
     if config is not None and config.init_from is not None:
         checkpoint.load(config.init_from, model=model)
     return model
-
-
-def seek(batches: Any, position: int | None) -> None:
-    """Move a source of batches to `position`. Raises ValueError if it cannot."""
-    if position is None or not hasattr(batches, "position"):
-        raise ValueError(
-            f"cannot resume on a {type(batches).__name__}: give a prior, or an iterable with a"
-            " settable position."
-        )
-    batches.position = position

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from openpfn import checkpoint
 from openpfn.configs.training import TrainingConfig
+from openpfn.files import replacing
 from openpfn.training.optimizers import Optimizers
 from openpfn.training.tracking.base import new_run_id
 
@@ -272,6 +275,17 @@ class RunFolder:
         return checkpoint.save(
             self.path / name, model, **record, training_state=state, keep_previous=keep
         )
+
+    def keep_step(self, step: int) -> None:
+        """Keep `latest.safetensors` also as `step-N.safetensors`, from where a run can continue."""
+        if self.path is None:
+            return
+        latest, kept = self.path / "latest.safetensors", self.path / f"step-{step}.safetensors"
+        with replacing(kept) as unfinished:
+            try:
+                os.link(latest, unfinished)  # the same file: `latest` is replaced, never changed
+            except OSError:  # a file system without hard links
+                shutil.copyfile(latest, unfinished)
 
 
 def _check_same_network(path: Path, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -3,12 +3,14 @@ batches."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
+from openpfn.configs.training import TrainingConfig
 
 
 def task_source(given: Any, seq_len: int) -> Any:
@@ -41,6 +43,25 @@ def task_pools(source: Any) -> dict[str, Tensor]:
     """The finite pools that `source` draws its tasks from, by name; none where every task is
     new."""
     return dict(source.task_pools()) if hasattr(source, "task_pools") else {}
+
+
+def seek(batches: Any, position: int | None) -> None:
+    """Move a source of batches to `position`. Raises ValueError if it cannot."""
+    if position is None or not hasattr(batches, "position"):
+        raise ValueError(
+            f"cannot resume on a {type(batches).__name__}: give a prior, or an iterable with a"
+            " settable position."
+        )
+    batches.position = position
+
+
+def with_steps_of(source: Any, config: TrainingConfig) -> TrainingConfig:
+    """Return `config` with the number of steps in which a loader with `num_steps` gives its
+    batches once, where `config` leaves its own number at the default."""
+    n_batches = getattr(source, "num_steps", None)
+    if not isinstance(n_batches, int) or config.num_steps != TrainingConfig.num_steps:
+        return config
+    return replace(config, num_steps=max(1, n_batches // config.accumulation))
 
 
 class GeneratedTasks:

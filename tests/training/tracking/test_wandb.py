@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import NETWORK, trained
+from tiny_runs import NETWORK, config, trained
 from toy_training import same_weights
 from wandb.errors import CommError
 from wandb.proto import wandb_internal_pb2
@@ -22,8 +22,10 @@ from wandb.proto import wandb_internal_pb2
 from openpfn import checkpoint
 from openpfn.models import PFN
 from openpfn.training.tracking.base import RunRecord, Tracker
+from openpfn.training.tracking.tracked import trackers_of
 from openpfn.wandb import (
     RunNameScheme,
+    RunRegistry,
     WandbLogger,
     list_available_models,
     list_checkpoints,
@@ -122,6 +124,32 @@ def test_an_offline_run_is_recorded_by_the_real_client_and_found_again_on_disk(p
     monkeypatch.chdir(elsewhere)
     trained(elsewhere / "run", use_wandb=True)
     assert recorded(elsewhere), "a run is recorded where the process is when it begins"
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "in_the_folder", "mode"),
+    [
+        (None, None, None, "online"),
+        (None, None, "offline", "offline"),
+        (None, "dryrun", None, "offline"),
+        (None, "run", "offline", "online"),
+        (None, "disabled", "offline", "disabled"),
+        ("online", "offline", "offline", "online"),
+        ("offline", None, None, "offline"),
+    ],
+)
+def test_the_settings_of_wandb_decide_where_nothing_is_given(
+    place, monkeypatch, given, variable, in_the_folder, mode
+):
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(place / "nothing"))
+    if variable is not None:
+        monkeypatch.setenv("WANDB_MODE", variable)
+    if in_the_folder is not None:  # as the command `wandb offline` writes it
+        (place / "wandb").mkdir()
+        (place / "wandb" / "settings").write_text(f"[default]\nmode = {in_the_folder}\n")
+    assert WandbLogger(mode=given, api=object()).mode == mode
+    trackers = trackers_of(config(place, use_wandb=True, wandb_mode=given))
+    assert any(isinstance(tracker, RunRegistry) for tracker in trackers) == (mode == "offline")
 
 
 def test_a_missing_client_names_the_extra(place, monkeypatch):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from openpfn.batch import TaskBatch
 from openpfn.configs.published import PublishedConfig
 from openpfn.heads.categorical import Categorical, CategoricalHead
-from openpfn.models.published.attention import ATTENTIONS, RowState
+from openpfn.models.published.attention import ATTENTIONS, PublishedAttention, RowState
 from openpfn.models.tabular.network import present_columns
 
 BYTES_PER_TILE = 2**22
@@ -159,6 +159,8 @@ class PostNormLayer(nn.Module):
         self.column_attention = attention(config.d_model, config.n_heads)
         self.column_norm = nn.LayerNorm(config.d_model)
         self.row_attention = attention(config.d_model, config.n_heads)
+        if config.separate_query_weights:
+            self.query_attention = attention(config.d_model, config.n_heads)
         self.row_norm = nn.LayerNorm(config.d_model)
         self.hidden = nn.Linear(config.d_model, config.d_mlp)
         self.out = nn.Linear(config.d_mlp, config.d_model)
@@ -171,8 +173,13 @@ class PostNormLayer(nn.Module):
         context leaves."""
         cells = self.columns(cells, columns)
         rows = cells.flatten(0, 1)  # (B·C, N, E)
-        state = self.row_attention.summarize(rows[:, :n_context])
-        return self.rows(rows, state).view_as(cells), state
+        context = rows[:, :n_context]
+        asked = self.for_queries.summarize(context)
+        if self.for_queries is self.row_attention:
+            return self.rows(rows, asked).view_as(cells), asked
+        mixed = self.rows(context, self.row_attention.summarize(context), self.row_attention)
+        read = self.rows(rows[:, n_context:], asked)
+        return torch.cat([mixed, read], dim=1).view_as(cells), asked
 
     def tiled(
         self, cells: Float[Tensor, "B C n E"], columns: Bool[Tensor, "B C"] | None
@@ -185,10 +192,10 @@ class PostNormLayer(nn.Module):
         for tile in cells.split(size, dim=2):
             tile.copy_(self.columns(tile, columns))
         rows = cells.flatten(0, 1)
-        state = self.row_attention.summarize(rows)
+        state, asked = self.row_attention.summarize(rows), self.for_queries.summarize(rows)
         for tile in rows.split(size, dim=1):
-            tile.copy_(self.rows(tile, state))
-        return cells, state
+            tile.copy_(self.rows(tile, state, self.row_attention))
+        return cells, asked
 
     def read(
         self, cells: Float[Tensor, "B C Q E"], columns: Bool[Tensor, "B C"] | None, state: RowState
@@ -203,13 +210,13 @@ class PostNormLayer(nn.Module):
         """What `forward` gives for the query rows' targets, without computing the cells that nobody
         reads."""
         targets = self.targets(cells, columns)  # (B, N, E)
-        state = self.row_attention.summarize(targets[:, :n_context])
+        state = self.for_queries.summarize(targets[:, :n_context])
         return self.rows(targets[:, n_context:], state), state
 
     def last_state(
         self, cells: Float[Tensor, "B C n E"], columns: Bool[Tensor, "B C"] | None
     ) -> RowState:
-        return self.row_attention.summarize(self.targets(cells, columns))
+        return self.for_queries.summarize(self.targets(cells, columns))
 
     def last_read(
         self, cells: Float[Tensor, "B C Q E"], columns: Bool[Tensor, "B C"] | None, state: RowState
@@ -228,8 +235,19 @@ class PostNormLayer(nn.Module):
         attended = self.column_attention.between_columns(cells, columns, last_column_only=True)
         return self.column_norm(cells[:, -1] + attended.squeeze(1))
 
-    def rows(self, rows: Float[Tensor, "G N E"], state: RowState) -> Float[Tensor, "G N E"]:
-        rows = self.row_norm(rows + self.row_attention.read(rows, state))
+    @property
+    def for_queries(self) -> PublishedAttention:
+        """The attention by which query rows read the context."""
+        return getattr(self, "query_attention", self.row_attention)
+
+    def rows(
+        self,
+        rows: Float[Tensor, "G N E"],
+        state: RowState,
+        attention: PublishedAttention | None = None,
+    ) -> Float[Tensor, "G N E"]:
+        """Rows that have read the context by `attention`, by default that of query rows."""
+        rows = self.row_norm(rows + (attention or self.for_queries).read(rows, state))
         return self.mlp_norm(rows + self.out(F.gelu(self.hidden(rows))))
 
 

@@ -145,10 +145,16 @@ def only_one(found: Sequence[RunRecord], identifier: str, where: str) -> RunReco
     )
 
 
-def no_such_step(run: RunRecord, step: int, known: Sequence[CheckpointRecord]) -> LookupError:
-    """The error that tells which steps there are."""
-    steps = ", ".join(str(checkpoint.step) for checkpoint in known[-12:]) or "none"
+def no_such_step(
+    run: RunRecord, step: int | str | None, known: Sequence[CheckpointRecord], where: str
+) -> LookupError:
+    """Return the error that tells which steps there are of a run in `where`, a project of a
+    tracker."""
+    if not known:
+        return LookupError(f"run {run.id} ({run.name}) in {where} has no checkpoint.")
+    steps = ", ".join(str(checkpoint.step) for checkpoint in known[-12:])
     dots = "…, " if len(known) > 12 else ""
     return LookupError(
-        f"run {run.id} ({run.name}) has no checkpoint of step {step}. Steps kept: {dots}{steps}."
+        f"run {run.id} ({run.name}) in {where} has no checkpoint of step {step}. Steps kept:"
+        f" {dots}{steps}."
     )

@@ -23,6 +23,7 @@ COLUMNS = (
     "tasks_per_second",
     "wait_share",
     "nan_losses",
+    "peak_megabytes",
     "eval_loss",
     "eval_accuracy",
     "eval_auc",
@@ -30,8 +31,8 @@ COLUMNS = (
 )
 """Steps done; training seconds without evaluations and checkpoints; tasks seen; means since the
 last row of the loss (nats) and the gradient norm; the last rate; the last rows' speed; share of the
-time spent waiting for tasks; non-finite losses so far; and the evaluation's figures where this row
-has one."""
+time spent waiting for tasks; non-finite losses so far; the most memory used so far, of the CUDA
+device or else of the process, in MB; and the evaluation's figures where this row has one."""
 
 
 class History:

@@ -119,7 +119,7 @@ def load_by_config(
         else ""
     )
     raise LookupError(
-        f"no run with {told or 'a checkpoint'} in {_described(place)}.{without}"
+        f"no run with {told or 'a checkpoint'} in {_described(place, project, entity)}.{without}"
         " list_available_models tells what is there."
     )
 
@@ -288,11 +288,7 @@ def _existing_step(tracker: Tracker, run: RunRecord, step: Step) -> int:
     kept = tracker.checkpoints(run)
     found = _step_of(kept, step)
     if found is None:
-        raise (
-            no_such_step(run, step if isinstance(step, int) else 0, kept)
-            if kept
-            else LookupError(f"run {run.id} has no checkpoint.")
-        )
+        raise no_such_step(run, step, kept, _described(tracker, run.project, run.entity))
     return found
 
 
@@ -306,9 +302,9 @@ def _step_of(kept: Sequence[CheckpointRecord], step: Step) -> int | None:
     return kept[0 if step == "earliest" else -1].step if kept else None
 
 
-def _described(tracker: Tracker) -> str:
-    return (
-        f"the registry {tracker.folder}"
-        if isinstance(tracker, RunRegistry)
-        else f"a {type(tracker).__name__}"
-    )
+def _described(tracker: Tracker, project: str | None, entity: str | None) -> str:
+    """What an error calls the place where a tracker looked for runs of a project."""
+    describe = getattr(tracker, "described", None)
+    if describe is not None:
+        return describe(looked_in(project), entity)
+    return f"project {looked_in(project) or 'any'!r} of a {type(tracker).__name__}"

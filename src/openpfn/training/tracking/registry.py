@@ -193,10 +193,13 @@ class RunRegistry:
     ) -> RunRecord:
         known = self.runs(project, entity)
         by_id = [run for run in known if run.id == identifier]
-        where = str(self.folder) if project is None else f"project {project!r} of {self.folder}"
-        return only_one(
-            by_id or [run for run in known if run.name == identifier], identifier, where
-        )
+        named = by_id or [run for run in known if run.name == identifier]
+        return only_one(named, identifier, self.described(project, entity))
+
+    def described(self, project: str | None = None, entity: str | None = None) -> str:
+        """Return what an error calls the place where runs of a project are looked for."""
+        of = f"project {project!r}" if project else "all projects"
+        return f"{of}{f' of {entity!r}' if entity else ''} of the registry {self.folder}"
 
     def checkpoints(self, run: RunRecord) -> list[CheckpointRecord]:
         with self._reading() as rows:
@@ -211,7 +214,8 @@ class RunRegistry:
                 "SELECT digest FROM checkpoints WHERE run_id = ? AND step = ?", (run.id, step)
             ).fetchone()
         if row is None:
-            raise no_such_step(run, step, self.checkpoints(run))
+            where = self.described(run.project, run.entity)
+            raise no_such_step(run, step, self.checkpoints(run), where)
         path = self._file(row[0])
         if not path.is_file():
             raise LookupError(f"step {step} of run {run.id} was kept in {path}, which is gone.")

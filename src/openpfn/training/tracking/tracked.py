@@ -80,6 +80,11 @@ class TrackedRun:
     def __bool__(self) -> bool:
         return bool(self.records)
 
+    @property
+    def keeps_steps(self) -> bool:
+        """Whether a tracker keeps the checkpoints of the run."""
+        return bool(self.records) and self.keeps_checkpoints
+
     def provenance(self) -> dict[str, Any]:
         """What a checkpoint says of its run; nothing of one that is not tracked."""
         if not self.records:

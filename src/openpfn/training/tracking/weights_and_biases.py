@@ -26,7 +26,8 @@ class WandbLogger:
     """Runs, their figures and their checkpoints at W&B, by the package `wandb`.
 
     `project` and `entity` are where runs are looked for; None takes WANDB_PROJECT and WANDB_ENTITY.
-    `mode` is "online", "offline" (files for `wandb sync`) or "disabled"; None takes WANDB_MODE.
+    `mode` is "online", "offline" (files for `wandb sync`) or "disabled"; None takes WANDB_MODE,
+    else W&B's own settings.
     Each checkpoint is an artifact of type "model" called `checkpoint-{run_id}-step-{step}`, with
     the configurations in its metadata. `api` takes the place of `wandb.Api()`.
 
@@ -153,7 +154,7 @@ class WandbLogger:
     def fetch(self, run: RunRecord, step: int) -> Path:
         known = self.checkpoints(run)
         if step not in [one.step for one in known]:
-            raise no_such_step(run, step, known)
+            raise no_such_step(run, step, known, self.described(run.project, run.entity))
         name = CheckpointRecord(run.id, step).name
         artifact = self._asked(
             lambda: self.api.artifact(
@@ -164,6 +165,10 @@ class WandbLogger:
             cache_folder() / (run.entity or "default") / run.project / f"{name}-{artifact.version}"
         )
         return Path(artifact.download(root=str(folder))) / FILE
+
+    def described(self, project: str | None = None, entity: str | None = None) -> str:
+        """Return what an error calls the place where runs of a project are looked for."""
+        return f"project {self._place(project, entity)!r} at W&B"
 
     def _place(self, project: str | None, entity: str | None) -> str:
         project, entity = (
@@ -227,8 +232,17 @@ def artifact_metadata(run: RunRecord, step: int, path: Path) -> dict[str, Any]:
 
 
 def wandb_mode(mode: str | None) -> str:
-    """`mode`, else WANDB_MODE, else "online"."""
-    return mode or os.environ.get("WANDB_MODE") or "online"
+    """Return the mode that a run has: `mode`, else WANDB_MODE, else what `wandb offline` and the
+    like have set for this folder or user, else "online"; "dryrun" is "offline"."""
+    chosen = mode or os.environ.get("WANDB_MODE") or _mode_in_settings_files()
+    return {"dryrun": "offline", "run": "online"}.get(chosen, chosen)
+
+
+def _mode_in_settings_files() -> str:
+    settings = import_wandb().Settings()
+    if hasattr(settings, "update_from_system_settings"):
+        settings.update_from_system_settings()
+    return str(settings.mode)
 
 
 def cache_folder() -> Path:
