@@ -85,7 +85,8 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     is measured.
     """
     from openpfn.benchmark.edge import report as edge_report
-    from openpfn.benchmark.speed.run import machine, plain, write_json
+    from openpfn.benchmark.machine import describe_machine as machine
+    from openpfn.benchmark.record import plain, write_json
     from openpfn.export.verify import TARGETS, find_target
 
     for core in config.cores:
