@@ -148,7 +148,7 @@ def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
     import numpy as np
     from sklearn.metrics import log_loss
 
-    from openpfn.tables.metrics import one_vs_rest_auc
+    from openpfn.benchmark.metrics import one_vs_rest_auc
 
     known = y.isin(classes).to_numpy()
     n_known = int(known.sum())

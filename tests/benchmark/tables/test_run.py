@@ -177,6 +177,7 @@ def test_contexts_too_large_for_a_table_are_not_planned(folder, tmp_path):
         config(
             folder, tmp_path, context_sizes=("20", "1000", "half"), tables=("visits",), splits=1
         ),
+        QUIET,
     )
     assert {cell.context for cell in cells} == {"20", "half"}
 
