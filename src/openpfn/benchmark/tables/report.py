@@ -42,7 +42,7 @@ def write_report(
     """
     if rows.empty:
         raise ValueError("there are no results to report. Run openpfn benchmark tables first.")
-    writewhole(out, Report(rows, baseline, context).html())
+    write_whole(out, Report(rows, baseline, context).html())
     return out
 
 
