@@ -25,6 +25,7 @@ from openpfn.benchmark.tables.summary import (
     parts,
     summary,
 )
+from openpfn.files import write_whole
 from openpfn.plots import benchmark as draw
 
 
