@@ -1,4 +1,4 @@
-# make demo | test | interp | check | docs | wheel: each creates .venv and installs what it needs, the first time it is called.
+# make demo | test | slow | interp | check | docs | wheel: each creates .venv and installs what it needs, the first time it is called.
 PYTHON  ?= python3
 WORKERS ?= 2
 VENV    := .venv
@@ -6,11 +6,12 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m
 
-.PHONY: help demo test interp lint check docs wheel clean
+.PHONY: help demo test slow interp lint check docs wheel clean
 
 help:
 	@echo "make demo    predict on real tables with the shipped weights"
-	@echo "make test    run the tests"
+	@echo "make test    run the quick tests"
+	@echo "make slow    run the tests that take seconds each"
 	@echo "make interp  run the tests with TransformerLens, which it installs"
 	@echo "make lint    ruff, pyright and the import rules"
 	@echo "make docs    build the documentation into site/"
@@ -23,6 +24,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(RUN) pytest -n $(WORKERS) --dist loadfile
 	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not slow and not gpu"
+
+slow: $(VENV)/.installed-dev
+	$(RUN) pytest -n $(WORKERS) -m "slow and not compile and not gpu and not interp"
+	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and slow and not gpu"
 
 interp: $(VENV)/.installed-interp
 	$(RUN) pip check

@@ -68,6 +68,68 @@ def test_the_architecture_page_shows_these_layers():
     assert shown == [names for names in layers if names]
 
 
+def module_name(path: Path) -> str:
+    """What a file of the package is imported as."""
+    parts = path.relative_to(ROOT / "src").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_files(path: Path, modules: dict[str, Path]) -> set[Path]:
+    """The files of the package that a file imports, at its top or within a function; what is
+    imported for types alone is left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found = whole & modules.keys()
+            names |= found | ({node.module} if len(found) < len(whole) else set())
+    return {modules[name] for name in names & modules.keys()} - {path}
+
+
+def circles(edges: dict[Path, set[Path]]) -> list[str]:
+    """The circles of files that import each other, as "a -> b -> a"."""
+    found, done, way = [], set(), []
+
+    def visit(path: Path) -> None:
+        if path in way:
+            circle = [*way[way.index(path) :], path]
+            found.append(" -> ".join(map(module_name, circle)))
+        elif path not in done:
+            way.append(path)
+            for other in sorted(edges[path]):
+                visit(other)
+            done.add(way.pop())
+
+    for path in edges:
+        visit(path)
+    return found
+
+
+def test_files_import_each_other_in_one_direction():
+    modules = {module_name(path): path for path in SOURCE}
+    assert circles({path: imported_files(path, modules) for path in SOURCE}) == []
+
+
+def test_a_circle_of_files_is_found_wherever_it_imports(tmp_path):
+    a, b, c = (tmp_path / "src" / f"{name}.py" for name in "abc")
+    a.parent.mkdir()
+    a.write_text("import b\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import c\n")
+    b.write_text("def late():\n    from c import thing\n")
+    c.write_text("def later():\n    import b\n")
+    modules = {path.stem: path for path in (a, b, c)}
+    edges = {path: imported_files(path, modules) for path in (a, b, c)}
+    assert edges == {a: {b}, b: {c}, c: {b}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "ROOT", tmp_path)
+        assert circles(edges) == ["b -> c -> b"]
+
+
 @pytest.mark.parametrize("path", SOURCE + TESTS, ids=relative)
 def test_a_file_is_short_and_says_what_it_gives(path):
     text = path.read_text(encoding="utf-8")

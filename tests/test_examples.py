@@ -80,7 +80,7 @@ def test_an_example_is_short_and_uses_what_is_public(path):
         assert node.module != "openpfn" or names <= set(dir(openpfn))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", GAPS)
 def test_an_example_in_full_comes_close_to_the_exact_posterior(name, tmp_path):
     (path,) = [path for path in EXAMPLES if path.stem == name]

@@ -90,3 +90,24 @@ def test_the_crps_of_a_point_is_its_absolute_error():
     assert found["crps"] == found["mae"] == pytest.approx(1.0)
     assert metrics.crps_of_quantiles(y, levels, np.stack([prediction] * 2, 1)) == pytest.approx(1.0)
     assert found["r2"] == pytest.approx(oracle.r2_score(y, prediction))
+
+
+def test_the_auc_of_labels_is_scikit_learns_where_all_classes_occur():
+    random = np.random.default_rng(0)
+    y, p = np.arange(60) % 3, random.dirichlet(np.ones(3), 60)
+    assert metrics.one_vs_rest_auc(y, p, [0, 1, 2]) == pytest.approx(
+        oracle.roc_auc_score(y, p, multi_class="ovr")
+    )
+    assert metrics.one_vs_rest_auc(y > 0, p[:, :2], [False, True]) == pytest.approx(
+        (oracle.roc_auc_score(y == 0, p[:, 0]) + oracle.roc_auc_score(y > 0, p[:, 1])) / 2
+    )
+
+
+def test_labels_without_rows_are_left_out_of_the_auc():
+    assert (
+        metrics.one_vs_rest_auc(
+            ["a", "b"], np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]), ["a", "b", "c"]
+        )
+        == 1
+    )
+    assert np.isnan(metrics.one_vs_rest_auc(["a", "a"], np.ones((2, 1)), ["a"]))

@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
 from openpfn import checkpoint, cli
-from openpfn.cli import demo
+from openpfn.benchmark import demo
 from openpfn.plots.demo import Plane, belief_map
 from openpfn.tables.load import load
 from openpfn.tables.splits import stratified_split

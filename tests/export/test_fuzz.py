@@ -53,7 +53,7 @@ def test_no_input_has_a_finding(tmp_path, backend):
     assert counts[2] > least, "hardly any changed context gets past its checks"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("backend", NETWORKS)
 def test_a_million_inputs_have_no_finding(tmp_path, backend):
     assert "1000000 inputs" in fuzz(tmp_path, backend, 1_000_000)

@@ -26,7 +26,7 @@ def vectors(n_rows: int) -> Vectors:
     return Vectors(x[:n_rows], y[:n_rows].astype(np.int32), x[n_rows:], 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["f32", "int"])
 @pytest.mark.parametrize(
     "target", [name for name in ("rv32imc",) if TARGETS[name].missing() is None]

@@ -331,7 +331,7 @@ def test_a_port_and_a_target_at_once_are_refused(capsys):
     assert "--target" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("n", [4_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [4_000, pytest.param(1_000_000, marks=pytest.mark.long)])
 def test_no_line_has_a_finding(tmp_path, n):
     write_library(
         random_network(), tmp_path / "firmware", CodeOptions("f32", max_features=3, max_classes=3)

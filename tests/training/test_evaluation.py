@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from openpfn.tables.metrics import one_vs_rest_auc
+from openpfn.benchmark.metrics import one_vs_rest_auc
 from openpfn.training.evaluation import areas_under_roc
 
 

@@ -89,14 +89,14 @@ def test_a_run_killed_twice_ends_with_the_weights_of_a_run_left_alone(tmp_path, 
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_killed_twenty_times_ends_with_the_weights_of_a_run_left_alone(tmp_path, kind):
     dice = random.Random(kind)
     check_killed_run(tmp_path, kind, [dice.uniform(0, 0.08) for _ in range(20)], delay=0.004)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["averaged", "schedulefree", "muon"])
 def test_the_command_killed_at_random_moments_loses_nothing(tmp_path, kind):
     """The whole thing: the table network, the real prior, worker processes, `openpfn train`."""

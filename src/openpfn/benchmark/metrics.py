@@ -3,6 +3,8 @@ sets."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -75,6 +77,16 @@ def roc_auc(y: Labels, p: Probabilities) -> float:
             u = rankdata(p[:, c])[positive].sum() - n_positive * (n_positive + 1) / 2
             areas.append(u / (n_positive * n_negative))
     return float(np.mean(areas)) if areas else float("nan")
+
+
+def one_vs_rest_auc(y: Any, p: Probabilities, classes: Any) -> float:
+    """Return `roc_auc` for labels `y` as they are, whose column in `p` is their place in
+    `classes`."""
+    labels = np.asarray(y)
+    indices = np.full(len(labels), -1)
+    for i, c in enumerate(classes):
+        indices[labels == c] = i
+    return roc_auc(indices, p)
 
 
 def calibration_error(confidence: Numbers, right: Bool[np.ndarray, " Q"]) -> float:

@@ -1,11 +1,20 @@
-"""A self-contained HTML page: headings, prose, tables and inline pictures, in light and dark;
-nothing is loaded from anywhere."""
+"""Pages and tables of results: self-contained HTML in light and dark that loads nothing, tables of
+text for Markdown, and tables for the terminal."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+TextTable = Sequence[Sequence[str]]
+"""The lines of a table, the headings first."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2126; --faint: #667079; --line: #dfe3e7; --paper:
@@ -134,6 +143,32 @@ def folded(words: str, inner: str) -> str:
     return f"<details><summary>{escape(words)}</summary>{inner}</details>\n"
 
 
+def console(width: int) -> Console:
+    """The terminal; `width` columns wide where the output goes elsewhere."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else width)
+
+
+def terminal(lines: TextTable, title: str | None = None) -> Table:
+    """The table as rich prints it, numbers to the right."""
+    from rich.table import Table
+
+    head, *body = lines
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for i, heading in enumerate(head):
+        table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
+    for line in body:
+        table.add_row(*line)
+    return table
+
+
+def markdown(lines: TextTable) -> str:
+    """The table in Markdown, numbers to the right; ends with a line break."""
+    head, *body = lines
+    return "\n".join([_row(head), "|---|" + "---:|" * (len(head) - 1), *map(_row, body), ""])
+
+
 def _field(field: Field) -> str:
     classes = " ".join(filter(None, [field.style, "bar" if field.share is not None else ""]))
     style = (
@@ -142,3 +177,7 @@ def _field(field: Field) -> str:
     small = f"<small>{escape(field.small)}</small>" if field.small else ""
     named = f' class="{classes}"' if classes else ""
     return f"<td{named}{style}>{escape(field.text)}{small}</td>"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

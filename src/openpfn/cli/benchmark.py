@@ -111,9 +111,14 @@ def speed(argv: list[str]) -> int:
     """Time priors, training steps, fitting and predicting, beside peers."""
     import tyro
 
-    from openpfn.benchmark.speed.run import SpeedConfig, run
+    from openpfn.benchmark.speed.config import SpeedConfig
 
-    run(tyro.cli(SpeedConfig, args=argv, prog="openpfn benchmark speed", description=speed.__doc__))
+    config = tyro.cli(
+        SpeedConfig, args=argv, prog="openpfn benchmark speed", description=speed.__doc__
+    )
+    from openpfn.benchmark.speed.run import run
+
+    run(config)
     return 0
 
 
@@ -122,9 +127,14 @@ def bayes(argv: list[str]) -> int:
     posterior; time drawing and generation."""
     import tyro
 
-    from openpfn.benchmark.bayes.run import BayesConfig, run
+    from openpfn.benchmark.bayes.config import BayesConfig
 
-    run(tyro.cli(BayesConfig, args=argv, prog="openpfn benchmark bayes", description=bayes.__doc__))
+    config = tyro.cli(
+        BayesConfig, args=argv, prog="openpfn benchmark bayes", description=bayes.__doc__
+    )
+    from openpfn.benchmark.bayes.run import run
+
+    run(config)
     return 0
 
 

@@ -197,7 +197,7 @@ def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
     import numpy as np
     from sklearn.metrics import log_loss
 
-    from openpfn.tables.metrics import one_vs_rest_auc
+    from openpfn.benchmark.metrics import one_vs_rest_auc
     from openpfn.tables.values import plain_values, same_name
 
     place: dict[str, int] = {}

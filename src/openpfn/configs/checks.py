@@ -65,10 +65,16 @@ def _is_a(kind: Any, value: Any) -> bool:
 
 
 @cache
+def _hints(owner: type) -> dict[str, Any]:
+    """The types of a class's fields, which take a while to evaluate."""
+    return get_type_hints(owner)
+
+
+@cache
 def _allowed(owner: type, name: str) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
     """The plain types and the words that a field takes; None in place of the types where it takes
     anything else, too."""
-    hint = get_type_hints(owner)[name]
+    hint = _hints(owner)[name]
     types, words = [], []
     for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
         if get_origin(part) is Literal:

@@ -100,8 +100,10 @@ TARGETS = {
 
 
 def find_target(name: str) -> Target:
-    """Return the target called `name`. Raises ValueError listing the choices, FileNotFoundError where its
-    toolchain is missing."""
+    """Return the target called `name`.
+
+    Raises ValueError listing the choices, FileNotFoundError where its toolchain is missing.
+    """
     if name not in TARGETS:
         raise ValueError(f"unknown target {name!r}. Choose one of {', '.join(TARGETS)}.")
     missing = TARGETS[name].missing()

@@ -165,17 +165,17 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
 
 
 def test_a_failed_job_says_why_and_the_others_go_on(tmp_path, monkeypatch):
-    config = small(tmp_path)
-    monkeypatch.setattr(
-        compare_attention,
-        "COMMAND",
-        "import sys; print(0.5); sys.exit('the dice fell off the table')",
+    config = small(tmp_path / "runs")
+    (tmp_path / "falling_dice.py").write_text(
+        "def serve(channel):\n    channel.send(0.5)\n    raise SystemExit('the dice fell')\n"
     )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(compare_attention, "WORKER", "falling_dice:serve")
     failed = compare_attention.run_jobs(
         [Job("train", "linear"), Job("train", "softmax")], config, 2
     )
     assert set(failed) == {"linear-seed0", "softmax-seed0"}
-    assert "the dice fell off the table" in failed["linear-seed0"]
+    assert "the dice fell" in failed["linear-seed0"]
     with pytest.raises(ValueError, match=r"no run in .* is finished"):
         compare_results.read_results(config)
 

@@ -12,9 +12,8 @@ import torch
 from openpfn import cli
 from openpfn.benchmark.bayes import report as bayes_report
 from openpfn.benchmark.bayes import speed as bayes_speed
+from openpfn.benchmark.bayes.config import GAP_NAMES, SPEED_NAMES, BayesConfig
 from openpfn.benchmark.bayes.gap import PROBLEMS, gaps, in_buckets, network
-from openpfn.benchmark.bayes.run import PROBLEMS as NAMES
-from openpfn.benchmark.bayes.run import SPEEDS, BayesConfig
 from openpfn.models import PFN
 
 TINY = {"d_model": 8, "n_layers": 1, "batch_size": 4, "eval_tasks": 8, "rollouts": 2, "repeats": 1}
@@ -30,7 +29,7 @@ class Truth:
         return self.exact.prefixes(batch.x, batch.y)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", GAP_NAMES)
 def test_the_truth_has_no_gap_and_any_network_has_one(name):
     config = BayesConfig(**TINY | {"eval_tasks": 64})
     gap, floor = gaps(PROBLEMS[name], Truth(PROBLEMS[name]), config)
@@ -146,8 +145,8 @@ def test_unknown_names_and_budgets_are_refused():
         BayesConfig(only=("linear",))
     with pytest.raises(ValueError, match="minutes is 0"):
         BayesConfig(minutes=0.0)
-    assert set(NAMES) == set(PROBLEMS)
-    assert {name for name in SPEEDS if name.startswith("generation_")} == {
+    assert set(GAP_NAMES) == set(PROBLEMS)
+    assert {name for name in SPEED_NAMES if name.startswith("generation_")} == {
         "generation_64",
         "generation_128",
     }

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from openpfn import cli
+from openpfn.benchmark.record import read_json
 from openpfn.benchmark.speed import report as speed_report
 from openpfn.benchmark.speed import run as speed
-from openpfn.benchmark.speed import worker as speed_worker
-from openpfn.benchmark.speed.run import SpeedConfig
+from openpfn.benchmark.speed.config import ON_REQUEST, SpeedConfig
 from openpfn.benchmark.speed.table import all_measurements, chosen
 from openpfn.benchmark.speed.timers import Milliseconds, PerCpuSecond, Rate, count
 
@@ -77,7 +77,7 @@ def test_every_group_has_measurements_and_can_be_chosen():
         assert {m.group for m in chosen([group])} == {group}
     assert [m.name for m in chosen([PEER])] == [PEER]
     by_default = {m.group for m in chosen([])}
-    assert by_default == set(speed.GROUPS) - set(speed.ON_REQUEST)
+    assert by_default == set(speed.GROUPS) - set(ON_REQUEST)
 
 
 def test_an_unknown_name_lists_the_groups():
@@ -111,7 +111,7 @@ def test_a_run_measures_ours_beside_a_peer_that_prints(tmp_path, capsys):
     assert options.page is not None
     options.page.parent.mkdir()
     results = speed.run(options)
-    assert json.loads(options.out.read_text()) == results == speed_report.read_json(options.out)
+    assert json.loads(options.out.read_text()) == results == read_json(options.out)
     rows = {r["name"]: r for r in results["rows"]}
     for r in rows.values():
         assert r["status"] == "ok"
@@ -239,28 +239,6 @@ def test_values_have_three_digits():
         "123",
         "12,346",
     ]
-
-
-def test_results_are_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "speed.json"
-    path.write_text("old")
-    with pytest.raises(TypeError):
-        speed.write_json(path, {"unwritable": object()})
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_another_file_is_no_results(tmp_path):
-    (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds no results"):
-        speed_report.read_json(tmp_path / "x.json")
-
-
-def test_peak_memory_grows_with_what_is_held():
-    before = speed_worker.peak_memory_mb()
-    held = bytearray(b"x" * 300_000_000)
-    assert speed_worker.peak_memory_mb() >= before
-    assert speed_worker.peak_memory_mb() > len(held) / 1e6
 
 
 def test_the_command_lists_what_there_is_to_measure(capsys, tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -40,6 +42,14 @@ class Deadly(Nearest):
 
     def fit(self, X, y):
         os._exit(9)
+
+
+class Endless(Nearest):
+    """Says that it began, and is never done."""
+
+    def fit(self, X, y):
+        Path(os.environ["ENDLESS_BEGAN"]).touch()
+        time.sleep(3600)
 
 
 class Shapeless:

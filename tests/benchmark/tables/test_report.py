@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from openpfn.benchmark.tables import compare, results
-from openpfn.benchmark.tables.report import pooled_bins, write_report
+from openpfn.benchmark.tables.report import write_report
+from openpfn.benchmark.tables.report_parts import pooled_bins
 from openpfn.benchmark.tables.summary import summary, summary_tables
 from openpfn.cli import benchmark as cli
 from openpfn.plots import benchmark as draw

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from openpfn.benchmark.tables import results
@@ -51,6 +53,65 @@ def test_a_header_that_was_cut_off_is_written_again(tmp_path):
     path.write_bytes(path.read_bytes()[:-5])
     results.ResultsFile(path).append(ROW)
     assert len(results.read(path)) == 1
+
+
+@pytest.fixture
+def disk_of():
+    """Let files grow to so many bytes only."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size or most, most))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+@pytest.mark.parametrize("room", [0, 1, 50])
+def test_a_full_disk_leaves_whole_rows_alone(tmp_path, disk_of, room):
+    path = tmp_path / "results.csv"
+    file = results.ResultsFile(path)
+    file.append(ROW)
+    before = path.read_bytes()
+    disk_of(len(before) + room)
+    for _ in range(2):
+        with pytest.raises(OSError, match="too large"):
+            file.append(ROW | {"split": 1})
+        assert path.read_bytes() == before
+    results.ResultsFile(path)
+    disk_of(None)
+    file.append(ROW | {"split": 1})
+    assert results.read(path)["split"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line[:40] + b"\n",
+        lambda line: line[:40] + line,
+        lambda line: b"\0" * 30 + b"\n",
+        lambda line: b"\xff" + line,
+        lambda line: b"\n",
+        lambda line: line.replace(b"ok", b""),
+    ],
+)
+def test_damaged_lines_are_no_rows_and_go_when_the_run_goes_on(tmp_path, damage):
+    path = tmp_path / "results.csv"
+    file = results.ResultsFile(path)
+    for split in range(3):
+        file.append(ROW | {"split": split})
+    head, first, second, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(head + first + damage(second) + third)
+    assert results.read(path)["split"].tolist() == [0, 2]
+    results.ResultsFile(path)
+    assert path.read_bytes() == head + first + third
+
+
+def test_a_cell_that_was_measured_twice_is_one_row_when_the_run_goes_on(tmp_path):
+    path = tmp_path / "results.csv"
+    file = results.ResultsFile(path)
+    for accuracy in (0.1, 0.2, 0.3):
+        for split in range(2):
+            file.append(ROW | {"split": split, "accuracy": accuracy})
+    results.ResultsFile(path)
+    assert path.read_bytes().count(b"\n") == 1 + 2
+    assert results.read(path)["accuracy"].tolist() == [0.3, 0.3]
 
 
 def test_the_later_of_two_equal_cells_counts(tmp_path):

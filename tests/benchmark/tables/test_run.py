@@ -4,23 +4,44 @@ however many processes."""
 from __future__ import annotations
 
 import io
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from openpfn.benchmark.process import Pool
 from openpfn.benchmark.tables import results
 from openpfn.benchmark.tables.config import TablesConfig
-from openpfn.benchmark.tables.run import plan, run
+from openpfn.benchmark.tables.run import WORKER, plan
+from openpfn.benchmark.tables.run import run as run_tables
 
 QUIET = Console(file=io.StringIO())
 SCORES = ["roc_auc", "accuracy", "log_loss", "brier", "calibration_error", "r2", "mae", "crps"]
 
 
-@pytest.fixture(autouse=True)
-def _own_methods_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+@pytest.fixture(scope="module", autouse=True)
+def _own_methods_are_importable():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        yield
+
+
+@pytest.fixture(scope="module")
+def workers(_own_methods_are_importable):
+    """Two processes for all tests: to start one takes seconds."""
+    with Pool(WORKER, 2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def run(workers):
+    """Run a benchmark quietly in the processes of all tests."""
+    return lambda asked: run_tables(asked, QUIET, workers)
 
 
 def config(folder, tmp_path, **options):
@@ -34,8 +55,8 @@ def config(folder, tmp_path, **options):
     return TablesConfig(**(base | options))  # type: ignore[arg-type]
 
 
-def test_every_cell_is_measured_with_its_metrics_times_and_hashes(folder, tmp_path):
-    rows = run(config(folder, tmp_path, splits=1), QUIET)
+def test_every_cell_is_measured_with_its_metrics_times_and_hashes(run, folder, tmp_path):
+    rows = run(config(folder, tmp_path, splits=1))
     assert len(rows) == 4 * 2  # tables × (the method of its task and the floor)
     assert (rows["status"] == "ok").all()
     classes, numbers = rows[rows["task"] == "classification"], rows[rows["task"] == "regression"]
@@ -54,12 +75,12 @@ def test_every_cell_is_measured_with_its_metrics_times_and_hashes(folder, tmp_pa
     assert numbers.loc[numbers["method"] == "ridge", "r2"].min() > 0.9
 
 
-def test_what_is_measured_is_not_measured_again(folder, tmp_path):
-    first = run(config(folder, tmp_path, tables=("visits",)), QUIET)
+def test_what_is_measured_is_not_measured_again(run, folder, tmp_path):
+    first = run(config(folder, tmp_path, tables=("visits",)))
     path = tmp_path / "out" / results.NAME
     path.write_bytes(path.read_bytes()[:-30])  # killed while it wrote the last row
     n_lines = path.read_bytes().count(b"\n")
-    again = run(config(folder, tmp_path, tables=("visits",)), QUIET)
+    again = run(config(folder, tmp_path, tables=("visits",)))
     assert path.read_bytes().count(b"\n") == n_lines + 1
     np.testing.assert_array_equal(
         first.sort_values(["method", "split"])[SCORES[:5]],
@@ -67,15 +88,15 @@ def test_what_is_measured_is_not_measured_again(folder, tmp_path):
     )
 
 
-def test_processes_do_not_change_the_figures(folder, tmp_path):
+def test_processes_do_not_change_the_figures(run, folder, tmp_path):
     asked = {"methods": ("random_forest",), "tables": ("visits", "numbers")}
-    one = run(config(folder, tmp_path, out=tmp_path / "one", **asked), QUIET)
-    two = run(config(folder, tmp_path, out=tmp_path / "two", **asked, jobs=2), QUIET)
+    one = run(config(folder, tmp_path, out=tmp_path / "one", **asked))
+    two = run(config(folder, tmp_path, out=tmp_path / "two", **asked, jobs=2))
     key = list(results.KEY)
     np.testing.assert_array_equal(one.sort_values(key)[SCORES], two.sort_values(key)[SCORES])
 
 
-def test_failures_are_rows_with_their_error(folder, tmp_path):
+def test_failures_are_rows_with_their_error(run, folder, tmp_path):
     asked = config(
         folder,
         tmp_path,
@@ -83,7 +104,7 @@ def test_failures_are_rows_with_their_error(folder, tmp_path):
         tables=("visits",),
         splits=1,
     )
-    rows = run(asked, QUIET).set_index("method")
+    rows = run(asked).set_index("method")
     assert rows.loc["own_methods:Broken", "status"] == "failed"
     assert (
         "RuntimeError: out of luck, with two lines (own_methods.py:"
@@ -93,12 +114,12 @@ def test_failures_are_rows_with_their_error(folder, tmp_path):
     assert rows.loc["constant", "status"] == "ok"
 
 
-def test_a_failure_is_tried_again_when_asked(folder, tmp_path):
+def test_a_failure_is_tried_again_when_asked(run, folder, tmp_path):
     asked = config(folder, tmp_path, methods=("own_methods:Broken",), tables=("visits",), splits=1)
     path = tmp_path / "out" / results.NAME
-    run(asked, QUIET)
+    run(asked)
     n_lines = path.read_bytes().count(b"\n")
-    run(asked, QUIET)
+    run(asked)
     assert path.read_bytes().count(b"\n") == n_lines
     run(
         config(
@@ -109,12 +130,11 @@ def test_a_failure_is_tried_again_when_asked(folder, tmp_path):
             splits=1,
             retry_failed=True,
         ),
-        QUIET,
     )
     assert path.read_bytes().count(b"\n") == n_lines + 1
 
 
-def test_a_process_that_dies_is_a_failure_and_the_others_go_on(folder, tmp_path):
+def test_a_process_that_dies_is_a_failure_and_the_others_go_on(run, folder, tmp_path):
     rows = run(
         config(
             folder,
@@ -124,7 +144,6 @@ def test_a_process_that_dies_is_a_failure_and_the_others_go_on(folder, tmp_path)
             splits=1,
             jobs=2,
         ),
-        QUIET,
     )
     failed = rows["status"] == "failed"
     assert failed.tolist() == (rows["method"] == "own_methods:Deadly").tolist()
@@ -132,8 +151,8 @@ def test_a_process_that_dies_is_a_failure_and_the_others_go_on(folder, tmp_path)
     assert rows.loc[failed, "error"].str.contains("process died").all()
 
 
-def test_a_tuned_method_stands_beside_its_default(folder, tmp_path):
-    run(config(folder, tmp_path, methods=("knn",), tables=("visits",), splits=1), QUIET)
+def test_a_tuned_method_stands_beside_its_default(run, folder, tmp_path):
+    run(config(folder, tmp_path, methods=("knn",), tables=("visits",), splits=1))
     rows = run(
         config(
             folder,
@@ -143,7 +162,6 @@ def test_a_tuned_method_stands_beside_its_default(folder, tmp_path):
             splits=1,
             tuned=0.2,
         ),
-        QUIET,
     )
     tuned = rows[rows["method"] == "knn"].iloc[0]
     assert tuned["tuned"] == "0.2"
@@ -179,4 +197,26 @@ def test_wrong_options_are_told(folder, tmp_path, options, message):
 
 def test_no_method_for_the_task_is_told(folder, tmp_path):
     with pytest.raises(ValueError, match="no method fits any table"):
-        run(config(folder, tmp_path, methods=("lda",), task="regression"), QUIET)
+        plan(config(folder, tmp_path, methods=("lda",), task="regression"), QUIET)
+
+
+def test_an_interruption_ends_a_run_at_once_with_its_rows_kept_and_no_process_left(
+    folder, tmp_path, monkeypatch
+):
+    began = tmp_path / "began"
+    monkeypatch.setenv("ENDLESS_BEGAN", str(began))
+    asked = config(folder, tmp_path, methods=("own_methods:Endless",), tables=("visits",), splits=1)
+
+    def interrupt() -> None:
+        while not began.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with Pool(WORKER, 1) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            run_tables(asked, QUIET, pool)
+        interrupted = time.monotonic()
+    assert time.monotonic() - interrupted < 10
+    assert [worker.process.returncode for worker in pool.workers] == [-signal.SIGKILL]
+    assert results.read(tmp_path / "out")["method"].tolist() == ["constant"]

@@ -4,20 +4,19 @@ reported on one page."""
 from __future__ import annotations
 
 import json
-import os
-import pickle
-import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 
 from openpfn.benchmark.attention.config import AttentionConfig
-from openpfn.benchmark.attention.worker import COMMAND, LOGISTIC, TASKS, Job
-from openpfn.benchmark.speed.worker import THREAD_VARIABLES
+from openpfn.benchmark.attention.worker import LOGISTIC, TASKS, Job
+from openpfn.benchmark.process import Worker, WorkerDied, stop_all
 from openpfn.files import write_whole
 
 SETTINGS = "settings.json"
+WORKER = "openpfn.benchmark.attention.worker:serve"
 
 
 def compare(config: AttentionConfig) -> dict[str, str]:
@@ -116,17 +115,18 @@ def is_done(config: AttentionConfig, job: Job) -> bool:
 def run_jobs(jobs: Sequence[Job], config: AttentionConfig, n_processes: int) -> dict[str, str]:
     """Run each job in a process of its own, `n_processes` at a time; the failed ones and why."""
     failed: dict[str, str] = {}
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[Worker] = []
+    stopping = threading.Event()
     with progress(jobs) as tell, ThreadPoolExecutor(n_processes) as pool:
-        futures = {pool.submit(run_job, job, config, running, tell): job for job in jobs}
+        futures = {pool.submit(run_job, job, config, running, stopping, tell): job for job in jobs}
         try:
             for future in as_completed(futures):
                 if reason := future.result():
                     failed[futures[future].name] = reason
         except BaseException:
+            stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in running:
-                process.terminate()  # a training saves and ends
+            stop_all(running)
             raise
     return failed
 
@@ -134,33 +134,24 @@ def run_jobs(jobs: Sequence[Job], config: AttentionConfig, n_processes: int) -> 
 def run_job(
     job: Job,
     config: AttentionConfig,
-    running: list[subprocess.Popen[bytes]],
+    running: list[Worker],
+    stopping: threading.Event,
     tell: Callable[[Job, float], None],
 ) -> str:
     """Run one job to its end; why it failed, or nothing. What it prints goes to log.txt in its
     folder."""
     folder = config.out / job.name
     folder.mkdir(parents=True, exist_ok=True)
-    paths = os.pathsep.join(path for path in sys.path if path)
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, "1") | {"PYTHONPATH": paths}
-    with (folder / "log.txt").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            # Ctrl-C reaches the comparison alone, which then stops its jobs once
-            start_new_session=True,
-        )
-        running.append(process)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        pickle.dump((config, job), process.stdin)
-        process.stdin.flush()
-        for line in process.stdout:
-            tell(job, float(line))
-        code = process.wait()
+    with (folder / "log.txt").open("ab") as log, Worker(WORKER, log=log) as worker:
+        running.append(worker)
+        if stopping.is_set():
+            return "it was interrupted"
+        worker.send((config, job))
+        try:
+            while True:
+                tell(job, worker.receive())
+        except WorkerDied:  # at its end too: what it left tells the two apart
+            code = worker.process.wait()
     if code == 0:
         tell(job, 1.0)
         return ""

@@ -1,19 +1,10 @@
 """One job of a comparison in a process of its own: train and score a run, score logistic
-regression, or time the mechanisms.
-
-The order comes pickled on stdin, which stays open as long as the comparison lives; stdout gets a
-number, the share done, per line.
-"""
+regression, or time the mechanisms; it tells which share of it is done."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import pickle
-import signal
-import sys
-import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark.attention.config import AttentionConfig
-from openpfn.benchmark.speed.worker import peak_memory_mb
+from openpfn.benchmark.machine import peak_memory_mb
+from openpfn.benchmark.process import Channel
 from openpfn.files import write_whole
 from openpfn.tables.schema import Kind
 
-COMMAND = "from openpfn.benchmark.attention.worker import serve; serve()"
 TASKS, LENGTHS, RUN, STEPS, INFERENCE = (
     "tasks.h5",
     "lengths.csv",
@@ -64,26 +55,11 @@ class Job:
         return {"train": RUN, LOGISTIC: LENGTHS, "timing": INFERENCE}[self.kind]
 
 
-def serve() -> None:
-    """Run the job on stdin; stop, saved, when the other end goes away."""
-    config, job = pickle.load(sys.stdin.buffer)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
-
-    def tell(share: float) -> None:
-        answers.write(f"{share}\n")
-        answers.flush()
-
-    {"train": train_run, LOGISTIC: score_logistic, "timing": time_mechanisms}[job.kind](
-        config, job, tell
-    )
-
-
-def _stop_with_parent() -> None:
-    while os.read(sys.stdin.fileno(), 1):  # nothing more is sent: this waits for the end
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)  # a training saves and ends
+def serve(channel: Channel) -> None:
+    """Run in the process: do the one job that is sent, telling the share done on the way."""
+    config, job = next(iter(channel))
+    run = {"train": train_run, LOGISTIC: score_logistic, "timing": time_mechanisms}[job.kind]
+    run(config, job, channel.send)
 
 
 def train_run(config: AttentionConfig, job: Job, tell: Callable[[float], None]) -> None:
@@ -167,27 +143,23 @@ def score_logistic(config: AttentionConfig, job: Job, tell: Callable[[float], No
 
 def time_mechanisms(config: AttentionConfig, job: Job, tell: Callable[[float], None]) -> None:
     """Time a training step, and fitting and reading at each number of context rows."""
-    from openpfn.benchmark.attention import timing as compare_timing
+    from openpfn.benchmark.attention import timing
     from openpfn.data.dump_reader import PriorDumpDataLoader
 
     folder = config.out / job.name
-    n_batches = min(
-        1 + compare_timing.ROUNDS * compare_timing.STEPS_PER_ROUND, max(2, config.num_steps)
-    )
+    n_batches = min(1 + timing.ROUNDS * timing.STEPS_PER_ROUND, max(2, config.num_steps))
     batches = list(PriorDumpDataLoader(config.out / TASKS, n_batches, config.batch_size))
     steps = _told(
-        compare_timing.step_seconds(config, batches),
-        compare_timing.ROUNDS * len(config.mechanisms),
+        timing.step_seconds(config, batches),
+        timing.ROUNDS * len(config.mechanisms),
         tell,
         0.2,
     )
     write_table(
         folder / STEPS, [{"mechanism": name, "seconds": seconds} for name, seconds in steps]
     )
-    n_rows = compare_timing.ROUNDS * len(config.mechanisms) * len(config.inference_rows)
-    write_table(
-        folder / INFERENCE, list(_told(compare_timing.inference_costs(config), n_rows, tell, 0.98))
-    )
+    n_rows = timing.ROUNDS * len(config.mechanisms) * len(config.inference_rows)
+    write_table(folder / INFERENCE, list(_told(timing.inference_costs(config), n_rows, tell, 0.98)))
 
 
 def _told(

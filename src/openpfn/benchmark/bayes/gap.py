@@ -15,7 +15,7 @@ from torch.distributions import Bernoulli, Beta, Normal
 
 from openpfn.batch import TaskBatch
 from openpfn.bayes.exact import GP, BetaBernoulli, ConjugateLinear, ExactPosterior
-from openpfn.benchmark.bayes.run import BayesConfig
+from openpfn.benchmark.bayes.config import BayesConfig
 from openpfn.configs.sequence import RegressionConfig, UnsupervisedConfig
 from openpfn.configs.training import TrainingConfig
 from openpfn.data.stream import task_generator
@@ -30,11 +30,11 @@ from openpfn.training import train
 CALIBRATION_STEPS = 12
 """Steps that are timed to find out how many fit into the budget; the first third warms up."""
 SHARE_PLANNED = 0.95
-"""Of the budget: steps take longer at times."""
-TOLERATED = 1.05
-"""Of the budget: what took more has not reached its bar."""
+"""Fraction of the time budget planned for; leaves slack for slow steps."""
+MOST_OF_BUDGET = 1.05
+"""Fraction of the time budget beyond which a training has not reached its bar."""
 TASKS_AT_ONCE = 256
-REACH = 12
+BUCKETS_REACH = 12
 """Standard deviations of the targets that buckets cover. Products such as w · x are far out at
 times, where tails as narrow as a bucket cost hundreds of nats."""
 
@@ -139,7 +139,7 @@ def measured_gap(name: str, config: BayesConfig) -> dict[str, Any]:
     )
     gap, floor = gaps(problem, model, config)
     value = float(gap.mean())
-    in_time = effort["processor_minutes"] <= TOLERATED * effort["budget"]
+    in_time = effort["processor_minutes"] <= MOST_OF_BUDGET * effort["budget"]
     return {
         "name": name,
         "kind": "gap",
@@ -165,7 +165,7 @@ def network(problem: Problem, config: BayesConfig) -> RegressionConfig | Unsuper
     }
     if problem.spread is None:
         return UnsupervisedConfig(**sizes, d_vocab=2)
-    reach = problem.spread * (2 if config.head == "mixture" else REACH)
+    reach = problem.spread * (2 if config.head == "mixture" else BUCKETS_REACH)
     values: dict[str, Any] = {
         "bucket_type": config.head,
         "d_vocab": config.d_vocab,

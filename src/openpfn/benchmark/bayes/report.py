@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from openpfn.benchmark.bayes.run import ASIDE
-from openpfn.benchmark.text_tables import markdown, terminal
+from openpfn.benchmark.bayes.config import ASIDE, BayesConfig
+from openpfn.benchmark.page import console, markdown, terminal
 from openpfn.files import write_whole
 
 GAP_HEADINGS = (
@@ -27,12 +27,10 @@ SPEED_HEADINGS = ("what", "measured", "bar", "reached", "more")
 
 def show(results: Mapping[str, Any]) -> None:
     """Print the results as tables."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(describe(results), style="dim")
+    screen = console(160)
+    screen.print(describe(results), style="dim")
     for headings, lines in tables(results["rows"]):
-        console.print(terminal([headings, *lines]))
+        screen.print(terminal([headings, *lines]))
 
 
 def write_page(path: Path, results: Mapping[str, Any]) -> None:
@@ -153,10 +151,6 @@ def describe(results: Mapping[str, Any]) -> str:
 
 def command(config: Mapping[str, Any]) -> str:
     """The command that gives these results again: every option that differs from its default."""
-    from dataclasses import fields
-
-    from openpfn.benchmark.bayes.run import BayesConfig
-
     usual = {
         field.name: getattr(BayesConfig(head=config["head"]), field.name)
         for field in fields(BayesConfig)

@@ -6,100 +6,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from openpfn.configs.checks import check_least
+import torch
 
-PROBLEMS = ("linear_1", "linear_4", "gp", "coin")
-"""Priors whose exact posterior predictive is known: each trains a network."""
-ASIDE = ("only", "out", "page")
-"""Options that say what is measured and where it goes, not how."""
-SPEEDS = ("sampling", "share", "generation_64", "generation_128", "permutation")
-"""What takes seconds: drawing, its share of training, generation, and the order of a set's
-context."""
-
-
-@dataclass(frozen=True)
-class BayesConfig:
-    """What to measure, and how networks are trained. None takes what is set for the problem."""
-
-    only: tuple[str, ...] = ()
-    """Of linear_1, linear_4, gp, coin (each trains a network), sampling, share, generation_64,
-    generation_128, permutation; all by default."""
-    minutes: float | None = None
-    """Processor minutes of each training, tasks drawn included; None: 5 for linear_1, 2 for coin,
-    10 for the others."""
-    head: Literal["mixture", "uniform"] = "mixture"
-    """How numbers are predicted: a mixture of normal distributions, or buckets of equal width,
-    whose rounding is then told apart."""
-    d_vocab: int | None = None
-    """Components of the mixture (8), or buckets (500)."""
-    d_model: int = 64
-    """Width of the trained networks."""
-    n_layers: int = 3
-    """Layers of the trained networks."""
-    batch_size: int = 64
-    """Sequences a step."""
-    optimizer: Literal["adamw", "muon"] = "muon"
-    """What trains them, with a warm-up and a cosine to zero over the whole budget."""
-    learning_rate: float = 2e-3
-    """Peak rate of AdamW."""
-    muon_learning_rate: float = 5e-3
-    """Peak rate of Muon on 2-D weights."""
-    warmup_steps: int = 200
-    """Steps of the warm-up, at most a tenth of all."""
-    eval_tasks: int = 4096
-    """Sequences that the gap is measured on: none of them is trained on."""
-    rollouts: int = 256
-    """Sequences generated at once: the more there are, the less each step's overhead weighs."""
-    repeats: int = 3
-    """Repeats of what is timed; the sides of a ratio take turns, and the median of the ratios is
-    told."""
-    seed: int = 0
-    """Decides weights and tasks."""
-    out: Path = Path("bayes.json")
-    """Where the results go, with the machine and the versions. What it holds of an earlier call
-    with the same options stays, unless it is measured again."""
-    page: Path | None = None
-    """Also write them as a Markdown page, such as docs/bayes.md."""
-
-    def __post_init__(self) -> None:
-        for name in self.only:
-            if name not in (*PROBLEMS, *SPEEDS):
-                raise ValueError(
-                    f"only holds {name!r}. Choose of {', '.join((*PROBLEMS, *SPEEDS))}."
-                )
-        check_least(self, eval_tasks=2, rollouts=1, repeats=1, batch_size=1)
-        if self.minutes is not None and not self.minutes > 0:
-            raise ValueError(f"minutes is {self.minutes}, must be positive, or None.")
-        if self.d_vocab is None:
-            object.__setattr__(
-                self, "d_vocab", 8 if self.head == "mixture" else 500
-            )  # the record holds what None stood for
+from openpfn.benchmark.bayes import report as bayes_report
+from openpfn.benchmark.bayes import speed as bayes_speed
+from openpfn.benchmark.bayes.config import ASIDE, GAP_NAMES, SPEED_NAMES, BayesConfig
+from openpfn.benchmark.bayes.gap import measured_gap
+from openpfn.benchmark.record import new_record, write_json
 
 
 def run(config: BayesConfig) -> dict[str, Any]:
     """Measure, write `config.out` after each row, print the tables, write the page; the results as
     they stand in the file."""
-    import torch
-
-    from openpfn.benchmark.bayes import report as bayes_report
-    from openpfn.benchmark.bayes import speed as bayes_speed
-    from openpfn.benchmark.bayes.gap import measured_gap
-    from openpfn.benchmark.speed.run import machine, plain, write_json
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a processor minute is one of one core
-    names = config.only or (*SPEEDS, *PROBLEMS)  # what is quick comes first
-    results: dict[str, Any] = {
-        "version": 1,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": {name: plain(value) for name, value in asdict(config).items()},
-        "machine": machine(threads=1),
-    }
+    names = config.only or (*SPEED_NAMES, *GAP_NAMES)  # what is quick comes first
+    results = new_record(config, threads=1)
     results["rows"] = [
         row for row in earlier_rows(config.out, results["config"]) if row["name"] not in names
     ]
@@ -108,12 +33,13 @@ def run(config: BayesConfig) -> dict[str, Any]:
             began = time.perf_counter()
             row = (
                 measured_gap(name, config)
-                if name in PROBLEMS
+                if name in GAP_NAMES
                 else bayes_speed.measured(name, config)
             )
             row["seconds_of_all"] = round(time.perf_counter() - began, 1)
             results["rows"] = sorted(
-                [*results["rows"], row], key=lambda row: (*SPEEDS, *PROBLEMS).index(row["name"])
+                [*results["rows"], row],
+                key=lambda row: (*SPEED_NAMES, *GAP_NAMES).index(row["name"]),
             )
             write_json(config.out, results)
             print(bayes_report.one_line(row), flush=True)
@@ -123,6 +49,11 @@ def run(config: BayesConfig) -> dict[str, Any]:
     if config.page is not None:
         bayes_report.write_page(config.page, results)
     return results
+
+
+def place(row: Mapping[str, Any]) -> int:
+    """Return where a row stands among the others."""
+    return (*SPEED_NAMES, *GAP_NAMES).index(row["name"])
 
 
 def earlier_rows(path: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:

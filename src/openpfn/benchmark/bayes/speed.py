@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Normal
 
+from openpfn.benchmark.bayes.config import BayesConfig
 from openpfn.benchmark.bayes.gap import PROBLEMS, Watched, network, training
-from openpfn.benchmark.bayes.run import BayesConfig
 from openpfn.configs.sequence import RegressionConfig
 from openpfn.generators.base import sample_batch
 from openpfn.generators.deterministic import DeterministicGenerator

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from openpfn.benchmark.edge.config import METRICS, PEERS
-from openpfn.benchmark.text_tables import markdown, terminal
+from openpfn.benchmark.page import markdown, terminal
 from openpfn.files import write_whole
 
 BAR = 0.5

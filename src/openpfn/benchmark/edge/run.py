@@ -5,8 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from openpfn import checkpoint
 from openpfn.benchmark.edge.config import METRICS, PEERS, EdgeConfig
 from openpfn.benchmark.edge.report import means, show, write_page
 from openpfn.benchmark.metrics import classification_metrics
-from openpfn.benchmark.speed.run import machine, plain, write_json
+from openpfn.benchmark.record import new_record, write_json
 from openpfn.benchmark.tables.methods import method
 from openpfn.benchmark.tables.splitting import n_context, split
 from openpfn.benchmark.tables.suites import Entry, LoadedTable, choose, load_table
@@ -45,13 +44,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             find_target(core)  # tells the choices
     tables = [(suite, table) for suite in config.suite for table in fitting_tables(suite, config)]
     began = time.perf_counter()
-    results: dict[str, Any] = {
-        "version": 1,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": {name: plain(value) for name, value in asdict(config).items()},
-        "machine": machine(threads=1),
-        "rows": [],
-    }
+    results = new_record(config, threads=1)
     with tempfile.TemporaryDirectory() as place:
         results["libraries"], compiled = libraries(config, Path(place))
         for number, (suite, (entry, table)) in enumerate(tables, start=1):

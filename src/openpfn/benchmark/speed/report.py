@@ -3,15 +3,13 @@ plots."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from openpfn.benchmark.text_tables import markdown, terminal
+from openpfn.benchmark.page import console, markdown, terminal
 from openpfn.files import write_whole
 
 TITLES = {
@@ -146,13 +144,11 @@ HEADINGS = (
 
 def show(results: Mapping[str, Any]) -> None:
     """Print the results as tables, a group each."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(describe(results), style="dim")
+    screen = console(140)
+    screen.print(describe(results), style="dim")
     for group, shapes in grouped(results["rows"]).items():
         for shape, rows in shapes.items():
-            console.print(
+            screen.print(
                 terminal(
                     [HEADINGS, *([row["subject"], *cells(row)] for row in rows)],
                     f"{TITLES[group]}: {shape}",
@@ -160,18 +156,17 @@ def show(results: Mapping[str, Any]) -> None:
             )
             for row in rows:
                 if row["note"]:
-                    console.print(f"  {row['subject']}: {row['note']}", style="dim")
+                    screen.print(f"  {row['subject']}: {row['note']}", style="dim")
 
 
 def show_choices(measurements: Sequence[Any]) -> None:
     """Print the names that there are to choose from."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("group", "name", "what", "at")
     for m in measurements:
         table.add_row(m.group, m.name, m.subject, m.shape)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    console(140).print(table)
 
 
 def describe(results: Mapping[str, Any]) -> str:
@@ -233,14 +228,6 @@ def command(config: Mapping[str, Any]) -> str:
     )
     words += [f"--{peer} PATH" for peer in ("nanotabpfn", "tinypfn") if config[peer]]
     return " ".join(words) + " --page docs/speed.md"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The results in `path`. Raises ValueError if it holds something else."""
-    results = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(results, dict) or results.get("version") != 1 or "rows" not in results:
-        raise ValueError(f"{path} holds no results of openpfn benchmark speed (version 1).")
-    return results
 
 
 INTRODUCTION = """# Speed

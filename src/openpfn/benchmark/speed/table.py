@@ -5,16 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openpfn.benchmark.speed import cached as speed_cached
-from openpfn.benchmark.speed import ours as speed_ours
-from openpfn.benchmark.speed import peers as speed_peers
-from openpfn.benchmark.speed.run import GROUPS, ON_REQUEST
+from openpfn.benchmark.speed import cached, ours, peers
+from openpfn.benchmark.speed.config import GROUPS, ON_REQUEST
 from openpfn.benchmark.speed.timers import Measurement
 
 
 def all_measurements() -> dict[str, Measurement]:
     """Every measurement by name, group by group."""
-    rows = [*speed_ours.measurements(), *speed_peers.measurements(), *speed_cached.measurements()]
+    rows = [*ours.measurements(), *peers.measurements(), *cached.measurements()]
     return {row.name: row for row in sorted(rows, key=lambda row: GROUPS.index(row.group))}
 
 

@@ -3,12 +3,9 @@ result too."""
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from openpfn.benchmark import metrics
+from openpfn.benchmark.machine import memory_growth
+from openpfn.benchmark.process import Channel
 from openpfn.benchmark.tables.config import TablesConfig
 from openpfn.benchmark.tables.methods import Method
 from openpfn.benchmark.tables.prepare import Reader
@@ -53,6 +52,15 @@ class Cell:
             str(self.split),
             self.method.checkpoint_sha256,
         )
+
+
+def serve(channel: Channel) -> None:
+    """Measure in a process of its own each cell that is sent, with the run's configuration."""
+    from threadpoolctl import threadpool_limits
+
+    for cell, config in channel:
+        with threadpool_limits(1):
+            channel.send(measure(cell, config))
 
 
 def identity(cell: Cell, config: TablesConfig) -> dict[str, Any]:
@@ -142,7 +150,7 @@ def _run(
         if found
         else {}
     )
-    with _peak_memory() as peak:
+    with memory_growth() as peak:
         cpu, start = time.process_time(), time.perf_counter()
         estimator.fit(X, shown)
         fitted = time.perf_counter()
@@ -214,36 +222,6 @@ def _numbers(cell: Cell, estimator: Reader, X: Any) -> tuple[np.ndarray, np.ndar
             f" {(len(X), len(levels))}."
         )
     return prediction, quantiles
-
-
-@contextmanager
-def _peak_memory() -> Iterator[list[float]]:
-    """Puts into the list how many MiB this process grew at most meanwhile. Exact on Linux;
-    elsewhere growth beyond the earlier peak."""
-    import resource
-
-    gc.collect()
-    out = [0.0]
-    if sys.platform != "linux":
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        yield out
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        out[0] = grown / 2**20 if sys.platform == "darwin" else grown / 2**10
-        return
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # forget the peak so far
-    except OSError:
-        out[0] = float("nan")
-    before = _status("VmRSS")
-    yield out
-    out[0] += (_status("VmHWM") - before) / 2**10
-
-
-def _status(name: str) -> int:
-    """A field of /proc/self/status in KiB."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(name + ":"))
 
 
 def _versions() -> dict[str, str]:

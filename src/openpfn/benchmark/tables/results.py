@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from openpfn.files import replacing
+
 NAME = "results.csv"
 PROTOCOL = ("suite", "seed", "max_query", "max_half")
 """Columns that are one value throughout a file: rows of different protocols cannot be compared."""
@@ -102,7 +104,7 @@ _WORDS = dict.fromkeys(
 
 
 class ResultsFile:
-    """Appends rows to the file at `path`; each row is one line, written whole and flushed."""
+    """Appends rows to the file at `path`: each row is one line, whole or not there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -118,23 +120,32 @@ class ResultsFile:
         self._write(_line([_word(row.get(name, "")) for name in COLUMNS]))
 
     def _write(self, line: str) -> None:
-        with self.path.open("ab") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        with self.path.open("ab", buffering=0) as file:
+            size, left = file.tell(), memoryview(line.encode())
+            try:
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except BaseException:  # a full disk takes a part of a line, and Ctrl-C comes any time
+                file.truncate(size)
+                raise
 
 
 def repair(path: Path) -> bool:
-    """Cut off a last line that was not written to its end. True if there was one."""
+    """Take out of a results file the lines that are not whole, and all but the last of those that
+    measure one cell with the same weights. True if there were any."""
     if not path.exists():
         return False
-    with path.open("r+b") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole == len(content):
-            return False
-        file.truncate(whole)
-    return True
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):  # needs no room on the disk
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    kept = _newest(_whole_lines(content))
+    if len(kept) < len(content[:whole]):
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(kept)
+    return len(kept) < len(content)
 
 
 def read(source: Path) -> pd.DataFrame:
@@ -148,8 +159,7 @@ def read(source: Path) -> pd.DataFrame:
     if path.suffix == ".parquet":
         rows = pd.read_parquet(path)
     else:
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
+        whole = b"".join(line for line, _ in _whole_lines(path.read_bytes()))
         try:
             rows = pd.read_csv(
                 io.BytesIO(whole), dtype=_WORDS, keep_default_na=False, na_values=[""]
@@ -175,6 +185,41 @@ def require_protocol(rows: pd.DataFrame, wanted: Mapping[str, Any], path: Path) 
                 f"{path} holds results with {name} {others.pop()}, now {name} is {wanted[name]}."
                 " Choose another --out."
             )
+
+
+def _whole_lines(content: bytes) -> list[tuple[bytes, tuple[str, ...]]]:
+    """The header and each line that holds a whole row, with the cell that it measures.
+
+    Every line of a file that is none of ours is given: its columns are not known.
+    """
+    head, *lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True) or [b""]
+    columns = _words(head)
+    if not {*KEY, "status"} <= set(columns):
+        return [(line, ()) for line in (head, *lines)]
+    kept: list[tuple[bytes, tuple[str, ...]]] = [(head, ())]
+    for line in lines:
+        row = dict(zip(columns, words := _words(line), strict=False))
+        is_whole = len(words) == len(columns) and row["split"].isdigit()
+        if is_whole and row["status"] in ("ok", "failed") and all(row[name] for name in KEY):
+            cell = (*(row[name] for name in KEY), row.get("checkpoint_sha256", ""))
+            kept.append((line, cell))
+    return kept
+
+
+def _newest(lines: list[tuple[bytes, tuple[str, ...]]]) -> bytes:
+    """The lines without those whose cell a later one measures too."""
+    last = {cell: number for number, (_, cell) in enumerate(lines)}
+    return b"".join(
+        line for number, (line, cell) in enumerate(lines) if not cell or last[cell] == number
+    )
+
+
+def _words(line: bytes) -> list[str]:
+    """The fields of one line; none if it is not text, or holds a byte that no line of ours has."""
+    try:
+        return next(csv.reader([line.decode()]), []) if b"\0" not in line else []
+    except (UnicodeDecodeError, csv.Error):
+        return []
 
 
 def _word(value: Any) -> str:

@@ -3,11 +3,9 @@ parallel, write each row at once."""
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,22 +19,26 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from openpfn.benchmark.process import Pool, WorkerDied
 from openpfn.benchmark.tables import results
 from openpfn.benchmark.tables.config import TablesConfig
-from openpfn.benchmark.tables.measure import Cell, identity, measure
+from openpfn.benchmark.tables.measure import Cell, identity
 from openpfn.benchmark.tables.methods import missing_by_default, resolve
 from openpfn.benchmark.tables.splitting import n_context
 from openpfn.benchmark.tables.suites import Entry, choose, load_table
 
-MOST_DEATHS = 20
-"""A run gives up after this many processes died."""
+WORKER = "openpfn.benchmark.tables.measure:serve"
+"""What each process of a run does."""
 
 
-def run(config: TablesConfig, console: Console | None = None) -> pd.DataFrame:
+def run(
+    config: TablesConfig, console: Console | None = None, workers: Pool | None = None
+) -> pd.DataFrame:
     """Measure what `config` asks for and is not yet in its results file; returns the rows of this
     run, old and new.
 
-    Raises ValueError or FileNotFoundError for an unknown suite, table or method, before anything is
+    `workers` are processes of `WORKER`; without them `config.jobs` fresh ones are started. Raises
+    ValueError or FileNotFoundError for an unknown suite, table or method, before anything is
     measured.
     """
     console = console or Console(stderr=True)
@@ -56,9 +58,10 @@ def run(config: TablesConfig, console: Console | None = None) -> pd.DataFrame:
         highlight=False,
     )
     n_failed = 0
-    with _progress(console) as progress:
+    own = nullcontext(workers) if workers is not None else Pool(WORKER, config.jobs)
+    with own as pool, _progress(console) as progress:
         bar = progress.add_task("measuring", total=len(left), failed="")
-        for row in _measure_all(left, config):
+        for row in _measure_all(left, config, pool):
             file.append(row)
             n_failed += row["status"] != "ok"
             progress.update(
@@ -67,7 +70,7 @@ def run(config: TablesConfig, console: Console | None = None) -> pd.DataFrame:
                 failed=f"{n_failed} failed" if n_failed else "",
                 description=f"{row['table']} {row['method']}",
             )
-    wanted = {cell.key[:5] for cell in cells}
+    wanted = {cell.key[:-1] for cell in cells}  # whatever the weights
     rows = results.read(path)
     return rows[
         [key in wanted for key in zip(*(rows[c].astype(str) for c in results.KEY), strict=True)]
@@ -125,80 +128,22 @@ def _done(known: pd.DataFrame, retry_failed: bool) -> set[tuple[str, ...]]:
     return set(zip(*columns, strict=True))
 
 
-def _measure_all(cells: list[Cell], config: TablesConfig) -> Iterator[dict[str, Any]]:
-    """The rows of `cells` as they are done. A cell whose process dies twice, the second time alone
-    in it, is a failure."""
-    with tempfile.TemporaryDirectory() as begun:
-        left = {cell.key: cell for cell in cells}
-        for _ in range(MOST_DEATHS):
-            died = False
-            for row in _in_parallel(list(left.values()), config, Path(begun), config.jobs):
-                if row is None:
-                    died = True
-                    break
-                left.pop(_key(row))
-                yield row
-            if not died:
-                return
-            for key in _suspects(Path(begun), left):
-                row = next(
-                    _in_parallel([left[key]], config, Path(begun), 2)
-                )  # two, since one would be this process
-                cell = left.pop(key)
-                death = {
-                    "status": "failed",
-                    "error": "its process died (out of memory, or a crash in native code)",
-                }
-                yield row or identity(cell, config) | death
-    raise ValueError(
-        f"{MOST_DEATHS} processes died, {len(left)} cells are left. Free memory or lower --jobs,"
-        " then run again to go on."
-    )
-
-
-def _in_parallel(
-    cells: list[Cell], config: TablesConfig, begun: Path, jobs: int
-) -> Iterator[dict[str, Any] | None]:
-    """Rows in the order in which they are done; None, and no more, when a process died."""
-    from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    with parallel_config("loky", inner_max_num_threads=1):
-        work = Parallel(
-            n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
-        )
-        try:
-            yield from work(delayed(_measure_noting)(cell, config, begun) for cell in cells)
-        except TerminatedWorkerError:
-            yield None
-
-
-def _measure_noting(cell: Cell, config: TablesConfig, begun: Path) -> dict[str, Any]:
-    """`measure`, leaving a note while it runs: a note that stays tells which cells were under way
-    when a process died."""
-    from threadpoolctl import threadpool_limits
-
-    note = begun / _note(cell.key)
-    note.write_text("")
-    with threadpool_limits(1):
-        row = measure(cell, config)
-    note.unlink(missing_ok=True)
-    return row
-
-
-def _suspects(begun: Path, left: dict[tuple[str, ...], Cell]) -> list[tuple[str, ...]]:
-    notes = {note.name for note in begun.iterdir()}
-    for note in begun.iterdir():
-        note.unlink()
-    return [key for key in left if _note(key) in notes]
-
-
-def _note(key: tuple[str, ...]) -> str:
-    return hashlib.sha256("\n".join(key).encode()).hexdigest()
-
-
-def _key(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in (*results.KEY, "checkpoint_sha256"))
+def _measure_all(
+    cells: list[Cell], config: TablesConfig, workers: Pool
+) -> Iterator[dict[str, Any]]:
+    """The rows of `cells` as they are done. A cell whose process dies twice, the second time while
+    no other is measured, is a failure."""
+    death = {
+        "status": "failed",
+        "error": "its process died (out of memory, or a crash in native code)",
+    }
+    try:
+        for (cell, _), row in workers.answers([(cell, config) for cell in cells], config.jobs):
+            yield row or identity(cell, config) | death
+    except WorkerDied as error:
+        raise ValueError(
+            f"{error}. Free memory or lower --jobs, then run again to go on."
+        ) from error
 
 
 def _progress(console: Console) -> Progress:
