@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -164,3 +168,92 @@ def test_rows_without_target_are_left_out_and_unknown_classes_not_scored(files, 
     printed = capsys.readouterr().out
     assert "left out 5 rows of TRAIN.csv without species" in printed
     assert "17 rows, 3 rows left out: class missing or not in the context" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"),
+    [("p.csv.gz", ","), ("p.csv.bz2", ","), ("p.csv.xz", ","), ("p.zip", ","), ("p.tsv", "\t")],
+)
+def test_the_file_is_what_its_name_says(files, name, separator):
+    assert run() == 0
+    assert run("--out", name) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(name, sep=separator), pd.read_csv("OUT.csv"))
+
+
+def test_names_of_formats_that_are_not_written_are_refused(files, capsys):
+    for name in ("p.parquet", "p.XLSX", "p.csv.zst"):
+        assert run("--out", name) == 2
+        assert "names a format that is not written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0, None], [True, False], [1, 2], ["a", "b "]], ids=str)
+def test_labels_are_written_as_given(files, labels):
+    y = pd.Series([labels[i % len(labels)] for i in range(30)])
+    table = pd.DataFrame({"a": np.arange(30.0), "y": y})
+    table.to_parquet("TRAIN.parquet")
+    command = ["predict", "TRAIN.parquet", "TRAIN.parquet", "--target", "y", "--out", "OUT.csv"]
+    assert cli.main(command) == 0
+    out = pd.read_csv("OUT.csv", dtype=str)
+    headings = {c.removeprefix("probability of ") for c in out.columns[1:]}
+    assert headings == {str(v) for v in y.dropna().unique()}
+    assert set(out["prediction"]) <= headings
+
+
+def test_labels_of_other_types_are_scored_by_what_they_say(files, capsys):
+    table = pd.DataFrame({"a": np.arange(20.0), "y": np.arange(20) % 2})
+    table.to_parquet("TRAIN.parquet")
+    table.assign(y=table["y"].astype(float)).to_csv("TEST.csv", index=False)
+    command = ["predict", "TRAIN.parquet", "TEST.csv", "--target", "y", "--out", "OUT.csv"]
+    assert cli.main(command) == 0
+    assert "(20 rows)" in capsys.readouterr().out
+
+
+def test_numbers_written_with_commas_give_the_same_predictions(files, capsys):
+    assert run() == 0
+    expected = (files / "OUT.csv").read_bytes()
+    for name in ("TRAIN.csv", "TEST.csv"):
+        pd.read_csv(name).to_csv(name, index=False, sep=";", decimal=",")
+    capsys.readouterr()
+    assert run("--force") == 0
+    assert (files / "OUT.csv").read_bytes() == expected
+    assert "with decimal commas" in capsys.readouterr().out
+
+
+def test_another_spelling_of_numbers_is_told(files, capsys):
+    test = pd.read_csv("TEST.csv").drop(columns="species")
+    test.to_csv("TEST.csv", index=False, sep=";", decimal=",")
+    assert run() == 0
+    error = capsys.readouterr().err
+    assert "'petal length (cm)'" in error
+    assert "of 20 values could not be read as numbers" in error
+
+
+def test_empty_unnamed_columns_are_not_demanded(files):
+    train = (files / "TRAIN.csv").read_text(encoding="utf-8")
+    (files / "TRAIN.csv").write_text(train.replace("\n", ",\n"), encoding="utf-8")
+    assert run() == 0
+
+
+def test_a_console_without_the_letters_stops_nothing(files, monkeypatch):
+    train = pd.read_csv("TRAIN.csv").rename(columns={"place": "重さ"})
+    train.to_csv("TRAIN.csv", index=False)
+    pd.read_csv("TEST.csv").rename(columns={"place": "重さ"}).to_csv("TEST.csv", index=False)
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="cp1252"))
+    assert run() == 0
+    sys.stdout.flush()
+    assert b"??: categories" in shown.getvalue()
+
+
+def test_a_full_disk_is_told_with_the_file(files, monkeypatch, capsys):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    assert run() == 2
+    assert "error: cannot write OUT.csv: No space left on device." in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_one_line(files, capsys):
+    assert run("--device", "gpu") == 2
+    assert capsys.readouterr().err.count("\n") == 1

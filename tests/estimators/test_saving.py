@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 
 import joblib
@@ -104,3 +105,65 @@ def test_joblib_keeps_a_fitted_classifier(tmp_path, network):
     assert np.array_equal(
         joblib.load(tmp_path / "fitted.joblib").predict_proba(FRAME), fitted.predict_proba(FRAME)
     )
+
+
+MONTHS = pd.date_range("2020-01", periods=4, freq="MS")
+DAYS = np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[D]")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [np.arange(4), MONTHS, MONTHS.to_period("M"), [("a", 1), ("a", 2), ("b", 1), ("b", 2)]],
+    ids=["numbers", "dates", "periods", "pairs"],
+)
+def test_columns_of_any_name_are_saved(tmp_path, network, names):
+    table = pd.DataFrame(RANDOM.normal(size=(20, 4)))
+    table.columns = pd.Index(names)
+    fitted = PFNClassifier(model=network, n_estimators=1).fit(table, np.arange(20) % 2)
+    loaded = PFNClassifier.load(fitted.save(tmp_path / "fitted.safetensors"))
+    assert [c.name for c in loaded.encoder_.columns] == [c.name for c in fitted.encoder_.columns]
+    assert np.array_equal(loaded.predict_proba(table), fitted.predict_proba(table))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        DAYS,
+        pd.to_datetime(DAYS),
+        DAYS.astype(object),
+        pd.period_range("2020-01", periods=2, freq="M"),
+        np.array([1, 2], dtype="m8[s]"),
+        [decimal.Decimal("0.5"), decimal.Decimal("1.5")],
+        np.array([0, 1], dtype=">i4"),
+        np.array(["a", "b"], dtype=np.dtypes.StringDType()),
+        [0.0, 1.0],
+    ],
+    ids=lambda labels: str(getattr(labels, "dtype", type(labels[0]).__name__)),
+)
+def test_labels_of_any_type_are_fitted_and_saved(tmp_path, network, labels):
+    y = [labels[i] for i in np.arange(20) % 2]
+    y = np.array(y, dtype=labels.dtype) if isinstance(labels, np.ndarray) else pd.Series(y)
+    X = RANDOM.normal(size=(20, 2))
+    fitted = PFNClassifier(model=network, n_estimators=1).fit(X, y)
+    loaded = PFNClassifier.load(fitted.save(tmp_path / "fitted.safetensors"))
+    assert loaded.classes_.dtype == fitted.classes_.dtype
+    assert loaded.classes_.tolist() == fitted.classes_.tolist()
+    assert loaded.predict(X).tolist() == fitted.predict(X).tolist()
+
+
+def test_parameters_of_numpys_types_are_saved(tmp_path, network):
+    fitted = PFNClassifier(
+        model=network,
+        n_estimators=np.int64(2),
+        softmax_temperature=np.float32(0.5),
+        memory_limit=np.int64(10**9),
+    ).fit(FRAME, np.arange(60) % 2)
+    loaded = PFNClassifier.load(fitted.save(tmp_path / "fitted.safetensors"))
+    assert np.array_equal(loaded.predict_proba(FRAME), fitted.predict_proba(FRAME))
+
+
+def test_classes_that_no_file_holds_are_refused(tmp_path, network):
+    fitted = PFNClassifier(model=network).fit(FRAME, np.arange(60) % 2)
+    fitted.classes_ = np.array([frozenset("a"), frozenset("b")], dtype=object)
+    with pytest.raises(ValueError, match="classes cannot be saved: a frozenset"):
+        fitted.save(tmp_path / "fitted.safetensors")

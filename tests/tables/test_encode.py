@@ -56,10 +56,9 @@ def test_plain_numbers_read_at_once_equal_those_read_one_by_one():
 
 
 def test_categories_become_codes_and_unseen_ones_are_missing():
-    assert_array_equal(
-        encoded("colour", ["blue", "green", "red", "pink", None, " red "]).ravel(),
-        [0, 1, 2, np.nan, np.nan, 2],
-    )
+    with pytest.warns(UserWarning, match="'colour': 1 of 6 values .* such as 'pink'"):
+        codes = encoded("colour", ["blue", "green", "red", "pink", None, " red "])
+    assert_array_equal(codes.ravel(), [0, 1, 2, np.nan, np.nan, 2])
     assert_array_equal(encoded("grade", ["low", "mid", "high"]).ravel(), [0, 1, 2])
 
 
@@ -135,3 +134,57 @@ def test_infinite_and_foreign_tables_are_refused():
         encoder.transform(pd.DataFrame({"size": [np.inf]}))
     with pytest.raises(ValueError, match="has 2 columns, but 1 were fitted"):
         encoder.transform(TABLE[["size", "ok"]])
+
+
+ASKED = {
+    "size": (["1,5", "2.5", "?", None], "numbers", 1, "'1,5'"),
+    "colour": (["red", "pink", "mauve", None], "known categories", 2, "'mauve'"),
+    "ok": (["yes", True, "1.0", None], "true or false", 1, "'yes'"),
+    "day": (["2020-01-02T00:00:00", "2.1.2020", "na", None], "dates", 1, "'2.1.2020'"),
+}
+
+
+@pytest.mark.parametrize("column", ASKED)
+def test_what_cannot_be_read_is_counted_named_and_described(column):
+    values, what, n, example = ASKED[column]
+    encoder = TableEncoder().fit(TABLE[[column]])
+    before = encoder.describe()
+    asked = pd.DataFrame({column: np.array(values, dtype=object)})
+    message = f"column '{column}': {n} of 4 values could not be read as {what}.*as {example}"
+    with pytest.warns(UserWarning, match=message):
+        encoder.transform(asked)
+    with pytest.warns(UserWarning, match=message):
+        encoder.transform(asked)
+    assert encoder.describe() == [
+        f"{before[0]}; since then {2 * n} values not readable, as {example}"
+    ]
+
+
+def test_what_can_be_read_is_not_told(recwarn):
+    encoder = TableEncoder().fit(TABLE)
+    encoder.transform(TABLE)
+    encoder.fit_transform(TABLE)
+    assert [str(w.message) for w in recwarn] == []
+
+
+@pytest.mark.parametrize("known", [["1", "2", "A"], ["1.0", "2.0", "A"], [1, 2, "A"]], ids=str)
+@pytest.mark.parametrize("asked", [["1", "2"], ["1.0", "2.00"], [1, 2], [1.0, 2.0]], ids=str)
+def test_categories_compare_by_what_they_say(known, asked, recwarn):
+    encoder = TableEncoder().fit(pd.DataFrame({"grade": np.array(known * 9, dtype=object)}))
+    assert encoder.transform(pd.DataFrame({"grade": asked})).ravel().tolist() == [0, 1]
+    assert len(recwarn) == 0
+
+
+def test_versions_are_no_numbers():
+    encoder = TableEncoder().fit(pd.DataFrame({"version": ["1", "1.0", "1.10", "x"]}))
+    asked = pd.DataFrame({"version": ["1", "1.0", "1.10"]})
+    assert len(set(encoder.transform(asked).ravel())) == 3
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, -(10**400), "9" * 400, np.inf], ids=["int", "negative", "word", "float"]
+)
+def test_numbers_that_no_float_holds_are_refused_by_name(value):
+    table = pd.DataFrame({"size": np.array([value, 1, 2.5], dtype=object)})
+    with pytest.raises(ValueError, match="column 'size' contains infinity, or a number too large"):
+        TableEncoder().fit_transform(table)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openpfn.tables.schema import as_word, read_column, read_schema
+from openpfn.tables.schema import as_word, read_column, read_schema, warn_of_odd_words
 
 WORDS = ["alpha", "beta", "gamma"]
 
@@ -68,3 +68,33 @@ def test_kinds_of_columns_that_are_not_there_are_told():
 
 def test_one_category_has_one_name():
     assert {as_word(3), as_word(3.0), as_word(np.int64(3)), as_word(" 3 ")} == {"3"}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([str(i) for i in range(100)], "numeric"),
+        ([f"{i},5" for i in range(100)], "numeric"),
+        ([f"2020-{m:02d}-{d:02d}" for m in range(1, 13) for d in range(1, 9)], "date"),
+    ],
+    ids=["numbers", "decimal commas", "dates"],
+)
+def test_one_odd_word_among_many_is_told_and_changes_no_kind(values, kind):
+    column = read_column(pd.Series([*values, "soon"], name="size"))
+    assert (column.kind, column.n_distinct, column.n_odd) == (kind, len(values), 1)
+    assert str(column).endswith("1 not readable, as 'soon'")
+    with pytest.warns(UserWarning, match="'size': 1 value cannot be read as a .*'soon'"):
+        warn_of_odd_words([column])
+
+
+def test_many_odd_words_among_numbers_are_told():
+    column = read_column(pd.Series([*map(str, range(30)), *["soon"] * 10], name="size"))
+    assert str(column) == "size: text (31 distinct, 30 numbers)"
+    with pytest.warns(UserWarning, match="'size' is read as text, although 30 of its 31"):
+        warn_of_odd_words([column])
+
+
+def test_columns_that_hold_no_dates_cannot_be_told_to():
+    assert read_column(pd.Series(["20200102", "20200103"]), "date").date_format == "%Y%m%d"
+    with pytest.raises(ValueError, match="column 'when' holds dates, but it holds 'later, soon'"):
+        read_column(pd.Series(["soon", "later, soon"], name="when"), "date")

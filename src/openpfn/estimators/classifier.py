@@ -116,7 +116,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
             self.context_ = Context(
                 network,
                 draw_members(
-                    self.n_estimators,
+                    int(self.n_estimators),
                     n_classes,
                     check_random_state(self.random_state).randint(2**31 - 1),
                 ),
@@ -129,7 +129,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
                 ),
                 n_classes,
                 self.device,
-                self.memory_limit,
+                None if self.memory_limit is None else int(self.memory_limit),
             ).read()
         return self
 
@@ -252,9 +252,9 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
                 " rows out."
             )
         check_consistent_length(table, y)
-        if y.dtype != object or isinstance(y[0], (str, bytes)):
-            check_classification_targets(y)
         try:
+            if y.dtype != object or isinstance(y[0], (str, bytes)):
+                check_classification_targets(y)
             self.classes_, labels = np.unique(y, return_inverse=True)
         except TypeError as error:
             types = sorted({type(label).__name__ for label in y})

@@ -142,8 +142,8 @@ def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
         raise
     except Exception as error:  # parts that do not fit together fail in any way
         raise ValueError(
-            f"{path} is damaged: its parts do not fit together ({type(error).__name__}: {error})."
-            " Save it anew."
+            f"{path} is damaged: its parts do not fit together ({type(error).__name__}:"
+            f" {' '.join(str(error).split())[:200]}). Save it anew."
         ) from error
 
 
