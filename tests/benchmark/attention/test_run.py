@@ -20,6 +20,7 @@ import torch
 
 from openpfn import cli
 from openpfn.batch import TaskBatch
+from openpfn.benchmark.attention import report as compare_report
 from openpfn.benchmark.attention import results as compare_results
 from openpfn.benchmark.attention import run as compare_attention
 from openpfn.benchmark.attention import tasks as compare_tasks
@@ -81,19 +82,48 @@ SHORT = """
 """The recipe made short."""
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory) -> AttentionConfig:
-    """A comparison of one mechanism by the recipe on a real table, every job in its process."""
-    out = tmp_path_factory.mktemp("comparison")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [str(RECIPE), *SHORT.split(), "--out", str(out)])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(RECIPE), run_name="__main__")
-    assert not end.value.code
+def of_the_recipe(out: Path) -> AttentionConfig:
+    """What the short recipe asks for."""
     table = replace(TABLE, shuffle_columns_for_each_task=True, shuffle_classes_for_each_task=True)
     return small(
         out, mechanisms=("linear",), prior="real_tables", table=table, tasks=AttentionConfig().tasks
     )
+
+
+def run_job_here(job: Job, config: AttentionConfig, *_: object) -> str:
+    """Run a job in this process, which need not start and import torch first."""
+    kinds = {
+        "train": compare_worker.train_run,
+        LOGISTIC: compare_worker.score_logistic,
+        "timing": compare_worker.time_mechanisms,
+    }
+    (config.out / job.name).mkdir()
+    kinds[job.kind](config, job, silent)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> AttentionConfig:
+    """A comparison of one mechanism on a real table."""
+    config = of_the_recipe(tmp_path_factory.mktemp("comparison"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare_attention, "run_job", run_job_here)
+        assert compare_attention.compare(config) == {}
+    return config
+
+
+@pytest.mark.slow
+def test_the_recipe_does_its_jobs_in_processes_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(RECIPE), *SHORT.split(), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(RECIPE), run_name="__main__")
+    assert not end.value.code
+    assert compare_attention.claim_folder(of_the_recipe(tmp_path)) is None
+    for job in (Job("train", "linear", 0), Job(LOGISTIC), Job("timing")):
+        assert compare_attention.is_done(of_the_recipe(tmp_path), job)
+        assert (tmp_path / job.name / "log.txt").is_file()
+    assert list(pd.read_csv(tmp_path / "results.csv")["mechanism"]) == ["linear"]
+    assert "wine" in (tmp_path / "report.html").read_text()
 
 
 def test_a_comparison_leaves_histories_results_and_a_page(done):
@@ -124,6 +154,7 @@ def test_what_is_finished_is_not_done_again(done, monkeypatch):
     monkeypatch.setattr(
         compare_attention, "run_job", lambda job, *_: pytest.fail(f"{job.name} ran again")
     )
+    monkeypatch.setattr(compare_report, "write_report", lambda *_: None)  # seconds of drawing
     assert compare_attention.compare(done) == {}
 
 
@@ -140,6 +171,7 @@ def test_the_evaluation_while_training_is_the_score_at_length_one(done):
     assert at_end["auc"].iloc[0] == pytest.approx(history["eval_auc"].iloc[-1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     config = small(tmp_path / "stopped")
     whole = replace(config, out=tmp_path / "whole")

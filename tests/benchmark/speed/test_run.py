@@ -4,7 +4,6 @@ shares."""
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from openpfn import cli
 from openpfn.benchmark.record import read_json
 from openpfn.benchmark.speed import report as speed_report
 from openpfn.benchmark.speed import run as speed
+from openpfn.benchmark.speed import timers
 from openpfn.benchmark.speed.config import ON_REQUEST, SpeedConfig
 from openpfn.benchmark.speed.table import all_measurements, chosen
 from openpfn.benchmark.speed.timers import Milliseconds, PerCpuSecond, Rate, count
@@ -130,9 +130,9 @@ def test_a_run_measures_ours_beside_a_peer_that_prints(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("behaviour", "note"),
     [
-        ("import os; os._exit(3)", "its process died"),
+        pytest.param("import os; os._exit(3)", "its process died", marks=pytest.mark.slow),
         ("bytearray(200 * 2**30)", "needs more than 12 GB"),
-        ("import time; time.sleep(60)", "took longer than 3 s"),
+        pytest.param("import time; time.sleep(60)", "took longer than 3 s", marks=pytest.mark.slow),
     ],
 )
 def test_a_failure_is_a_row_that_says_why(tmp_path, behaviour, note):
@@ -147,6 +147,7 @@ def test_a_failure_is_a_row_that_says_why(tmp_path, behaviour, note):
     assert "failed" in speed_report.markdown_table("shape", [failed])
 
 
+@pytest.mark.slow
 def test_one_failure_does_not_end_the_others_turns(tmp_path):
     later = "assert self.n_calls < 3 or len(x) > 100, 'the third time fails'"
     options = config(
@@ -161,32 +162,61 @@ def test_one_failure_does_not_end_the_others_turns(tmp_path):
     assert rows[PEER]["note"] == "AssertionError: the third time fails"
 
 
-def test_milliseconds_are_per_thing():
-    timed = Milliseconds(lambda: time.sleep(0.02), n_per_call=4)
-    assert 5 <= timed.value(0.0) < 50
-    assert timed.facts()["cpu_ms"] < timed.value(0.0)
+class Clock:
+    """A clock that goes only when something is done: a busy machine does not touch it."""
+
+    def __init__(self) -> None:
+        self.wall = self.processor = 0.0
+
+    def perf_counter(self) -> float:
+        return self.wall
+
+    def process_time(self) -> float:
+        return self.processor
+
+    def sleep(self, seconds: float) -> None:
+        self.wall += seconds
+
+    def work(self, seconds: float) -> None:
+        self.wall += seconds
+        self.processor += seconds
 
 
-def test_an_operation_is_repeated_until_the_time_is_over():
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(timers, "time", clock)
+    return clock
+
+
+def test_milliseconds_are_per_thing(clock):
+    def operation() -> None:
+        clock.work(0.004)
+        clock.sleep(0.016)
+
+    timed = Milliseconds(operation, n_per_call=4)
+    assert timed.value(0.0) == pytest.approx(5)
+    assert timed.facts()["cpu_ms"] == pytest.approx(1)
+
+
+def test_an_operation_is_repeated_until_the_time_is_over(clock):
     calls = []
-    Milliseconds(lambda: calls.append(time.sleep(0.005))).value(0.05)
-    assert 3 <= len(calls) <= 11
+    Milliseconds(lambda: calls.append(clock.sleep(0.0051))).value(0.05)
+    assert len(calls) == 10
 
 
-def test_tasks_per_processor_second_do_not_count_sleep():
-    def draw():
-        began = time.process_time()
-        while time.process_time() - began < 0.01:
-            pass
-        time.sleep(0.03)
+def test_tasks_per_processor_second_do_not_count_sleep(clock):
+    def draw() -> int:
+        clock.work(0.01)
+        clock.sleep(0.03)
         return 5
 
-    assert 250 < PerCpuSecond(draw).value(0.03) < 520
+    assert PerCpuSecond(draw).value(0.025) == pytest.approx(500)
 
 
-def test_a_rate_is_the_best_of_a_repeat():
+def test_a_rate_is_the_best_of_a_repeat(clock):
     waits = iter([0.05, 0.01, 0.05, 0.05, 0.05])
-    assert 50 < Rate(lambda: time.sleep(next(waits)), amount=1.0).value(0.07) <= 100
+    assert Rate(lambda: clock.sleep(next(waits)), amount=1.0).value(0.07) == pytest.approx(100)
 
 
 def test_flops_of_a_matrix_product_are_counted():

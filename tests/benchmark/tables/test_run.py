@@ -89,7 +89,7 @@ def test_what_is_measured_is_not_measured_again(run, folder, tmp_path):
 
 
 def test_processes_do_not_change_the_figures(run, folder, tmp_path):
-    asked = {"methods": ("random_forest",), "tables": ("visits", "numbers")}
+    asked = {"methods": ("random_forest",), "tables": ("visits", "numbers"), "splits": 1}
     one = run(config(folder, tmp_path, out=tmp_path / "one", **asked))
     two = run(config(folder, tmp_path, out=tmp_path / "two", **asked, jobs=2))
     key = list(results.KEY)
