@@ -68,7 +68,7 @@ def table() -> pd.DataFrame:
 
 
 def made(table: pd.DataFrame | Table | None = None, **changes) -> RealTable:
-    return RealTable(replace(TASK, **changes), table)
+    return RealTable(replace(TASK, **{"shuffle_columns_for_each_task": False, **changes}), table)
 
 
 def draw(prior: RealTable, n_tasks: int = 40, seed: int = 0) -> TaskBatch:
@@ -312,6 +312,7 @@ def test_dumps_hold_the_tasks_of_both_parts(table, tmp_path):
         30,
         20,
         4,
+        shuffle_columns_for_each_task=False,
         target="y",
         seed=3,
     )

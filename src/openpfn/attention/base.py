@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -44,6 +44,16 @@ class RowAttention(nn.Module, ABC):
     """Whether the order of the context rows changes answers."""
     has_softmax_over_rows: ClassVar[bool] = False
     """Whether a softmax runs over context rows, so that `qassmax` can sharpen it."""
+    is_plain_softmax: ClassVar[bool] = False
+    """Whether the answers are softmax(QKᵀ/√K)V over all rows and nothing else. It is not inherited:
+    a subclass may answer otherwise."""
+    shows_pattern: ClassVar[bool] = False
+    """Whether `with_pattern` gives the answers by way of the weight of each context row."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.is_plain_softmax = vars(cls).get("is_plain_softmax", False)
+        cls.shows_pattern = "with_pattern" in vars(cls)
 
     def __init__(
         self,
@@ -100,6 +110,16 @@ class RowAttention(nn.Module, ABC):
     @abstractmethod
     def summarize(self, context: Float[Tensor, "G n E"]) -> State:
         """The state of these context rows."""
+
+    def with_pattern(
+        self,
+        rows: Float[Tensor, "G N E"],
+        n_context: int,
+        change: Callable[[Float[Tensor, "G H N n"]], Float[Tensor, "G H N n"]],
+    ) -> Float[Tensor, "G N E"]:
+        """The answers to all `rows`, the context first, whose weights of the context rows go
+        through `change`."""
+        raise TypeError(f"{type(self).__name__} has no pattern of weights to show.")
 
     def merge(self, a: State, b: State) -> State:
         """The state of two sets of context rows together, where sums allow it."""

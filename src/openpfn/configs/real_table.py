@@ -29,7 +29,7 @@ class RealTableConfig:
     """Rows of a task that are context."""
     num_features: int | None = None
     """Columns of a task; None takes all."""
-    shuffle_columns_for_each_task: bool = False
+    shuffle_columns_for_each_task: bool = True
     """Draw each task's columns, and their order, at random; otherwise every task has the table's
     first ones."""
     shuffle_classes_for_each_task: bool = False

@@ -234,8 +234,10 @@ class ClassificationConfig(SequenceConfig):
 
     model: ClassVar[str] = "sequence"
 
-    num_classes: int = 2
-    """Classes: y is 0 … num_classes − 1."""
+    num_classes: int | None = None
+    """Classes: y is 0 … num_classes − 1; None for as many as `d_vocab` says, or 2."""
+    d_vocab: int | None = None
+    """The same number of classes by its other name, or None."""
     y_type: Literal["continuous", "categorical"] = "continuous"
     """Whether the class of a pair enters as a number, or as a vector of its own: use the latter for
     classes without an order."""
@@ -247,17 +249,27 @@ class ClassificationConfig(SequenceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_classes < 2:
-            raise ValueError(f"num_classes is {self.num_classes}, must be at least 2.")
+        name = "d_vocab" if self.num_classes is None and self.d_vocab is not None else "num_classes"
+        n_classes = next((n for n in (self.num_classes, self.d_vocab) if n is not None), 2)
+        if self.d_vocab not in (None, n_classes):
+            raise ValueError(
+                f"num_classes is {n_classes} and d_vocab {self.d_vocab}: both say how many classes"
+                " there are. Leave one out."
+            )
+        if n_classes < 2:
+            raise ValueError(f"{name} is {n_classes}, must be at least 2.")
+        self._settle(num_classes=n_classes, d_vocab=n_classes)
 
     @property
     def n_outputs(self) -> int:
+        assert self.num_classes is not None
         return self.num_classes
 
 
 @dataclass(frozen=True)
 class UnsupervisedConfig(_Values):
-    """A network that predicts each element of a sequence from those before: there is no x."""
+    """A network that predicts each element of a sequence from those before. It reads no x:
+    `input_dim` has no effect, and generators that make x are refused in training."""
 
     model: ClassVar[str] = "sequence"
 

@@ -29,7 +29,7 @@ def create_h5_prior_from_dataset(
     total_rows: int = 40,
     train_rows: int = 30,
     num_features: int | None = 8,
-    shuffle_columns_for_each_task: bool = False,
+    shuffle_columns_for_each_task: bool = True,
     *,
     target: str | None = None,
     test_share: float = 0.3,

@@ -3,19 +3,19 @@ targets given inputs."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution
 
 from openpfn.generators.base import SequencePrior
 from openpfn.generators.distributions import (
     Likelihood,
-    Prior,
     distribution_of,
     draw_parameters,
     input_distribution,
+    named_latents,
     pools_of,
 )
 from openpfn.randomness import draw_inputs, seeded
@@ -40,7 +40,7 @@ class BayesianGenerator(SequencePrior):
 
     def __init__(
         self,
-        prior: Prior | Distribution,
+        prior: Any,
         likelihood: Likelihood,
         x_distribution: Distribution | None = None,
         *,
@@ -61,21 +61,13 @@ class BayesianGenerator(SequencePrior):
         )
         self.x_distribution = input_distribution(x_distribution)
 
-    @classmethod
-    def example(cls) -> BayesianGenerator:
-        return cls(Prior(Normal(torch.zeros(2), 1.0)), Likelihood(Normal, _line, input_dim=2))
-
     def draw(
         self, n_tasks: int, n_rows: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         with seeded(generator) as device:
             theta = draw_parameters(self.prior, n_tasks, device)
             x = draw_inputs(self.x_distribution, n_tasks, n_rows, self.input_dim, device)
-            return x, self.likelihood.draw(theta, x), {"params": theta}
+            return x, self.likelihood.draw(theta, x), named_latents("params", theta)
 
     def task_pools(self) -> dict[str, Tensor]:
         return pools_of("params", self.prior)
-
-
-def _line(theta: Tensor, x: Tensor) -> dict[str, Tensor | float]:
-    return {"loc": x @ theta, "scale": 0.1}

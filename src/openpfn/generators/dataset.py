@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from openpfn.generators.base import SequencePrior
@@ -19,7 +20,9 @@ class DatasetGenerator(SequencePrior):
 
     Both may be NumPy arrays; `x_data` is None for sequences without inputs. With `sequential` a
     sequence is a window that begins at a random row. The latent `rows` tells which rows a sequence
-    has. Raises ValueError when a sequence is to be longer than the data.
+    has. Targets that are whole numbers stay so. A sequence longer than the data, told once in a
+    warning, has rows twice: a window goes on at the first row, random rows are drawn with
+    replacement.
 
     >>> data = DatasetGenerator(torch.randn(100, 3), torch.arange(100.0), sequential=True)
     >>> bool((data.generate(seq_len=10)[1].diff() == 1).all())
@@ -56,30 +59,40 @@ class DatasetGenerator(SequencePrior):
         self.x_data: Float[Tensor, "N D"] | None = (
             None if x_data is None else x_data.detach().float()
         )
-        self.y_data: Float[Tensor, " N"] = y_data.detach().float()
+        self.y_data: Float[Tensor, " N"] | Int[Tensor, " N"] = (
+            y_data.detach().float() if y_data.is_floating_point() else y_data.detach().long()
+        )
+        self._has_warned = False
         self.sequential = sequential
-
-    @classmethod
-    def example(cls) -> DatasetGenerator:
-        rows = torch.linspace(0, 1, 100)
-        return cls(torch.stack([rows, rows.cos()], 1), rows)
 
     def draw(
         self, n_tasks: int, n_rows: int, generator: torch.Generator
     ) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
         n_data, device = len(self.y_data), generator.device
         if n_rows > n_data:
-            raise ValueError(
-                f"seq_len is {n_rows}, but the data have {n_data} rows. Lower seq_len or give more"
-                " data."
-            )
+            self._warn_of_repeats(n_rows)
         if self.sequential:
             first = torch.randint(
-                n_data - n_rows + 1, (n_tasks, 1), generator=generator, device=device
+                n_data - n_rows + 1 if n_rows <= n_data else n_data,
+                (n_tasks, 1),
+                generator=generator,
+                device=device,
             )
-            rows = first + torch.arange(n_rows, device=device)
+            rows = (first + torch.arange(n_rows, device=device)) % n_data
+        elif n_rows > n_data:
+            rows = torch.randint(n_data, (n_tasks, n_rows), generator=generator, device=device)
         else:
             rows = draw_without_replacement(n_tasks, n_rows, n_data, generator)
         at = rows.to(self.y_data.device)
         x = None if self.x_data is None else self.x_data[at].to(device)
         return x, self.y_data[at].to(device), {"rows": rows}
+
+    def _warn_of_repeats(self, n_rows: int) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            way = "go round to the first row" if self.sequential else "have rows more than once"
+            warnings.warn(
+                f"seq_len is {n_rows}, but the data have {len(self.y_data)} rows: sequences {way}."
+                " Lower seq_len or give more data.",
+                stacklevel=4,
+            )

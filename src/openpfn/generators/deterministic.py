@@ -10,16 +10,16 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution
 
 from openpfn.generators.base import SequencePrior
 from openpfn.generators.distributions import (
-    Prior,
     check_function,
     check_input_dim,
     distribution_of,
     draw_parameters,
     input_distribution,
+    named_latents,
     pools_of,
 )
 from openpfn.generators.vectorized import PerTask
@@ -36,7 +36,8 @@ class DeterministicGenerator(SequencePrior):
     functions: those, like the prior and the inputs, then depend on the generator alone.
 
     Args:
-        prior: A `torch.distributions` object, a `DiscreteTask`, a `Mixture` or a `Prior`.
+        prior: A `torch.distributions` object, a `DiscreteTask`, a `Mixture`, a `Prior`, or another
+        object whose `sample()` gives the parameters of one task.
         function: Targets of one task from its inputs and parameters.
         input_dim: Columns of x.
         noise_std: Standard deviation of the normal noise added to y; None is 0.
@@ -61,7 +62,7 @@ class DeterministicGenerator(SequencePrior):
 
     def __init__(
         self,
-        prior: Distribution | Prior,
+        prior: Any,
         function: Callable[[Tensor, Any], Tensor],
         input_dim: int,
         noise_std: float | None = 0.0,
@@ -91,10 +92,6 @@ class DeterministicGenerator(SequencePrior):
             function, f"the function {getattr(function, '__name__', '')}".rstrip()
         )
 
-    @classmethod
-    def example(cls) -> DeterministicGenerator:
-        return cls(Normal(torch.zeros(2), 1.0), torch.mv, input_dim=2, noise_std=0.1)
-
     def draw(
         self, n_tasks: int, n_rows: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -102,6 +99,8 @@ class DeterministicGenerator(SequencePrior):
             params = draw_parameters(self.prior, n_tasks, device)
             x = draw_inputs(self.x_distribution, n_tasks, n_rows, self.input_dim, device)
             y = self._values(x, params)
+            if isinstance(y, Tensor) and y.shape in ((n_tasks,), (n_tasks, 1)):
+                y = y.reshape(n_tasks, 1).expand(n_tasks, n_rows)  # the same for all rows
             if not isinstance(y, Tensor) or y.shape != (n_tasks, n_rows):
                 given = tuple(y.shape[1:]) if isinstance(y, Tensor) else type(y).__name__
                 raise ValueError(
@@ -111,7 +110,7 @@ class DeterministicGenerator(SequencePrior):
             y = y.to(device, torch.float32)
             if self.noise_std:
                 y = y + self.noise_std * torch.randn_like(y)
-        return x, y, {"params": params}
+        return x, y, named_latents("params", params)
 
     def task_pools(self) -> dict[str, Tensor]:
         return pools_of("params", self.prior)

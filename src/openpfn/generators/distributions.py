@@ -9,11 +9,12 @@ from numbers import Integral
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal, constraints
+from torch.utils import _pytree as pytree
 
-from openpfn.generators.vectorized import PerTask
+from openpfn.generators.vectorized import PerTask, stacked
 from openpfn.randomness import drawn_from
 
 
@@ -25,19 +26,26 @@ class Prior:
     torch.Size([3])
     """
 
-    distribution: Distribution
-    """Any `torch.distributions` object, a `DiscreteTask` or a `Mixture`."""
+    distribution: Any
+    """Any `torch.distributions` object, a `DiscreteTask` or a `Mixture`; or another object whose
+    `sample()` gives the parameters of one task, numbers or tensors, also in tuples or dicts."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.distribution, Distribution):
+        if not callable(getattr(self.distribution, "sample", None)):
             raise TypeError(
                 f"distribution is a {type(self.distribution).__name__}; expected a"
-                " torch.distributions.Distribution."
+                " torch.distributions.Distribution, or an object with a method sample()."
             )
 
-    def sample(self, shape: Sequence[int] = ()) -> Tensor:
+    def sample(self, shape: Sequence[int] = ()) -> Any:
         """Draws of the given shape, from torch's global random state."""
-        return self.distribution.sample(torch.Size(shape))
+        found = distribution_of(self)
+        if isinstance(found, Distribution):
+            return found.sample(torch.Size(shape))
+        if not len(shape):
+            return found.sample()
+        draws = _one_by_one(found, torch.Size(shape).numel())
+        return pytree.tree_map(lambda values: values.unflatten(0, tuple(shape)), draws)
 
     def log_prob(self, theta: Tensor) -> Tensor:
         """Log-density of `theta` in nats."""
@@ -80,13 +88,15 @@ class Likelihood:
             self._aligned, f"the parameterizer {getattr(parameterizer, '__name__', '')}".rstrip()
         )
 
-    def distribution(self, theta: Tensor, x: Float[Tensor, "N D"]) -> Distribution:
+    def distribution(self, theta: Any, x: Float[Tensor, "N D"]) -> Distribution:
         """The distribution of the targets of one task."""
         return self.distribution_class(**_named(self.parameterizer(theta, x)))
 
-    def draw(self, theta: Tensor, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N"]:
-        """Targets of B tasks at once, from torch's global random state. `theta` has a leading axis
-        B.
+    def draw(
+        self, theta: Any, x: Float[Tensor, "B N D"]
+    ) -> Float[Tensor, "B N"] | Int[Tensor, "B N"]:
+        """Targets of B tasks at once, from torch's global random state, float32 or whole numbers as
+        the distribution gives them. `theta` has a leading axis B.
 
         Raises ValueError when the distribution gives anything but one number a row.
         """
@@ -97,20 +107,19 @@ class Likelihood:
         n_tasks, n_rows = x.shape[:2]
         batch, event = tuple(found.batch_shape), tuple(found.event_shape)
         if event == (n_rows,) and batch in ((n_tasks,), (n_tasks, 1)):  # the rows are drawn jointly
-            return found.sample().reshape(n_tasks, n_rows).float()
+            return _in_float32(found.sample().reshape(n_tasks, n_rows))
         if event == () and batch == (n_tasks, n_rows):
-            return found.sample().float()
+            return _in_float32(found.sample())
         if event == () and batch in ((n_tasks,), (n_tasks, 1)):  # the same for all rows
-            return (
-                found.sample(torch.Size((n_rows,))).reshape(n_rows, n_tasks).T.contiguous().float()
-            )
+            drawn = found.sample(torch.Size((n_rows,))).reshape(n_rows, n_tasks)
+            return _in_float32(drawn.T.contiguous())
         raise ValueError(
             f"for {n_rows} rows the likelihood gives a {type(found).__name__} of batch shape"
             f" {batch[1:]} and event shape {event} per task; expected one number a row, batch shape"
             f" ({n_rows},). Sum over the columns of x in the parameterizer."
         )
 
-    def _aligned(self, theta: Tensor, x: Tensor) -> dict[str, Tensor]:
+    def _aligned(self, theta: Any, x: Tensor) -> dict[str, Tensor]:
         """One task's parameters with the same number of batch axes, so that they still broadcast
         behind an axis of tasks."""
         found = {
@@ -281,18 +290,47 @@ def input_distribution(given: Distribution | None) -> Distribution:
     return found
 
 
-def distribution_of(prior: Any) -> Distribution:
-    """The distribution in a `Prior`, or itself. Raises TypeError for anything else."""
-    return prior.distribution if isinstance(prior, Prior) else Prior(prior).distribution
+def distribution_of(prior: Any) -> Any:
+    """The distribution in a `Prior`, or in a `Prior` of a `Prior`, or itself. Raises TypeError for
+    what cannot be sampled."""
+    found = Prior(prior).distribution
+    while isinstance(found, Prior):
+        found = found.distribution
+    return found
 
 
-def draw_parameters(prior: Distribution, n_tasks: int, device: torch.device) -> Tensor:
-    """One draw per task, (B, …); numbers with a point are float32."""
-    drawn = drawn_from(prior, torch.Size((n_tasks,))).to(device)
-    return drawn.float() if drawn.is_floating_point() else drawn
+def draw_parameters(prior: Any, n_tasks: int, device: torch.device) -> Any:
+    """One draw per task, (B, …), or a tree of them; numbers with a point are float32."""
+    if isinstance(prior, Distribution):
+        drawn = drawn_from(prior, torch.Size((n_tasks,)))
+    else:
+        drawn = _one_by_one(prior, n_tasks)
+
+    def placed(values: Tensor) -> Tensor:
+        values = values.to(device)
+        return values.float() if values.is_floating_point() else values
+
+    return pytree.tree_map(placed, drawn)
 
 
-def pools_of(name: str, distribution: Distribution) -> dict[str, Tensor]:
+def _one_by_one(prior: Any, n_draws: int) -> Any:
+    """Draws of an object that gives one at a time, stacked."""
+    return stacked([pytree.tree_map(torch.as_tensor, prior.sample()) for _ in range(n_draws)])
+
+
+def named_latents(name: str, values: Any) -> dict[str, Tensor]:
+    """The tensors of a tree under `name`, or `name`.0, `name`.slope, … where it has branches."""
+    if isinstance(values, Tensor):
+        return {name: values}
+    branches = values.items() if isinstance(values, dict) else enumerate(values)
+    return {
+        key: tensor
+        for branch, value in branches
+        for key, tensor in named_latents(f"{name}.{branch}", value).items()
+    }
+
+
+def pools_of(name: str, distribution: Any) -> dict[str, Tensor]:
     """The pools of tasks in a distribution: under `name`, or `name`.0, `name`.1, … for the parts of
     a mixture."""
     if isinstance(distribution, DiscreteTask):
@@ -303,6 +341,11 @@ def pools_of(name: str, distribution: Distribution) -> dict[str, Tensor]:
         for i, part in enumerate(parts)
         for key, pool in pools_of(f"{name}.{i}", part).items()
     }
+
+
+def _in_float32(y: Tensor) -> Tensor:
+    """Numbers with a point in float32; whole numbers as they are."""
+    return y.float() if y.is_floating_point() else y
 
 
 def _check_shares(weights: Tensor, n_parts: int) -> None:

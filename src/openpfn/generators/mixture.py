@@ -45,10 +45,6 @@ class MixtureGenerator(SequencePrior):
             )
         self.weights = checked_weights(weights, len(self.generators))
 
-    @classmethod
-    def example(cls) -> MixtureGenerator:
-        return cls([_Level(-2.0), _Level(2.0)], weights=[0.25, 0.75])
-
     def draw(
         self, n_tasks: int, n_rows: int, generator: torch.Generator
     ) -> tuple[Tensor | None, Tensor, Mapping[str, Tensor]]:
@@ -91,21 +87,3 @@ class MixtureGenerator(SequencePrior):
             for i, part in enumerate(self.generators)
             for name, pool in part.task_pools().items()
         }
-
-
-class _Level(SequencePrior):
-    """Sequences of noise about one level: the parts of the example."""
-
-    def __init__(self, level: float) -> None:
-        super().__init__()
-        self.level = level
-
-    @classmethod
-    def example(cls) -> _Level:
-        return cls(0.0)
-
-    def draw(
-        self, n_tasks: int, n_rows: int, generator: torch.Generator
-    ) -> tuple[None, Tensor, dict[str, Tensor]]:
-        y = self.level + torch.randn(n_tasks, n_rows, generator=generator, device=generator.device)
-        return None, y, {}

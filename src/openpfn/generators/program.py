@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution
 
 from openpfn.generators.base import SequencePrior
 from openpfn.generators.distributions import check_function, check_input_dim, input_distribution
-from openpfn.generators.tracing import Trace, sample
+from openpfn.generators.tracing import Trace
 from openpfn.generators.vectorized import PerTask
 from openpfn.randomness import draw_inputs, seeded
 
@@ -65,10 +65,6 @@ class ProgramGenerator(SequencePrior):
         self.x_distribution = input_distribution(x_distribution)
         self.name = f"the program {getattr(program, '__name__', '')}".rstrip()
         self._run = PerTask(self._traced, self.name, self._traced_at_once, self._replayed)
-
-    @classmethod
-    def example(cls) -> ProgramGenerator:
-        return cls(_wave, input_dim=1)
 
     def draw(
         self, n_tasks: int, n_rows: int, generator: torch.Generator
@@ -146,8 +142,3 @@ class ProgramGenerator(SequencePrior):
                 f"{self.name} returned a {type(found).__name__}; expected {wanted}, as tensors."
             )
         return outputs, trace.values
-
-
-def _wave(x: Tensor) -> Tensor:
-    frequency = sample("frequency", torch.distributions.Gamma(3.0, 1.0))
-    return sample(None, Normal(torch.sin(frequency * x[:, 0]), 0.1))

@@ -3,18 +3,17 @@ likelihood."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Beta, Distribution
 
 from openpfn.generators.base import SequencePrior
 from openpfn.generators.distributions import (
     Likelihood,
-    Prior,
     distribution_of,
     draw_parameters,
+    named_latents,
     pools_of,
 )
 from openpfn.randomness import seeded
@@ -37,7 +36,7 @@ class UnsupervisedBayesian(SequencePrior):
 
     def __init__(
         self,
-        prior: Prior | Distribution,
+        prior: Any,
         likelihood: Likelihood,
         *,
         device: torch.device | str | None = None,
@@ -52,21 +51,13 @@ class UnsupervisedBayesian(SequencePrior):
             )
         self.prior, self.likelihood = distribution_of(prior), likelihood
 
-    @classmethod
-    def example(cls) -> UnsupervisedBayesian:
-        return cls(Prior(Beta(1.0, 1.0)), Likelihood(Bernoulli, _coin, input_dim=1))
-
     def draw(
         self, n_tasks: int, n_rows: int, generator: torch.Generator
     ) -> tuple[None, Tensor, dict[str, Tensor]]:
         with seeded(generator) as device:
             theta = draw_parameters(self.prior, n_tasks, device)
             no_inputs = torch.zeros(n_tasks, n_rows, self.likelihood.input_dim, device=device)
-            return None, self.likelihood.draw(theta, no_inputs), {"params": theta}
+            return None, self.likelihood.draw(theta, no_inputs), named_latents("params", theta)
 
     def task_pools(self) -> dict[str, Tensor]:
         return pools_of("params", self.prior)
-
-
-def _coin(theta: Tensor, x: Tensor) -> dict[str, Tensor]:
-    return {"probs": theta}

@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils import _pytree as pytree
 
 
 class PerTask:
-    """`function`, written for one task, called on tensors with a leading axis of tasks; gives what
-    it gives, stacked along that axis.
+    """`function`, written for one task, called on tensors (or trees of them) with a leading axis of
+    tasks; gives what it gives, stacked along that axis.
 
     It runs once under `torch.vmap`. Where that fails, or gives other values than a call per task,
     it runs in a loop, after one warning. Which of the two is settled by the first call, on at most
@@ -44,22 +43,22 @@ class PerTask:
         )
         self.way: Literal["vmap", "loop"] | None = None
 
-    def __call__(self, *arguments: Tensor) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         with torch.no_grad():
             if self.way is None:
                 with torch.random.fork_rng(_cuda_devices(arguments)):
-                    self.way = self._choose(tuple(argument[:2] for argument in arguments))
+                    self.way = self._choose(pytree.tree_map(lambda tensor: tensor[:2], arguments))
             return self._vmapped(*arguments) if self.way == "vmap" else self._looped(*arguments)
 
-    def _vmapped(self, *arguments: Tensor) -> Any:
+    def _vmapped(self, *arguments: Any) -> Any:
         with _unvalidated():
             return torch.vmap(_tensors_of(self.under_vmap), randomness="different")(*arguments)
 
-    def _looped(self, *arguments: Tensor) -> Any:
+    def _looped(self, *arguments: Any) -> Any:
         function = _tensors_of(self.function)
-        return stacked([function(*task) for task in zip(*arguments, strict=True)])
+        return stacked([function(*task) for task in _tasks(arguments)])
 
-    def _choose(self, few: tuple[Tensor, ...]) -> Literal["vmap", "loop"]:
+    def _choose(self, few: tuple[Any, ...]) -> Literal["vmap", "loop"]:
         with torch.random.fork_rng(_cuda_devices(few)):
             again = self._looped(*few)
         before = _random_state(few)
@@ -92,15 +91,14 @@ class PerTask:
             return "loop"
         return "vmap"
 
-    def _replayed(self, at_once: Any, few: tuple[Tensor, ...]) -> tuple[Any, bool]:
+    def _replayed(self, at_once: Any, few: tuple[Any, ...]) -> tuple[Any, bool]:
         """What a call per task gives under the randomness behind `at_once`, and whether it drew
         more than that."""
         assert self.replay is not None
         before = _random_state(few)
-        tasks = enumerate(zip(*few, strict=True))
         outputs = [
             _tensors_of(self.replay)(pytree.tree_map(lambda t, i=i: t[i], at_once), *task)
-            for i, task in tasks
+            for i, task in enumerate(_tasks(few))
         ]
         return stacked(outputs), _random_state(few) != before
 
@@ -151,11 +149,18 @@ def _unvalidated() -> Iterator[None]:
         Distribution.set_default_validate_args(before)
 
 
-def _cuda_devices(arguments: tuple[Tensor, ...]) -> list[torch.device]:
-    return sorted({argument.device for argument in arguments if argument.is_cuda}, key=str)
+def _tasks(arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """The arguments of each task, without their axis of tasks."""
+    n_tasks = len(pytree.tree_leaves(arguments)[0])
+    return [pytree.tree_map(lambda tensor, i=i: tensor[i], arguments) for i in range(n_tasks)]
 
 
-def _random_state(arguments: tuple[Tensor, ...]) -> list[bytes]:
+def _cuda_devices(arguments: tuple[Any, ...]) -> list[torch.device]:
+    tensors = pytree.tree_leaves(arguments)
+    return sorted({tensor.device for tensor in tensors if tensor.is_cuda}, key=str)
+
+
+def _random_state(arguments: tuple[Any, ...]) -> list[bytes]:
     states = [
         torch.get_rng_state(),
         *(torch.cuda.get_rng_state(device) for device in _cuda_devices(arguments)),

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from openpfn import registry
 from openpfn.attention.base import RowAttention, State
-from openpfn.attention.softmax import SoftmaxAttention
 from openpfn.configs.tabular import TabularConfig
 from openpfn.models.hooks import HookPoint
 
@@ -49,7 +48,7 @@ class TwoWayLayer(nn.Module):
         self.hook_rows_out = HookPoint()
         self.hook_mlp_out = HookPoint()
         self.hook_resid_post = HookPoint()
-        if type(self.row_attention) is SoftmaxAttention:
+        if self.row_attention.shows_pattern:
             self.hook_row_pattern = HookPoint()
 
     def forward(
@@ -77,25 +76,12 @@ class TwoWayLayer(nn.Module):
         return self.hook_resid_post(cells + self.hook_mlp_out(self.mlp(self.mlp_norm(cells))))
 
     def mix_hooked(self, rows: Float[Tensor, "G N E"], n_context: int) -> Float[Tensor, "G N E"]:
-        """Attention between rows; softmax is written out where its pattern (G, H, N, n_context) is
-        asked for."""
+        """Attention between rows, by way of its pattern (G, H, N, n_context) where that is asked
+        for."""
         attention = self.row_attention
-        if not isinstance(attention, SoftmaxAttention) or not self.hook_row_pattern.has_hooks:
-            return attention(rows, n_context)[0]
-        context, queries = rows[:, :n_context], rows[:, n_context:]
-        key, value = attention.keys_and_values(context)  # (G, H, n, K)
-        ask = attention.read_query if attention.separate_query_weights else attention.to_query
-        answer = attention.read_out if attention.separate_query_weights else attention.to_out
-        q = attention.asking(
-            torch.cat([attention.to_query(context), ask(queries)], dim=1), n_context
-        )
-        pattern = self.hook_row_pattern(
-            (q @ key.transpose(-1, -2) * attention.d_head**-0.5).softmax(dim=-1)
-        )
-        taken = attention.merge_heads(pattern @ value)  # (G, N, E)
-        return torch.cat(
-            [attention.to_out(taken[:, :n_context]), answer(taken[:, n_context:])], dim=1
-        )
+        if attention.shows_pattern and self.hook_row_pattern.has_hooks:
+            return attention.with_pattern(rows, n_context, self.hook_row_pattern)
+        return attention(rows, n_context)[0]
 
     def tiled(
         self, cells: Float[Tensor, "B C n E"], columns: Bool[Tensor, "B C"] | None
@@ -279,7 +265,7 @@ def make_column_attention(
     found: type[RowAttention] = registry.find(
         "attention", config.column_attention_type, RowAttention
     )
-    if found is SoftmaxAttention and not config.column_attention_options:
+    if found.is_plain_softmax and not config.column_attention_options:
         return ColumnAttention(
             config.d_model, config.n_heads
         )  # the same, and faster for a few columns
