@@ -44,7 +44,9 @@ class MixturePrior(TaskPrior):
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         noise = Noise(generator)
         config = narrowed(self.config, draw_shape(self.config, noise))
-        part_of_task = noise.choice(list(self.config.part_weights), n_tasks)
+        # Tasks come in pairs of one part: every part of a small batch costs a fixed time.
+        part_of_pair = noise.choice(list(self.config.part_weights), (n_tasks + 1) // 2)
+        part_of_task = part_of_pair.repeat_interleave(2)[:n_tasks]
         counts = torch.bincount(part_of_task, minlength=len(self.parts)).tolist()
         batches = [
             part(config).sample(count, generator)

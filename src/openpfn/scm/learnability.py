@@ -151,9 +151,7 @@ def _clipped(targets: Float[Tensor, "B K R"]) -> Float[Tensor, "B K R"]:
     return clipped - clipped.mean(2, keepdim=True)
 
 
-def _vote(
-    x: Float[Tensor, "T D R"], indicators: Float[Tensor, "T K R C"]
-) -> Int[Tensor, "T K R"]:
+def _vote(x: Float[Tensor, "T D R"], indicators: Float[Tensor, "T K R C"]) -> Int[Tensor, "T K R"]:
     """Labels of all rows by a leave-one-out vote of near rows.
 
     Columns are weighted by how much of their variance lies between classes, beyond what chance

@@ -14,9 +14,7 @@ GROUPED_SHARE = 0.2
 N_FACTORS = 3
 
 
-def draw_n_levels(
-    same: Bool[Tensor, "B 1"], n_columns: int, noise: Noise
-) -> Int[Tensor, "B D"]:
+def draw_n_levels(same: Bool[Tensor, "B 1"], n_columns: int, noise: Noise) -> Int[Tensor, "B D"]:
     """Numbers of levels 2 … 50, one for all columns of a task where `same`."""
     n_tasks = len(same)
     n_levels = noise.log_uniform(2, MAX_LEVELS + 1, n_tasks, n_columns).long()

@@ -121,7 +121,7 @@ def draw_tasks(
             propagate,
             shape,
             config,
-            min(chunk, missing + missing * 2 // 5 + 6) if demanding else missing,
+            min(chunk, missing + missing // 2 + 3) if demanding else missing,
             noise,
             demanding,
         )
