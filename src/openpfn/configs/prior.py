@@ -11,7 +11,7 @@ from openpfn.configs.checks import check_fields
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """What tabular classification tasks look like. The first six names and defaults follow
+    """What tabular tasks look like. The first six names and defaults follow
     TinyPFN's document."""
 
     min_features: int = 1
@@ -49,12 +49,14 @@ class PriorConfig:
     outliers, odd scales."""
     label_noise_share: float = 0.15
     """Share of tasks in which some labels are wrong."""
+    regression_share: float = 0.0
+    """Share of the batches whose tasks have numeric targets; a batch is one or the other."""
     learnable: bool = True
     """Keep a candidate task only if its target can be predicted from its columns; see
     `openpfn.scm.learnability`."""
     min_gain: float = 0.08
-    """Gain over the majority class, as a share of what is possible, that every learnable task
-    has."""
+    """Gain over the majority class, as a share of what is possible, that every learnable task has;
+    in regression the explained share of the variance."""
     gain_spread: float = 0.32
     """The demanded gain varies per task between `min_gain` and `min_gain + gain_spread`."""
     unlearnable_share: float = 0.18
@@ -106,6 +108,7 @@ class PriorConfig:
             "missing_share",
             "blemish_share",
             "label_noise_share",
+            "regression_share",
             "min_gain",
             "gain_spread",
             "unlearnable_share",

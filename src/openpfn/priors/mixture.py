@@ -11,12 +11,12 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.scm.noise import Noise
-from openpfn.scm.tasks import draw_shape, joined, narrowed
+from openpfn.scm.tasks import draw_shape, draws_numbers, joined, narrowed
 
 
 class MixturePrior(TaskPrior):
     """Draws each task from one of `config.parts`, in proportion to `config.part_weights`; all tasks
-    of a batch share rows and context.
+    of a batch share rows and context, and are classification or regression together.
 
     The parts are found by name, or given as "module:Class"; each is made as
     `Class(PriorConfig(...))`.
@@ -43,8 +43,11 @@ class MixturePrior(TaskPrior):
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
         noise = Noise(generator)
-        config = narrowed(self.config, draw_shape(self.config, noise))
-        part_of_task = noise.choice(list(self.config.part_weights), n_tasks)
+        shape, numbers = draw_shape(self.config, noise), draws_numbers(self.config, noise)
+        config = narrowed(self.config, shape, numbers)
+        # Tasks come in pairs of one part: every part of a small batch costs a fixed time.
+        part_of_pair = noise.choice(list(self.config.part_weights), (n_tasks + 1) // 2)
+        part_of_task = part_of_pair.repeat_interleave(2)[:n_tasks]
         counts = torch.bincount(part_of_task, minlength=len(self.parts)).tolist()
         batches = [
             part(config).sample(count, generator)

@@ -57,12 +57,12 @@ def _nodes(
     n_classes: Int[Tensor, " B"],
     noise: Noise,
 ) -> Nodes:
-    """One table per task and, for each reading, scores of another structure."""
+    """One table per task and, for each reading, other scores of the same structure."""
     causes = draw_causes(shape.most, shape.n_rows, n_classes, noise)
     values = causes.values
     is_level, views = _views(values, categorical_share, noise)
-    scores = [draw_effects(views, n_features, N_SCORES, noise) for _ in range(N_READINGS)]
-    readings = [torch.cat([views[:, 0], score], dim=1) for score in scores]
+    scores = draw_effects(views, n_features, N_READINGS * N_SCORES, noise)
+    readings = [torch.cat([views[:, 0], score], dim=1) for score in scores.chunk(N_READINGS, dim=1)]
     return Nodes(
         torch.stack(readings, dim=1),
         shape.most,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -233,7 +234,12 @@ def _among(names: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[float, ...
     return tuple(float(name in allowed) for name in names)
 
 
-def _per_law(law: Int[Tensor, " B"], noise: Noise, weights, *shape: int) -> Tensor:
+def _per_law(
+    law: Int[Tensor, " B"],
+    noise: Noise,
+    weights: Callable[[Law], tuple[float, ...]],
+    *shape: int,
+) -> Tensor:
     """Indices drawn with the weights that each task's law gives; `shape` begins with B."""
     rows = [weights(one) for one in TERMS.values()]
     width = max(map(len, rows))

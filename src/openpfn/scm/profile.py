@@ -11,11 +11,12 @@ import torch
 from openpfn.batch import TaskBatch
 
 BATCH = 8
+MOST_REFUSED = 50
 
 
 def profile_prior(prior: Any, n_tasks: int = 200, seed: int = 0) -> dict[str, Any]:
     """Figures over `n_tasks` tasks of `prior` (anything with `sample(n_tasks, generator)`) as one
-    flat dictionary.
+    flat dictionary; batches of regression tasks are passed over.
 
     A random forest and a logistic regression are fitted on each task's context rows and scored on
     its query rows; `*_gain` is their accuracy minus that of always guessing the context's majority
@@ -24,9 +25,20 @@ def profile_prior(prior: Any, n_tasks: int = 200, seed: int = 0) -> dict[str, An
     """
     generator = torch.Generator().manual_seed(seed)
     batches, drawn = [], 0
+    refused = 0
     while drawn < n_tasks:
-        batches.append(prior.sample(min(BATCH, n_tasks - drawn), generator))
-        drawn += batches[-1].n_tasks
+        batch = prior.sample(min(BATCH, n_tasks - drawn), generator)
+        if batch.n_classes is None:
+            refused += 1
+            if refused > MOST_REFUSED and not batches:
+                raise ValueError(
+                    f"{refused} batches hold regression tasks alone; the profile compares"
+                    " classifiers. Give a prior that draws classes, such as one with"
+                    " regression_share 0."
+                )
+            continue
+        batches.append(batch)
+        drawn += batch.n_tasks
     return {"tasks": drawn, **learnability_of(batches), **appearance_of(batches)}
 
 

@@ -1,5 +1,5 @@
-"""`draw_tasks`: from the nodes of random graphs to a batch of accepted classification tasks; and
-the shapes of a batch."""
+"""`draw_tasks`: from the nodes of random graphs to a batch of accepted tasks; and the shapes of
+a batch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.scm.columns import dress_columns
 from openpfn.scm.labels import class_counts, draw_labels, relabel, standardise
-from openpfn.scm.learnability import gain_over_majority
+from openpfn.scm.learnability import explained_variance, gain_over_majority
 from openpfn.scm.noise import Noise
+from openpfn.scm.targets import draw_targets
 
 MAX_ROUNDS = 12
 N_MORE = 3
@@ -70,8 +71,15 @@ def draw_shape(config: PriorConfig, noise: Noise) -> Shape:
     return Shape(n_rows, n_train, fewest, most)
 
 
-def narrowed(config: PriorConfig, shape: Shape) -> PriorConfig:
-    """`config` with `shape` as its only shape."""
+def draws_numbers(config: PriorConfig, noise: Noise) -> bool:
+    """Whether the next batch is one of regression tasks."""
+    if config.regression_share in (0, 1):  # certain: leaves the generator alone
+        return config.regression_share == 1
+    return bool(noise.flags(config.regression_share, 1))
+
+
+def narrowed(config: PriorConfig, shape: Shape, numbers: bool) -> PriorConfig:
+    """`config` with `shape` as its only shape, and with regression tasks alone or none."""
     share = shape.n_train / shape.n_rows
     return replace(
         config,
@@ -82,6 +90,7 @@ def narrowed(config: PriorConfig, shape: Shape) -> PriorConfig:
         min_context_share=share,
         max_context_share=share,
         feature_band=(shape.most / shape.fewest) ** 2 + 1,
+        regression_share=float(numbers),
     )
 
 
@@ -104,13 +113,14 @@ def draw_n_classes(config: PriorConfig, n_tasks: int, most: int, noise: Noise) -
 def draw_tasks(
     propagate: Propagate, config: PriorConfig, n_tasks: int, generator: torch.Generator
 ) -> TaskBatch:
-    """`n_tasks` accepted tasks of one shape.
+    """`n_tasks` accepted tasks of one shape, all classification or all regression.
 
     Graphs are drawn until enough tasks are accepted; after `MAX_ROUNDS` the filter lets everything
     pass, so that it always ends.
     """
     noise = Noise(generator)
     shape = draw_shape(config, noise)
+    numbers = draws_numbers(config, noise)
     chunk = max(8, CHUNK_CELLS // shape.n_rows)
     last_round = MAX_ROUNDS * math.ceil(n_tasks / chunk)
     kept: list[TaskBatch] = []
@@ -121,9 +131,10 @@ def draw_tasks(
             propagate,
             shape,
             config,
-            min(chunk, missing + missing * 2 // 5 + 6) if demanding else missing,
+            min(chunk, missing + missing // 2 + 3) if demanding else missing,
             noise,
             demanding,
+            numbers,
         )
         kept.append(tasks.tasks(slice(0, missing)))
         missing -= kept[-1].n_tasks
@@ -151,7 +162,7 @@ def joined(batches: list[TaskBatch]) -> TaskBatch:
         y=cat("y"),
         n_train=batches[0].n_train,
         n_features=cat("n_features"),
-        n_classes=cat("n_classes"),
+        n_classes=None if batches[0].n_classes is None else cat("n_classes"),
         categorical=cat("categorical"),
         latents=latents,
     )
@@ -173,43 +184,79 @@ def _attempt(
     n_tasks: int,
     noise: Noise,
     demanding: bool,
+    numbers: bool,
 ) -> TaskBatch:
     """Draw `n_tasks` graphs and keep those on which a target is accepted."""
     n_features = noise.integers(shape.most - shape.fewest + 1, n_tasks) + shape.fewest
     n_classes = draw_n_classes(config, n_tasks, shape.n_train, noise)
     nodes = propagate(shape, n_features, n_classes, noise)
-    columns, categorical, labels, accepted = _read(
-        nodes, n_features, n_classes, config, noise, demanding
-    )
+    targets = _Numbers(noise) if numbers else _Classes(nodes, n_classes, config, noise)
+    columns, categorical, y, accepted = _read(nodes, n_features, targets, config, noise, demanding)
     order = torch.randperm(
         n_tasks, generator=noise.generator, device=noise.device
     )  # graphs come sorted by depth
     accepted = order[accepted[order]]
-    columns, labels = columns[accepted], labels[accepted]
-    columns, labels = every_class_in_context(columns, labels, shape.n_train, config.max_classes)
+    columns, y = columns[accepted], y[accepted]
+    if not numbers:
+        columns, y = every_class_in_context(columns, y, shape.n_train, config.max_classes)
     return TaskBatch(
         x=columns.transpose(1, 2).contiguous(),
-        y=labels.float(),
+        y=y.float(),
         n_train=shape.n_train,
         n_features=n_features[accepted],
-        n_classes=labels.amax(1) + 1,
+        n_classes=None if numbers else y.amax(1) + 1,
         categorical=categorical[accepted],
         latents={"hidden_width": nodes.hidden_width[accepted], "depth": nodes.depth[accepted]},
     )
 
 
+class _Classes:
+    """Labels as targets, judged by their gain over the majority class."""
+
+    def __init__(
+        self, nodes: Nodes, n_classes: Int[Tensor, " B"], config: PriorConfig, noise: Noise
+    ) -> None:
+        self.nodes, self.n_classes, self.config, self.noise = nodes, n_classes, config, noise
+
+    def draw(self, scores: Float[Tensor, "T S N"], tasks: Int[Tensor, " T"]) -> Tensor:
+        n_classes, config = self.n_classes[tasks], self.config
+        clusters, n_clusters = self.nodes.clusters[tasks], self.nodes.n_clusters[tasks]
+        labels = draw_labels(
+            scores, clusters, n_clusters, n_classes, self.noise, config.label_noise_share
+        )
+        labels = _enough_classes(labels, scores, n_classes, config, self.noise)
+        return relabel(labels, config.max_classes)[0]
+
+    def gain(self, columns: Tensor, targets: Tensor, categorical: Tensor, demanded: Tensor):
+        n_classes = self.config.max_classes
+        return gain_over_majority(columns, targets, n_classes, categorical, demanded)
+
+
+class _Numbers:
+    """Numeric targets, judged by the explained share of their variance."""
+
+    def __init__(self, noise: Noise) -> None:
+        self.noise = noise
+
+    def draw(self, scores: Float[Tensor, "T S N"], tasks: Int[Tensor, " T"]) -> Tensor:
+        return draw_targets(scores, self.noise)
+
+    def gain(self, columns: Tensor, targets: Tensor, categorical: Tensor, demanded: Tensor):
+        return explained_variance(columns, targets, categorical, demanded)
+
+
 def _read(
     nodes: Nodes,
     n_features: Tensor,
-    n_classes: Tensor,
+    targets: _Classes | _Numbers,
     config: PriorConfig,
     noise: Noise,
     demanding: bool,
-) -> tuple[Float[Tensor, "B D N"], Bool[Tensor, "B D"], Int[Tensor, "B N"], Bool[Tensor, " B"]]:
-    """One table of every graph: columns, which are categorical, labels, and whether it is accepted.
+) -> tuple[Float[Tensor, "B D N"], Bool[Tensor, "B D"], Num[Tensor, "B N"], Bool[Tensor, " B"]]:
+    """One table of every graph: columns, which are categorical, target, and whether it is accepted.
 
-    The first reading of a graph is tried with one labelling, the others with `N_MORE`: propagating
-    the graph is what costs.
+    The first reading of a graph is tried with one target, the others with `N_MORE`: propagating the
+    graph is what costs.
     """
     n_tasks, n_readings, _, n_rows = nodes.readings.shape
     width = nodes.n_columns
@@ -220,56 +267,34 @@ def _read(
         noise,
         None if nodes.is_level is None else nodes.is_level.repeat_interleave(n_readings, 0),
     )
-    columns, categorical = (
-        columns.view(n_tasks, n_readings, width, n_rows),
-        categorical.view(n_tasks, n_readings, width),
-    )
+    columns = columns.view(n_tasks, n_readings, width, n_rows)
+    categorical = categorical.view(n_tasks, n_readings, width)
 
-    def draw(tasks: Tensor, reading: int, times: int) -> Int[Tensor, "T K N"]:
+    def draw(tasks: Tensor, reading: int, times: int) -> Num[Tensor, "T K N"]:
         scores = standardise(nodes.readings[tasks, reading, width:]).repeat_interleave(times, 0)
-        index = tasks.repeat_interleave(times)
-        labels = draw_labels(
-            scores,
-            nodes.clusters[index],
-            nodes.n_clusters[index],
-            n_classes[index],
-            noise,
-            config.label_noise_share,
-        )
-        labels = _enough_classes(labels, scores, n_classes[index], config, noise)
-        return relabel(labels, config.max_classes)[0].view(len(tasks), times, n_rows)
+        drawn = targets.draw(scores, tasks.repeat_interleave(times))
+        return drawn.view(len(tasks), times, n_rows)
 
     tasks = torch.arange(n_tasks, device=noise.device)
-    labels = draw(tasks, 0, 1)[:, 0]
+    y = draw(tasks, 0, 1)[:, 0]
     kept_columns, kept_categorical = columns[:, 0], categorical[:, 0]
     if not demanding:
-        return kept_columns, kept_categorical, labels, tasks >= 0
+        return kept_columns, kept_categorical, y, tasks >= 0
     demanded = noise.uniform(config.min_gain, config.min_gain + config.gain_spread, n_tasks)
-    gain = gain_over_majority(
-        kept_columns, labels.unsqueeze(1), config.max_classes, kept_categorical, demanded
-    )[:, 0]
+    gain = targets.gain(kept_columns, y.unsqueeze(1), kept_categorical, demanded)[:, 0]
     accepted = (gain > demanded) | noise.flags(config.unlearnable_share, n_tasks)
     for reading in range(1, n_readings):
         failed = (~accepted).nonzero().squeeze(1)
         if len(failed):
             others = draw(failed, reading, N_MORE)
-            gain = gain_over_majority(
-                columns[failed, reading],
-                others,
-                config.max_classes,
-                categorical[failed, reading],
-                demanded[failed],
-            )
+            read_columns = columns[failed, reading], categorical[failed, reading]
+            gain = targets.gain(read_columns[0], others, read_columns[1], demanded[failed])
             passes = gain > demanded[failed].unsqueeze(1)
-            labels[failed] = others[
-                torch.arange(len(failed), device=noise.device), passes.int().argmax(1)
-            ]
-            kept_columns[failed], kept_categorical[failed] = (
-                columns[failed, reading],
-                categorical[failed, reading],
-            )
+            first = passes.int().argmax(1)
+            y[failed] = others[torch.arange(len(failed), device=noise.device), first]
+            kept_columns[failed], kept_categorical[failed] = read_columns
             accepted[failed] = passes.any(1)
-    return kept_columns, kept_categorical, labels, accepted
+    return kept_columns, kept_categorical, y, accepted
 
 
 def _enough_classes(
