@@ -93,7 +93,8 @@ class PriorDumpDataLoader:
         start: int = 0,
         filename: str | Path | None = None,
     ) -> None:
-        if (path is None) == (filename is None):
+        given = [file for file in (path, filename) if file is not None]
+        if len(given) != 1:
             raise TypeError(
                 "PriorDumpDataLoader takes one file, as path or as filename, which mean the same."
             )
@@ -102,7 +103,7 @@ class PriorDumpDataLoader:
                 f"got num_steps={num_steps}, batch_size={batch_size}, start={start}; wanted at"
                 " least 1, 1 and 0."
             )
-        self.path = Path(filename if path is None else path)
+        self.path = Path(given[0])
         self.num_steps, self.batch_size = num_steps, batch_size
         self.device = pick_device("cpu" if device is None else device)
         self.min_classes, self.shuffle, self.seed = min_classes, shuffle, seed
