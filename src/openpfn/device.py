@@ -50,7 +50,7 @@ def pick_device(name: str | torch.device) -> torch.device:
 
 
 def _computes(device: torch.device) -> bool:
-    """Whether a device that torch knows is there; "meta" holds no numbers."""
+    """Return whether a device that torch knows is there; "meta" holds no numbers."""
     try:
         return device.type == "cpu" or torch.ones(1, device=device).item() == 1
     except (RuntimeError, AssertionError, ImportError):

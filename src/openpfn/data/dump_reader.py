@@ -178,8 +178,8 @@ class PriorDumpDataLoader:
         return self._order[within]
 
     def _batches_of_epoch(self, epoch: int) -> list[Int[ndarray, " B"]]:
-        """The tasks of each batch: equal split and rows, neighbours kept together because they
-        share a compressed chunk."""
+        """Return the tasks of each batch: equal split and rows, neighbours kept together because
+        they share a compressed chunk."""
         contents, tasks = self.contents, self._tasks
         random = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         if self.shuffle:
@@ -249,7 +249,7 @@ class PriorDumpDataLoader:
 
 
 def read_contents(path: str | Path) -> DumpContents:
-    """What the dump `path` says about its tasks; finishes a commit that a crash cut short.
+    """Return what the dump `path` says about its tasks, finishing a commit that was cut short.
 
     Raises FileNotFoundError, or ValueError for a file that is cut off, is no dump, or is being
     written.
