@@ -72,12 +72,12 @@ class TaskBatch:
         return self.y[:, self.n_train :]
 
     def to(self, device: torch.device | str) -> TaskBatch:
-        """The same tasks on `device`."""
+        """Return the same tasks on `device`."""
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def tasks(self, index: Any) -> TaskBatch:
-        """The tasks selected by `index` (a slice, a boolean mask or integer indices along the task
-        axis)."""
+        """Return the tasks selected by `index` (a slice, a boolean mask or integer indices along
+        the task axis)."""
         return self.map(lambda tensor: tensor[index])
 
     def map(self, function: Any) -> TaskBatch:

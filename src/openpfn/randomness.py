@@ -14,8 +14,8 @@ from torch.distributions import Distribution, Normal
 def draw_without_replacement(
     n_tasks: int, n_drawn: int, n_rows: int, generator: torch.Generator
 ) -> Int[Tensor, "B N"]:
-    """Per task `n_drawn` of the numbers 0 … `n_rows` − 1 in random order, none twice; every choice
-    is equally likely.
+    """Return per task `n_drawn` of the numbers 0 … `n_rows` − 1 in random order, none twice; every
+    choice is equally likely.
 
     Floyd's sampling (Bentley and Floyd 1987), which costs no more for a larger table, and then a
     shuffle.
@@ -33,7 +33,7 @@ def draw_without_replacement(
 
 
 def fresh_generator(device: torch.device) -> torch.Generator:
-    """A generator seeded from torch's global random state."""
+    """Return a generator seeded from torch's global random state."""
     return torch.Generator(device).manual_seed(int(torch.randint(2**63 - 1, ())))
 
 
@@ -58,8 +58,8 @@ def seeded(generator: torch.Generator) -> Iterator[torch.device]:
 def draw_inputs(
     distribution: Distribution, n_tasks: int, n_rows: int, input_dim: int, device: torch.device
 ) -> Float[Tensor, "B N D"]:
-    """Inputs of B tasks: `distribution` gives a single value, drawn anew for each column, or a
-    whole row of `input_dim` values.
+    """Return inputs of B tasks: `distribution` gives a single value, drawn anew for each column, or
+    a whole row of `input_dim` values.
 
     Raises ValueError when it gives anything else.
     """

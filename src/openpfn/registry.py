@@ -22,7 +22,8 @@ MOVED = {
 
 
 def names(folder: str) -> list[str]:
-    """The names that `find` knows in the package `folder` ("attention", "heads", "priors")."""
+    """Return the names that `find` knows in the package `folder` ("attention", "heads",
+    "priors")."""
     package = importlib.import_module(f"openpfn.{folder}")
     return sorted(
         m.name
@@ -32,7 +33,7 @@ def names(folder: str) -> list[str]:
 
 
 def find(folder: str, name: Any, base: type) -> Any:
-    """The subclass of `base` that `name` stands for.
+    """Return the subclass of `base` that `name` stands for.
 
     `name` is the name of a file in `folder` or one of the `aliases` of the class in it (in any
     case), a "module:Class" or "module:object" of the user's own, or already a class or an instance
@@ -95,7 +96,7 @@ def check_options(
 
 
 def class_in(folder: str, name: str, base: type) -> Any:
-    """The one public subclass of `base` that the file `folder/name.py` defines."""
+    """Return the one public subclass of `base` that the file `folder/name.py` defines."""
     module = importlib.import_module(f"openpfn.{folder}.{name}")
     own = [
         value

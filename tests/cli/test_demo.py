@@ -21,7 +21,7 @@ def _shipped_networks(tmp_path, monkeypatch):
     """Two small random networks stand in for the shipped ones, two tables for the four."""
     for seed, name in enumerate(["nano", "tiny"]):
         checkpoint.save(tmp_path / "weights" / f"{name}.safetensors", random_network(seed=seed))
-    monkeypatch.setattr(checkpoint.location, "SHIPPED", tmp_path / "weights")
+    monkeypatch.setattr("openpfn.checkpoint.location.SHIPPED", tmp_path / "weights")
     monkeypatch.setattr(demo, "TABLES", ("iris", "wine"))
 
 

@@ -21,7 +21,7 @@ def _shipped_network(tmp_path_factory, monkeypatch):
     """A small random network stands in for the shipped nano."""
     folder = tmp_path_factory.mktemp("weights")
     checkpoint.save(folder / "nano.safetensors", random_network())
-    monkeypatch.setattr(checkpoint.location, "SHIPPED", folder)
+    monkeypatch.setattr("openpfn.checkpoint.location.SHIPPED", folder)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_a_loaded_classifier_can_be_saved_and_fitted_again(tmp_path, network):
 
 
 def test_weights_of_shipped_checkpoints_are_named_not_embedded(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint.location, "SHIPPED", tmp_path)
+    monkeypatch.setattr("openpfn.checkpoint.location.SHIPPED", tmp_path)
     checkpoint.save(tmp_path / "mini.safetensors", random_network(seed=1))
     fitted = PFNClassifier("mini").fit(FRAME, np.arange(60) % 2)
     slim, full = (

@@ -152,7 +152,10 @@ def plain(value: Any) -> Any:
 
 
 def _checked_record(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The record in a file's metadata. Raises ValueError where it is not what was written."""
+    """Return the record in a file's metadata.
+
+    Raises ValueError where it is not what was written.
+    """
     text = metadata.get(RECORD)
     if text is None:
         raise ValueError(
@@ -214,7 +217,7 @@ def _config_class(header: Header) -> Any:
 
 
 def _configurations(module: Any) -> list[Any]:
-    """The model configurations that a module of `openpfn.configs` defines."""
+    """Return the model configurations that a module of `openpfn.configs` defines."""
     return [
         kind
         for kind in vars(module).values()
@@ -223,7 +226,7 @@ def _configurations(module: Any) -> list[Any]:
 
 
 def _hint(path: Path) -> str:
-    """What to do about a file that cannot be read, where something can be done."""
+    """Return what to do about a file that cannot be read, where something can be done."""
     with path.open("rb") as file:
         begins = file.read(4)
     if begins == b"PK\x03\x04" or begins[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04"):

@@ -30,7 +30,7 @@ Weights = dict[str, Tensor]
 
 
 def load(path: str | Path, kind: str, *, n_heads: int | None = None) -> Any:
-    """The `PublishedPFN` with the weights in `path`, a file that `torch.save` wrote.
+    """Return the `PublishedPFN` with the weights in `path`, a file that `torch.save` wrote.
 
     It answers the logits of the original network, `kind`, up to rounding. `n_heads` is needed where
     the file does not say and the network was not trained with the published script's number. Only
@@ -52,7 +52,10 @@ def load(path: str | Path, kind: str, *, n_heads: int | None = None) -> Any:
 def convert(
     weights: Mapping[str, Tensor], kind: str, *, n_heads: int, source: str = "the state dict"
 ) -> Any:
-    """The `PublishedPFN` with these published `weights`. Raises ValueError as `load` does."""
+    """Return the `PublishedPFN` with these published `weights`.
+
+    Raises ValueError as `load` does.
+    """
     found = {
         name.removeprefix("module.").removeprefix("_orig_mod."): tensor
         for name, tensor in weights.items()
@@ -82,7 +85,7 @@ def convert(
 
 
 def read_state_dict(path: Path) -> tuple[Weights, dict[str, Any]]:
-    """The tensors in `path`, and the settings that the file records beside them."""
+    """Return the tensors in `path`, and the settings that the file records beside them."""
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}. Give the .pt file with the published weights.")
     try:
@@ -173,7 +176,7 @@ def refuse_other_kind(weights: Mapping[str, Tensor], kind: str, source: str) -> 
 def read_config(
     weights: Mapping[str, Tensor], kind: str, n_heads: int, source: str
 ) -> PublishedConfig:
-    """The sizes of the network, from the shapes of its weights."""
+    """Return the sizes of the network, from the shapes of its weights."""
     blocks = {
         int(found[1])
         for name in weights

@@ -142,8 +142,8 @@ def load_training_state(source: str | Path) -> TrainingState:
 
 
 def _tensors(header: Header, prefix: str, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-    """The tensors in a file whose names begin with `prefix`, without it, once they are known to be
-    those that were written."""
+    """Return the tensors in a file whose names begin with `prefix`, without it, once they are known
+    to be those that were written."""
     with opened(header.path) as file:
         if names is None:
             names = [name for name in names_in(file) if name.startswith(prefix)]

@@ -57,7 +57,7 @@ def section(values: Mapping[str, Any], indent: str = "  ") -> Iterable[str]:
 
 
 def shown(value: Any) -> str:
-    """A value as a person writes it."""
+    """Return a value as a person writes it."""
     if isinstance(value, float):
         return f"{value:g}"
     return "(" + ", ".join(map(shown, value)) + ")" if isinstance(value, list) else str(value)

@@ -101,7 +101,7 @@ class Generate:
         return self.path_for(self.config.max_seq_len, self.config.max_features)
 
     def path_for(self, most_rows: int, most_columns: int) -> Path:
-        """The file for tasks of at most so many rows and columns."""
+        """Return the file for tasks of at most so many rows and columns."""
         automatic = f"prior_{self.num_batches}x{self.batch_size}_{most_rows}x{most_columns}.h5"
         return Path(automatic) if self.save_path is None else self.save_path
 
@@ -259,7 +259,7 @@ def info(options: Info) -> None:
 
 
 def build(name: str, config: PriorConfig, table: RealTableConfig) -> TaskPrior:
-    """The prior called `name`, made with `table` if it draws from a real table, else with
+    """Return the prior called `name`, made with `table` if it draws from a real table, else with
     `config`."""
     from openpfn.generators.base import SequencePrior
     from openpfn.priors.base import TaskPrior, made
@@ -394,7 +394,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _drawn(batch: TaskBatch) -> DrawnTask:
-    """The first task of the batch as arrays, without padding."""
+    """Return the first task of the batch as arrays, without padding."""
     import numpy as np
 
     from openpfn.plots.prior import DrawnTask

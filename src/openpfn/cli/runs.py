@@ -79,7 +79,7 @@ def lines(tracker: Any, options: RunsOptions) -> Iterable[str]:
 
 
 def steps_of(tracker: Any, run: Any) -> str:
-    """How many checkpoints a run has, and the steps of the first and the last."""
+    """Return how many checkpoints a run has, and the steps of the first and the last."""
     steps = [one.step for one in tracker.checkpoints(run)]
     return f"{len(steps)} ({steps[0]}–{steps[-1]})" if steps else "none"
 

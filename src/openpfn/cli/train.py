@@ -91,8 +91,8 @@ def main(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> TrainOptions:
-    """The options of `argv`: what is given, else the run's recorded ones (--resume), else the
-    preset's and the defaults."""
+    """Return the options of `argv`: what is given, else the run's recorded ones (--resume), else
+    the preset's and the defaults."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--out", "--checkpoint-dir", "--checkpoint_dir", dest="out")
     early.add_argument("--preset", default="nano")
@@ -116,8 +116,8 @@ def parse(argv: list[str]) -> TrainOptions:
 
 
 def fresh(name: str) -> TrainOptions:
-    """The options of a new run with the preset `name`, on tasks of no more classes than it can tell
-    apart."""
+    """Return the options of a new run with the preset `name`, on tasks of no more classes than it
+    can tell apart."""
     model = preset(name)
     return TrainOptions(
         preset=name,
@@ -127,7 +127,7 @@ def fresh(name: str) -> TrainOptions:
 
 
 def recorded(folder: Path) -> TrainOptions:
-    """The options that the run in `folder` was started with."""
+    """Return the options that the run in `folder` was started with."""
     from openpfn import checkpoint
 
     header = checkpoint.read_header(folder)
@@ -152,8 +152,8 @@ def run_plan(options: PlanOptions) -> Any:
 
 
 def config_class_of(prior: str) -> type | None:
-    """The class of the configuration that the prior called `prior` is made with; None for one that
-    is made in Python."""
+    """Return the class of the configuration that the prior called `prior` is made with; None for
+    one that is made in Python."""
     from openpfn import registry
     from openpfn.priors import TaskPrior
 

@@ -145,7 +145,8 @@ class CommitFile(io.RawIOBase):
 
 
 def journal_of(path: Path) -> Path:
-    """Where the journal of the file `path` lies while the file is written, or after a crash."""
+    """Return where the journal of the file `path` lies while the file is written, or after a
+    crash."""
     return path.with_name(path.name + ".journal")
 
 
@@ -203,7 +204,7 @@ def _lock(journal_path: Path) -> BinaryIO:
 
 
 def _is_at(journal: BinaryIO, path: Path) -> bool:
-    """Whether an opened file is the one that has the name `path`."""
+    """Return whether an opened file is the one that has the name `path`."""
     try:
         return os.path.samestat(os.fstat(journal.fileno()), os.stat(path))
     except FileNotFoundError:
@@ -222,7 +223,7 @@ def _write_journal(journal: BinaryIO, changes: list[tuple[int, bytes]]) -> None:
 
 
 def _read_journal(journal: BinaryIO) -> list[tuple[int, bytes]]:
-    """The changes of a whole journal; none if it is empty or torn."""
+    """Return the changes of a whole journal; none if it is empty or torn."""
     journal.seek(0)
     content, check = (whole := journal.read())[:-4], whole[-4:]
     if not content.startswith(MAGIC) or check != struct.pack("<I", zlib.crc32(content)):

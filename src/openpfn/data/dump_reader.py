@@ -93,7 +93,8 @@ class PriorDumpDataLoader:
         start: int = 0,
         filename: str | Path | None = None,
     ) -> None:
-        if (path is None) == (filename is None):
+        given = [file for file in (path, filename) if file is not None]
+        if len(given) != 1:
             raise TypeError(
                 "PriorDumpDataLoader takes one file, as path or as filename, which mean the same."
             )
@@ -102,7 +103,7 @@ class PriorDumpDataLoader:
                 f"got num_steps={num_steps}, batch_size={batch_size}, start={start}; wanted at"
                 " least 1, 1 and 0."
             )
-        self.path = Path(filename if path is None else path)
+        self.path = Path(given[0])
         self.num_steps, self.batch_size = num_steps, batch_size
         self.device = pick_device("cpu" if device is None else device)
         self.min_classes, self.shuffle, self.seed = min_classes, shuffle, seed
@@ -177,8 +178,8 @@ class PriorDumpDataLoader:
         return self._order[within]
 
     def _batches_of_epoch(self, epoch: int) -> list[Int[ndarray, " B"]]:
-        """The tasks of each batch: equal split and rows, neighbours kept together because they
-        share a compressed chunk."""
+        """Return the tasks of each batch: equal split and rows, neighbours kept together because
+        they share a compressed chunk."""
         contents, tasks = self.contents, self._tasks
         random = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         if self.shuffle:
@@ -248,7 +249,7 @@ class PriorDumpDataLoader:
 
 
 def read_contents(path: str | Path) -> DumpContents:
-    """What the dump `path` says about its tasks; finishes a commit that a crash cut short.
+    """Return what the dump `path` says about its tasks, finishing a commit that was cut short.
 
     Raises FileNotFoundError, or ValueError for a file that is cut off, is no dump, or is being
     written.

@@ -203,7 +203,7 @@ class DumpWriter:
             check_labels(self.path, y, tasks, np.full(batch.n_tasks, header.max_classes))
 
     def _columns_of(self, batch: TaskBatch) -> dict[str, Any]:
-        """The batch as the datasets store it, padded with zeros."""
+        """Return the batch as the datasets store it, padded with zeros."""
         assert batch.x is not None
         tasks, rows, width = batch.x.shape
         n_features = (
@@ -333,7 +333,7 @@ def _check_same_header(path: Path, hdf5: Any, header: DumpHeader) -> None:
 
 
 def _flat(header: dict[str, Any]) -> dict[str, Any]:
-    """A header in one level, its prior by the name that it has today."""
+    """Return a header in one level, its prior by the name that it has today."""
     header["prior"] = current_path(str(header.get("prior", "")))
     return {**{f"prior_config.{k}": v for k, v in header.pop("prior_config").items()}, **header}
 

@@ -37,8 +37,8 @@ def create_h5_prior_from_dataset(
     fill_missing: bool = False,
     overwrite: bool = False,
 ) -> tuple[Path, Path]:
-    """The paths of two dumps of tasks drawn from one table: one to train on, one to evaluate on, of
-    disjoint rows.
+    """Return the paths of two dumps of tasks drawn from one table: one to train on, one to evaluate
+    on, of disjoint rows.
 
     Of the `num_tasks` tasks, and of the table's rows, `test_share` go into the test file and the
     others into the train file (500 tasks: 350 and 150). `dataset_id` is the number of a data set of

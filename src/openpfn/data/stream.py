@@ -169,8 +169,8 @@ class TaskStream:
 
 
 def task_generator(seed: int, index: int) -> torch.Generator:
-    """The source of randomness of batch `index` under `seed`: independent streams for different
-    pairs."""
+    """Return the source of randomness of batch `index` under `seed`: independent streams for
+    different pairs."""
     state = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state))
 

@@ -65,7 +65,7 @@ KINDS = {
 
 
 def plot_metric(kind: str, histories: Histories, axes: Axes | None = None) -> Axes:
-    """The axes with one curve (or bar) for each name in `histories`.
+    """Return the axes with one curve (or bar) for each name in `histories`.
 
     `kind` is one of `KINDS`: "train loss vs time", "train loss vs step", "ROC vs time", "ROC vs
     step", "eval loss vs time", "eval loss vs step", "training time", "peak memory", "inference
@@ -156,7 +156,7 @@ def _kind(name: str) -> Kind:
 
 
 def _read(kind: Kind, table: pd.DataFrame, name: str, shown: str) -> Curve:
-    """The rows that have both values, in ascending order of the first."""
+    """Return the rows that have both values, in ascending order of the first."""
     y = _column(table, kind.y, name, shown)
     x = np.arange(len(y), dtype=float) if kind.x is None else _column(table, kind.x, name, shown)
     known = np.isfinite(x) & np.isfinite(y)

@@ -66,7 +66,8 @@ class Evaluation:
         return means | {"eval_auc": float(torch.cat([one["auc"] for one in measured]).nanmean())}
 
     def draw(self) -> list[TaskBatch]:
-        """The fixed batches; drawn by the first call, which should not stand under autocast."""
+        """Return the fixed batches; drawn by the first call, which should not stand under
+        autocast."""
         if self.batches is None:
             batches = self._all_batches()
             most = self.config.eval_batches if _length(batches) is None else None
@@ -97,7 +98,7 @@ class Evaluation:
 
 
 def _kept_apart(loader: Any, config: TrainingConfig) -> Any:
-    """The batches of a dump that are evaluated where nothing else is given."""
+    """Return the batches of a dump that are evaluated where nothing else is given."""
     evaluated = loader.for_evaluation(config.eval_batches)
     n_seen = loader.position + config.num_steps * config.accumulation
     if n_seen > evaluated.first_position:
@@ -111,7 +112,7 @@ def _kept_apart(loader: Any, config: TrainingConfig) -> Any:
 
 
 def _length(source: Any) -> int | None:
-    """How many batches an iterable gives; None where it does not know, or is endless."""
+    """Return how many batches an iterable gives; None where it does not know, or is endless."""
     try:
         return len(source)
     except TypeError:
@@ -152,8 +153,8 @@ def figures(model: Any, batch: TaskBatch, distributional_mse: bool = True) -> di
 def areas_under_roc(
     probabilities: Float[Tensor, "B Q K"], y: Float[Tensor, "B Q"]
 ) -> Float[Tensor, " B"]:
-    """Per task, the mean over classes of the area under the ROC curve of each against the rest; NaN
-    if all rows have one class.
+    """Return per task, the mean over classes of the area under the ROC curve of each against the
+    rest; NaN if all rows have one class.
 
     The area is the share of (row of the class, other row) pairs that the probabilities order
     rightly, ties counting half: from the ranks of the rows, Mann and Whitney 1947. Classes that no

@@ -326,7 +326,7 @@ class _Run:
                 self.tracked.row(step, row | self.figures_of_batch(batch))
 
     def row(self, rate: float) -> dict[str, float]:
-        """The history's row at this step; what it averages begins anew."""
+        """Return the history's row at this step; what it averages begins anew."""
         counters, since = self.counters, self.counters.since_row
         counters.since_row = SinceRow()
         return {
@@ -365,7 +365,7 @@ class _Run:
         )
 
     def evaluate(self, row: dict[str, float]) -> dict[str, float]:
-        """The figures of the weights to use on the fixed tasks; keeps the best weights."""
+        """Return the figures of the weights to use on the fixed tasks; keeps the best weights."""
         with self.optimizers.exported(), kept_rng(self.device):
             self.model.eval()
             self.evaluation.draw()
@@ -421,8 +421,8 @@ class _Run:
             self.folder.keep_step(self.counters.step)
 
     def is_step_to_track(self) -> bool:
-        """Whether the tracker keeps the whole state of this step: every `save_every`, unless it
-        keeps the schedule's weights."""
+        """Return whether the tracker keeps the whole state of this step: every `save_every`, unless
+        it keeps the schedule's weights."""
         step = self.counters.step
         return not self.kept_steps and (
             step % self.config.save_every == 0 or step == self.config.num_steps
@@ -450,8 +450,8 @@ class _Run:
 
 
 def starting_model(model_config: Any, config: TrainingConfig | None, seed: int) -> nn.Module:
-    """A network with the weights that a run begins with: random ones under `seed`, or those of
-    `init_from`."""
+    """Return a network with the weights that a run begins with: random ones under `seed`, or those
+    of `init_from`."""
     torch.manual_seed(seed)
     model = model_config if isinstance(model_config, nn.Module) else PFN(model_config)
     if config is not None and config.init_from is not None:

@@ -84,7 +84,7 @@ def orthogonalize(matrices: Float[Tensor, "m A B"], iterations: int = 5) -> Floa
 
 
 def hidden_matrices(model: nn.Module) -> list[Tensor]:
-    """The weights of `nn.Linear` modules inside an `nn.ModuleList`, the stack of layers.
+    """Return the weights of `nn.Linear` modules inside an `nn.ModuleList`, the stack of layers.
 
     Encoders, embeddings and decoders stand outside the stack, norms and biases are no matrices.
     Raises ValueError if there is no such weight.

@@ -167,7 +167,7 @@ class WeightAverage:
 
 
 def rate_factor(step: int, config: TrainingConfig) -> float:
-    """Share of the peak learning rate at `step`, counted from 0.
+    """Return share of the peak learning rate at `step`, counted from 0.
 
     A linear warm-up, (step + 1) / warm-up, then 1 or a half cosine from 1 towards
     `final_learning_rate`.

@@ -28,7 +28,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def describe_data(prior: Any) -> dict[str, Any]:
-    """The class of a source of tasks, and its configuration if it has one."""
+    """Return the class of a source of tasks, and its configuration if it has one."""
     config = getattr(prior, "config", None)
     kind = {"prior": f"{type(prior).__module__}:{type(prior).__qualname__}"}
     return (
@@ -40,7 +40,8 @@ def describe_data(prior: Any) -> dict[str, Any]:
 
 @cache
 def git_revision() -> str | None:
-    """The commit of this package's source if git tracks it, with a + if it was changed since."""
+    """Return the commit of this package's source if git tracks it, with a + if it was changed
+    since."""
     folder = str(Path(openpfn.__file__).parent)
 
     def git(*arguments: str) -> str | None:

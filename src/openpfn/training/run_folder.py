@@ -132,7 +132,8 @@ def restore(path: Path, model: Any, optimizers: Optimizers, device: torch.device
 
 
 def kept_steps(config: TrainingConfig) -> frozenset[int]:
-    """The steps whose weights the checkpoint schedule keeps; the last one is always among them.
+    """Return the steps whose weights the checkpoint schedule keeps; the last one is always among
+    them.
 
     The logarithmic schedule has `n_log_checkpoints` numbers from 1 to `num_steps` in a constant
     ratio, rounded.
@@ -198,7 +199,7 @@ def place_of(config: TrainingConfig, resumed: Path | None) -> Iterator[Place]:
 
 
 def _new_folder(shelf: Path) -> Path:
-    """A folder in `shelf` that no other run has, called by a new id."""
+    """Return a folder in `shelf` that no other run has, called by a new id."""
     while True:
         folder = shelf / new_run_id()
         with suppress(FileExistsError):
@@ -245,7 +246,7 @@ class RunFolder:
         return None if self.path is None else self.path / "history.csv"
 
     def is_home_of(self, resumed: Path | None) -> bool:
-        """Whether the file that a run is resumed from stands in this folder."""
+        """Return whether the file that a run is resumed from stands in this folder."""
         return (
             resumed is not None
             and self.path is not None

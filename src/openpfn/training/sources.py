@@ -35,12 +35,13 @@ def task_source(given: Any, seq_len: int) -> Any:
 
 
 def is_prior(source: Any) -> bool:
-    """Whether tasks are drawn from `source` with `.sample`, rather than by iterating over it."""
+    """Return whether tasks are drawn from `source` with `.sample`, rather than by iterating over
+    it."""
     return hasattr(source, "sample")
 
 
 def task_pools(source: Any) -> dict[str, Tensor]:
-    """The finite pools that `source` draws its tasks from, by name; none where every task is
+    """Return the finite pools that `source` draws its tasks from, by name; none where every task is
     new."""
     return dict(source.task_pools()) if hasattr(source, "task_pools") else {}
 

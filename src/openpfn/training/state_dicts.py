@@ -98,8 +98,8 @@ def load_checkpoint(
     *,
     model: nn.Module | None = None,
 ) -> tuple[Any, dict[str, Any] | None, CheckpointMetadata]:
-    """The network on `device`, in evaluation mode; the optimizer's `state_dict`, or None; and what
-    the file says about itself.
+    """Return the network on `device`, in evaluation mode; the optimizer's `state_dict`, or None;
+    and what the file says about itself.
 
     The path may also be a run's folder or a shipped name. `load_optimizer` gives what
     `save_checkpoint` was given, or, of a run of `train` with AdamW, the state for a
@@ -113,7 +113,7 @@ def load_checkpoint(
 
 
 def metadata_of(found: checkpoint.Checkpoint, path: Path) -> CheckpointMetadata:
-    """What a checkpoint that was loaded from `path` says about itself."""
+    """Return what a checkpoint that was loaded from `path` says about itself."""
     told, run = found.provenance, found.provenance.get("run") or {}
     configs = (found.model_config, found.training_config, told.get("data"))
     return CheckpointMetadata(
@@ -129,7 +129,7 @@ def metadata_of(found: checkpoint.Checkpoint, path: Path) -> CheckpointMetadata:
 
 
 def optimizer_state_in(path: Path, model: nn.Module) -> dict[str, Any] | None:
-    """The optimizer's `state_dict` in a checkpoint; None if it holds weights alone."""
+    """Return the optimizer's `state_dict` in a checkpoint; None if it holds weights alone."""
     if checkpoint.read_header(path).training is None:
         return None
     state = checkpoint.load_training_state(path)
@@ -156,7 +156,7 @@ def optimizer_state_in(path: Path, model: nn.Module) -> dict[str, Any] | None:
 
 
 def _portable(state: Mapping[str, Any]) -> checkpoint.TrainingState:
-    """An optimizer's `state_dict` as named tensors and plain values."""
+    """Return an optimizer's `state_dict` as named tensors and plain values."""
     tensors, values = {}, {}
     for number, entries in state["state"].items():
         for entry, value in entries.items():

@@ -86,23 +86,27 @@ class Tracker(Protocol):
     def runs(
         self, project: str | None = None, entity: str | None = None, tags: Sequence[str] = ()
     ) -> list[RunRecord]:
-        """The runs of a project that have all `tags`, newest first."""
+        """Return the runs of a project that have all `tags`, newest first."""
         ...
 
     def run(
         self, identifier: str, project: str | None = None, entity: str | None = None
     ) -> RunRecord:
-        """The run with this id, or the only one of this name. Raises LookupError if there is none
-        or more."""
+        """Return the run with this id, or the only one of this name.
+
+        Raises LookupError if there is none or more.
+        """
         ...
 
     def checkpoints(self, run: RunRecord) -> list[CheckpointRecord]:
-        """The kept steps of a run, in their order."""
+        """Return the kept steps of a run, in their order."""
         ...
 
     def fetch(self, run: RunRecord, step: int) -> Path:
-        """A file with the run's checkpoint of exactly this step. Raises LookupError if there is
-        none."""
+        """Return a file with the run's checkpoint of exactly this step.
+
+        Raises LookupError if there is none.
+        """
         ...
 
 
@@ -117,8 +121,8 @@ def resolve_project(project: str | None) -> str:
 
 
 def plain_config(config: Any) -> dict[str, Any]:
-    """A configuration of any kind as plain JSON: a dataclass or mapping by its fields, None as {},
-    the rest under "value"."""
+    """Return a configuration of any kind as plain JSON: a dataclass or mapping by its fields, None
+    as {}, the rest under "value"."""
     values = json.loads(json.dumps(config, default=plain))
     if values is None:
         return {}
@@ -126,12 +130,15 @@ def plain_config(config: Any) -> dict[str, Any]:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601."""
+    """Return the time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def only_one(found: Sequence[RunRecord], identifier: str, where: str) -> RunRecord:
-    """The one run found by its name. Raises LookupError with what to do about none or several."""
+    """Return the one run found by its name.
+
+    Raises LookupError with what to do about none or several.
+    """
     if len(found) == 1:
         return found[0]
     if not found:

@@ -67,7 +67,7 @@ class ProgressLine:
 
 
 def describe(row: Mapping[str, float]) -> str:
-    """The figures of a history row that a reader wants while waiting."""
+    """Return the figures of a history row that a reader wants while waiting."""
     parts = [f"loss {row['loss']:.4f}", f"{row['tasks_per_second']:.0f} tasks/s"]
     if not math.isnan(row.get("eval_loss", math.nan)):
         parts.append(f"eval loss {row['eval_loss']:.4f}")

@@ -58,7 +58,7 @@ class History:
             os.fsync(self._file.fileno())
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a table; counts are integers."""
+        """Return the rows as a table; counts are integers."""
         table = pd.DataFrame(self.rows, columns=list(COLUMNS))
         return table.astype(dict.fromkeys(_COUNTS, int))
 
@@ -81,8 +81,8 @@ class History:
 
 
 def read_rows(path: Path, last_step: float = math.inf) -> list[dict[str, float]]:
-    """The whole rows of a history file up to `last_step`; a line cut short by a crash is left
-    out."""
+    """Return the whole rows of a history file up to `last_step`; a line cut short by a crash is
+    left out."""
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.reader(line for line in file if line.endswith("\n"))
         header = next(lines, [])

@@ -51,7 +51,7 @@ class RunNameScheme:
         data: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
     ) -> RunNameScheme:
-        """The scheme with these fields; a dot leads into a nested configuration
+        """Return the scheme with these fields; a dot leads into a nested configuration
         ("config.max_features")."""
         for name, part in (("model", model), ("data", data), ("training", training)):
             if part is not None and not isinstance(part, Mapping):
@@ -62,12 +62,14 @@ class RunNameScheme:
         return cls(*(tuple((part or {}).items()) for part in (model, data, training)))
 
     def fields(self) -> dict[str, dict[str, Any]]:
-        """The fields of each section that has any, with their fixed values or None."""
+        """Return the fields of each section that has any, with their fixed values or None."""
         return {name: dict(getattr(self, name)) for name in SECTIONS if getattr(self, name)}
 
     def parse(self, name: str, extra: Iterable[str] = ()) -> ParsedRunName:
-        """What a name made with this scheme (and these `extra` keys) says. Raises ValueError for
-        any other name."""
+        """Return what a name made with this scheme (and these `extra` keys) says.
+
+        Raises ValueError for any other name.
+        """
         sections = {section: tuple(fields) for section, fields in self.fields().items()} | (
             {"extra": tuple(extra)} if extra else {}
         )
@@ -144,7 +146,7 @@ def create_run_name(
 
 
 def shortened(name: str, max_length: int) -> str:
-    """The name itself, or its beginning and eight hexadecimal digits of its SHA-256.
+    """Return the name itself, or its beginning and eight hexadecimal digits of its SHA-256.
 
     >>> shortened("a" * 40, 20)
     'aaaaaaaaaaa-e33cdf9c'
@@ -159,8 +161,8 @@ def shortened(name: str, max_length: int) -> str:
 
 
 def to_text(value: Any) -> str:
-    """A value as a name tells it: without a dash except a number's own, and such that `from_text`
-    gives it back.
+    """Return a value as a name tells it: without a dash except a number's own, and such that
+    `from_text` gives it back.
 
     >>> [to_text(v) for v in (100.0, 1e-10, -3, True, None, "gpt2", "autoregressive-pfn", "4")]
     ['100.0', '1e-10', '-3', 'True', 'None', 'gpt2', 'autoregressive%2Dpfn', '%34']
@@ -179,7 +181,7 @@ def to_text(value: Any) -> str:
 
 
 def from_text(text: str) -> Any:
-    """The value that `to_text` wrote."""
+    """Return the value that `to_text` wrote."""
     if text in WORDS:
         return WORDS[text]
     if re.fullmatch(NUMBER, text):
@@ -192,8 +194,10 @@ def from_text(text: str) -> Any:
 
 
 def lookup(config: Mapping[str, Any], field: str) -> Any:
-    """The value of a field, where a dot leads into a nested mapping. Raises KeyError if there is
-    none."""
+    """Return the value of a field, where a dot leads into a nested mapping.
+
+    Raises KeyError if there is none.
+    """
     if field in config:
         return config[field]
     first, dot, rest = field.partition(".")
@@ -203,8 +207,8 @@ def lookup(config: Mapping[str, Any], field: str) -> Any:
 
 
 def same_value(recorded: Any, wanted: Any) -> bool:
-    """Whether a recorded value is the wanted one: 4 is 4.0, but 1 is not True, and a tuple is the
-    list that JSON made of it."""
+    """Return whether a recorded value is the wanted one: 4 is 4.0, but 1 is not True, and a tuple
+    is the list that JSON made of it."""
     wanted = plain_config({"value": wanted})["value"]
     if isinstance(recorded, bool) or isinstance(wanted, bool):
         return recorded is wanted

@@ -63,8 +63,8 @@ def load_from_pretrained(
     tracker: Tracker | str | None = None,
     model: nn.Module | None = None,
 ) -> Loaded:
-    """The network of a run, its optimizer's state or None, and what the checkpoint says about
-    itself.
+    """Return the network of a run, its optimizer's state or None, and what the checkpoint says
+    about itself.
 
     `run_identifier` is the run's id, its name if no other run has it, or the URL of its page at W&B
     (`metadata.wandb_run_url`). `checkpoint_step` is exactly that step, or "latest" (also None) or
@@ -90,8 +90,8 @@ def load_by_config(
     model: nn.Module | None = None,
     **config_filters: Any,
 ) -> Loaded:
-    """The network of the newest run whose configurations have the values of `config_filters`, with
-    a checkpoint of that step.
+    """Return the network of the newest run whose configurations have the values of
+    `config_filters`, with a checkpoint of that step.
 
     Each filter is a field of `scheme`; where several sections have it, all must match:
     `**{"data.input_dim": 10}` names one. Values are compared with those that the run recorded,
@@ -131,8 +131,10 @@ def list_available_models(
     *,
     tracker: Tracker | str | None = None,
 ) -> list[ModelInfo]:
-    """The runs that have checkpoints and all `tags`, newest first. `tracker` is as in
-    `load_from_pretrained`."""
+    """Return the runs that have checkpoints and all `tags`, newest first.
+
+    `tracker` is as in `load_from_pretrained`.
+    """
     if isinstance(tags, str):
         raise ValueError(f"tags is {tags!r}, one text. Give a list of them: [{tags!r}].")
     place = chosen_tracker(tracker)
@@ -154,7 +156,7 @@ def list_checkpoints(
     *,
     tracker: Tracker | str | None = None,
 ) -> list[CheckpointInfo]:
-    """The kept steps of a run, in their order. `tracker` is as in `load_from_pretrained`."""
+    """Return the kept steps of a run, in their order. `tracker` is as in `load_from_pretrained`."""
     place, run = _found(run_id, project, entity, tracker)
     kept = place.checkpoints(run)
     return [CheckpointInfo(one.step, one.name, one.created_at) for one in kept]
@@ -168,8 +170,10 @@ def get_checkpoint_metadata(
     *,
     tracker: Tracker | str | None = None,
 ) -> CheckpointMetadata:
-    """What a checkpoint says about itself, without a network; `task_pools` stay in the file. As
-    `load_from_pretrained` else."""
+    """Return what a checkpoint says about itself, without a network; `task_pools` stay in the file.
+
+    As `load_from_pretrained` else.
+    """
     place, run = _found(run_identifier, project, entity, tracker)
     header = checkpoint.read_header(place.fetch(run, _existing_step(place, run, checkpoint_step)))
     config = (
@@ -182,8 +186,8 @@ def get_checkpoint_metadata(
 
 
 def chosen_tracker(tracker: Tracker | str | None) -> Tracker:
-    """The tracker that is meant: "disk", "wandb", itself; None: the registry on disk if there is
-    one, else W&B."""
+    """Return the tracker that is meant: "disk", "wandb", itself; None: the registry on disk if
+    there is one, else W&B."""
     if tracker is not None and not isinstance(tracker, str):
         return tracker
     if tracker not in (None, "disk", "wandb"):
@@ -198,14 +202,14 @@ def chosen_tracker(tracker: Tracker | str | None) -> Tracker:
 
 
 def looked_in(project: str | None) -> str | None:
-    """The project to look in: that given, else WANDB_PROJECT; else all of a registry, or W&B's
-    default of this package."""
+    """Return the project to look in: that given, else WANDB_PROJECT; else all of a registry, or
+    W&B's default of this package."""
     return project or os.environ.get("WANDB_PROJECT") or None
 
 
 def filters_by_section(scheme: RunNameScheme, filters: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a run must have: the filters in each section that has their field, and what the scheme
-    fixes."""
+    """Return what a run must have: the filters in each section that has their field, and what the
+    scheme fixes."""
     wanted = {
         section: {name: fixed for name, fixed in part.items() if fixed is not None}
         for section, part in scheme.fields().items()
@@ -234,7 +238,7 @@ def filters_by_section(scheme: RunNameScheme, filters: dict[str, Any]) -> dict[s
 
 
 def matches(run: RunRecord, wanted: dict[str, dict[str, Any]]) -> bool:
-    """Whether the recorded configurations of a run have these values."""
+    """Return whether the recorded configurations of a run have these values."""
     configs = {"model": run.model_config, "data": run.data_config, "training": run.training_config}
     try:
         return all(
@@ -249,8 +253,10 @@ def matches(run: RunRecord, wanted: dict[str, dict[str, Any]]) -> bool:
 def _found(
     identifier: str, project: str | None, entity: str | None, tracker: Tracker | str | None
 ) -> tuple[Tracker, RunRecord]:
-    """The run, and where it is kept. A page at W&B tells project and owner, and that W&B has the
-    run."""
+    """Return the run, and where it is kept.
+
+    A page at W&B tells project and owner, and that W&B has the run.
+    """
     if "://" in str(identifier):
         page = RUN_PAGE.fullmatch(identifier)
         if page is None:
@@ -303,7 +309,7 @@ def _step_of(kept: Sequence[CheckpointRecord], step: Step) -> int | None:
 
 
 def _described(tracker: Tracker, project: str | None, entity: str | None) -> str:
-    """What an error calls the place where a tracker looked for runs of a project."""
+    """Return what an error calls the place where a tracker looked for runs of a project."""
     describe = getattr(tracker, "described", None)
     if describe is not None:
         return describe(looked_in(project), entity)

@@ -174,7 +174,8 @@ class RunRegistry:
     def runs(
         self, project: str | None = None, entity: str | None = None, tags: Sequence[str] = ()
     ) -> list[RunRecord]:
-        """The runs with all `tags`, newest first; `project` and `entity` None stand for any."""
+        """Return the runs with all `tags`, newest first; `project` and `entity` None stand for
+        any."""
         wanted = [
             (name, value)
             for name, value in (("project", project), ("entity", entity))
@@ -227,7 +228,7 @@ class RunRegistry:
         return path
 
     def metrics(self, run_id: str) -> pd.DataFrame:
-        """The figures of a run: one row per step, one column per name, NaN where a step has
+        """Return the figures of a run: one row per step, one column per name, NaN where a step has
         none."""
         with self._reading() as rows:
             figures = rows.execute(
@@ -266,7 +267,7 @@ class RunRegistry:
         return self.folder / "files" / digest[:2] / f"{digest}.safetensors"
 
     def _failed(self, what: str, error: Exception) -> OSError:
-        """The error that tells what could not be written, and what to do."""
+        """Return the error that tells what could not be written, and what to do."""
         reason = getattr(error, "strerror", None) or error
         return OSError(
             getattr(error, "errno", None) or 0,

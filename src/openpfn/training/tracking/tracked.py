@@ -17,7 +17,7 @@ TOLD_EVERY_STEP = ("loss",)
 
 
 def trackers_of(config: TrainingConfig) -> list[Tracker]:
-    """The trackers that the configuration asks for.
+    """Return the trackers that the configuration asks for.
 
     W&B with `use_wandb`. The registry on disk in `registry` or OPENPFN_REGISTRY where either is
     set, else in ./openpfn-runs for a run that has a name but no W&B, or whose W&B is offline and
@@ -86,7 +86,7 @@ class TrackedRun:
         return bool(self.records) and self.keeps_checkpoints
 
     def provenance(self) -> dict[str, Any]:
-        """What a checkpoint says of its run; nothing of one that is not tracked."""
+        """Return what a checkpoint says of its run; nothing of one that is not tracked."""
         if not self.records:
             return {}
         run = self.records[-1][1]

@@ -123,8 +123,8 @@ class WandbLogger:
     def run(
         self, identifier: str, project: str | None = None, entity: str | None = None
     ) -> RunRecord:
-        """The run with this id, or the only one of this name; also "entity/project/id", as W&B's
-        pages show it."""
+        """Return the run with this id, or the only one of this name; also "entity/project/id", as
+        W&B's pages show it."""
         place, _, run_id = identifier.rpartition("/")
         place = place or self._place(project, entity)
         try:
@@ -191,8 +191,10 @@ class WandbLogger:
 
 
 def record_of(run: Any) -> RunRecord:
-    """A run of W&B's public interface as ours. One that something else recorded has empty
-    configurations."""
+    """Return a run of W&B's public interface as ours.
+
+    One that something else recorded has empty configurations.
+    """
     parts = {
         name: run.config.get(name) or {}
         for name in ("model_config", "training_config", "data_config")
@@ -214,7 +216,7 @@ def record_of(run: Any) -> RunRecord:
 
 
 def artifact_metadata(run: RunRecord, step: int, path: Path) -> dict[str, Any]:
-    """What an artifact tells of its checkpoint: step, run and the full configurations."""
+    """Return what an artifact tells of its checkpoint: step, run and the full configurations."""
     header = checkpoint.read_header(path)
     told = {
         "step": step,
@@ -246,12 +248,13 @@ def _mode_in_settings_files() -> str:
 
 
 def cache_folder() -> Path:
-    """Where checkpoints from W&B are kept: openpfn/wandb in XDG_CACHE_HOME, or in ~/.cache."""
+    """Return where checkpoints from W&B are kept: openpfn/wandb in XDG_CACHE_HOME, or in
+    ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openpfn" / "wandb"
 
 
 def import_wandb() -> Any:
-    """The package `wandb`. Raises ImportError that names the extra."""
+    """Return the package `wandb`. Raises ImportError that names the extra."""
     try:
         import wandb
     except ImportError as error:
