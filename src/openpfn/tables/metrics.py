@@ -1,5 +1,4 @@
-"""How good predicted probabilities are, where scikit-learn has no answer for classes that the query
-rows lack."""
+"""Quality of predicted probabilities, also where the query rows lack some of the classes."""
 
 from __future__ import annotations
 
@@ -10,8 +9,9 @@ from jaxtyping import Float
 
 
 def one_vs_rest_auc(y: Any, probabilities: Float[np.ndarray, "Q k"], classes: Any) -> float:
-    """Mean over the classes of the area under the ROC curve of each against the rest; NaN if all
-    rows have one class.
+    """Return the mean over classes of the area under the ROC curve of each against the rest.
+
+    NaN if all rows have one class.
 
     Classes that no row or every row of `y` has are left out.
     """
