@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 def canonical_order(
     context: Float[np.ndarray, "n D"], labels: Int[np.ndarray, " n"], n_classes: int
 ) -> tuple[Int[np.ndarray, " k"], list[list[int]]]:
-    """The classes in canonical order, and the groups of places whose classes have exactly the same
+    """Return the classes in canonical order, and the groups of places whose classes have the same
     rows.
 
     Frequent classes come first; among equally frequent ones, those with the smaller mean in the
@@ -31,7 +31,7 @@ def canonical_order(
 def in_canonical_order(
     context: Float[np.ndarray, "n D"], places: Int[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, "n D"], Int[np.ndarray, " n"]]:
-    """The rows and canonical classes of a context, in an order that the rows alone decide.
+    """Return the rows and classes of a context, in an order that the rows alone decide.
 
     Sums over rows then round alike: the same rows give the same bits, however they come. The order
     is a fixed shuffle of the sorted rows, so that neighbours are no more alike than others.

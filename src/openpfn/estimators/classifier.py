@@ -31,7 +31,7 @@ from openpfn.tables.encode import TableEncoder
 
 
 class PFNClassifier(ClassifierMixin, BaseEstimator):
-    """Predicts classes in context: `fit` shows the rows to a network, nothing is trained.
+    """Classifier that predicts in context: `fit` shows the rows to a network, nothing is trained.
 
     Takes arrays and DataFrames with numbers, categories, truth values, dates, words and missing
     values, and labels of any type. A prediction depends neither on the other query rows nor on the
@@ -134,7 +134,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "Q k"]:
-        """Probability of each of `classes_` for each row of `X` (Q, D)."""
+        """Return the probability of each of `classes_` for each row of `X` (Q, D)."""
         check_is_fitted(self)
         table = self._table(X, reset=False)
         if self.context_ is None:
@@ -148,7 +148,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         return probabilities
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row of `X` (Q, D)."""
+        """Return the most probable class of each row of `X` (Q, D)."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
@@ -193,7 +193,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto") -> PFNClassifier:
-        """The classifier that `save` wrote to `path`."""
+        """Return the classifier that `save` wrote to `path`. Raises ValueError if it is damaged."""
         from openpfn.estimators.saving import load
 
         return load(cls, path, device=device)
@@ -214,7 +214,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
             )
 
     def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        """`X` as a DataFrame, its shape and column names checked."""
+        """Return `X` as a DataFrame, its shape and column names checked."""
         if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
             X = X.to_pandas()
         if not isinstance(X, pd.DataFrame):
@@ -265,7 +265,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         return labels
 
     def _select(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
-        """The columns that vary; a column of zeros where none does."""
+        """Return the columns that vary; a column of zeros where none does."""
         return rows[:, self.columns_] if len(self.columns_) else np.zeros((len(rows), 1))
 
     def _compare_with_training(self, network: Network, n_rows: int, n_columns: int) -> None:
@@ -286,7 +286,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
                 )
 
     def __sklearn_clone__(self) -> PFNClassifier:
-        """A model in memory is shared between clones: it is read, never changed."""
+        """Return a copy that shares a model in memory, which is read and never changed."""
         parameters = {
             name: value if name == "model" else clone(value, safe=False)
             for name, value in self.get_params(deep=False).items()
@@ -306,7 +306,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _without_padding(X: Any) -> Any:
-    """Lists that hold words as an array of objects: NumPy would make all as long as the longest."""
+    """Return lists with words as an array of objects: NumPy makes all as long as the longest."""
     if not isinstance(X, (list, tuple)):
         return X
     rows = [row for row in X if isinstance(row, (list, tuple))]
@@ -319,7 +319,7 @@ def _without_padding(X: Any) -> Any:
 
 
 def _columns_that_vary(rows: Float[np.ndarray, "n D"]) -> Int[np.ndarray, " S"]:
-    """Columns with at least two different values, a missing one counting as a value."""
+    """Return the columns with at least two different values, where missing counts as one."""
     missing = np.isnan(rows)
     filled = np.where(missing, np.inf, rows)
     highest = np.where(missing, -np.inf, rows).max(axis=0, initial=-np.inf)

@@ -28,7 +28,7 @@ TRANSFORMS: dict[Variant, tuple[Any, ...]] = {
     "squashed": (Standardise, SoftClip),
     "rotated": (Standardise, PrincipalComponents),
 }
-"""What each variant applies, in turn."""
+"""Transforms that each variant applies, in turn."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Member:
 
 
 def draw_members(n_members: int, n_classes: int, seed: int) -> list[Member]:
-    """The first member is plain; the others go through variants and class shifts in turn, each with
-    its own column order."""
+    """Return members: the first is plain, the others go through variants and class shifts in turn,
+    each with its own column order."""
     for_shifts, for_orders = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
     turns = -(-n_members // n_classes)
     # every shift comes equally often: the network's preference for a position then averages out
@@ -60,7 +60,7 @@ def draw_members(n_members: int, n_classes: int, seed: int) -> list[Member]:
 
 
 class View:
-    """A member fitted to context rows: turns rows of the table into what the network reads."""
+    """Member fitted to context rows, which turns rows of the table into what the network reads."""
 
     def __init__(
         self,
@@ -80,8 +80,7 @@ class View:
     def fit(
         cls, member: Member, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]
     ) -> View:
-        """`member`, having seen the context rows; `categorical` marks the columns of category
-        codes."""
+        """Return `member` fitted to context rows; `categorical` marks the columns of codes."""
         transforms: list[Transform] = []
         shown = context
         for kind in TRANSFORMS[member.variant]:
@@ -99,25 +98,25 @@ class View:
 
     @property
     def width(self) -> int:
-        """How many columns the network sees."""
+        """Number of columns that the network sees."""
         return len(self.order)
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
-        """`rows` as the network sees them."""
+        """Return `rows` as the network sees them."""
         for transform in self.transforms:
             rows = transform(rows)
         return rows[:, self.order].astype(np.float32)
 
     def show_classes(self, y: Int[np.ndarray, " n"], n_classes: int) -> Int[np.ndarray, " n"]:
-        """Canonical class indices as this member shows them to the network."""
+        """Return canonical class indices as this member shows them to the network."""
         return (y + self.member.shift) % n_classes
 
     def class_order(self, n_classes: int) -> Int[np.ndarray, " k"]:
-        """Where in the network's answer each canonical class stands."""
+        """Return the place of each canonical class in the network's answer."""
         return (np.arange(n_classes) + self.member.shift) % n_classes
 
     def thinned(self, most: int) -> View:
-        """The same view, holding at most `most` single values of each column of numbers."""
+        """Return the same view with at most `most` single values of each column of numbers."""
         return View(
             self.member,
             [transform.thinned(most) for transform in self.transforms],
@@ -126,7 +125,7 @@ class View:
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that was fitted, by name."""
+        """Return all that was fitted, by name."""
         fitted = {
             f"{i}.{name}": array
             for i, transform in enumerate(self.transforms)
@@ -136,7 +135,7 @@ class View:
 
     @classmethod
     def from_arrays(cls, member: Member, arrays: Mapping[str, np.ndarray]) -> View:
-        """The view of `member` whose `arrays()` these were."""
+        """Return the view of `member` whose `arrays()` these were."""
         transforms = []
         for i, kind in enumerate(TRANSFORMS[member.variant]):
             own = {

@@ -26,7 +26,7 @@ class Network:
     model: Any
     """Has `config`, `summarize(batch)` and `read(x, state)`."""
     device: torch.device
-    """Where its weights lie."""
+    """Device that its weights lie on."""
     source: str | None
     """The checkpoint's shipped name or absolute path; None for a model in memory."""
     fingerprint: str | None
@@ -42,7 +42,7 @@ class Network:
         return self.model.config.max_classes
 
     def bytes_per_cell(self, n_columns: int, n_context: int) -> int:
-        """About how much memory one cell of the table takes while it passes through a layer."""
+        """Return the approximate bytes that one cell takes while it passes through a layer."""
         config = self.model.config
         width, n_heads = getattr(config, "d_model", 64), getattr(config, "n_heads", 1)
         # embeddings before and after a sublayer, its projections, the MLP or the scores of both
@@ -72,7 +72,7 @@ def find_network(checkpoint: Any, model: Any, device: str) -> Network:
 
 
 def nested_bytes(state: Any) -> int:
-    """Bytes of all tensors inside `state`."""
+    """Return the bytes of all tensors inside `state`."""
     if isinstance(state, Tensor):
         return state.numel() * state.element_size()
     if isinstance(state, Mapping):
@@ -88,7 +88,7 @@ def nested_bytes(state: Any) -> int:
 
 @lru_cache(maxsize=8)
 def _from_file(name: str, path: Path, version: tuple[int, int], device: str) -> Network:
-    """Loaded once per file version and device: estimators share the weights, which nobody
+    """Load a network once per file version and device: estimators share the weights, which nobody
     changes."""
     from openpfn import checkpoint
 
@@ -107,7 +107,7 @@ def _from_file(name: str, path: Path, version: tuple[int, int], device: str) -> 
 
 
 def _training_limits(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of the prior that a checkpoint was trained on, as far as it says."""
+    """Return the configuration of a checkpoint's prior, as far as it is recorded."""
     data = provenance.get("data")
     found = data.get("config") if isinstance(data, Mapping) else None
     return found if isinstance(found, Mapping) else {}

@@ -47,7 +47,7 @@ KEY = "openpfn_estimator"
 DIGEST = "openpfn_digest"
 FIRST_WITH_DIGEST = 3
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""How finely the layers' states can be stored."""
+"""Precisions in which the layers' states can be stored."""
 MOST_VALUES = 1000
 """Single values of a column that a file without rows holds at most."""
 
@@ -259,8 +259,8 @@ def _rows(context: Context) -> dict[str, np.ndarray]:
 def _groups(
     context: Context, precision: str, *, thin: bool
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    """The groups of views that pass through the network together, with the states that the context
-    left: plain values, and tensors."""
+    """Return the groups of views that pass through the network together, with their states: plain
+    values, and tensors."""
     pairs = context.views_and_states()
     if any(state is None for _, state in pairs):
         raise ValueError(

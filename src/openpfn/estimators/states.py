@@ -19,7 +19,7 @@ Ends = dict[str, Any]
 
 
 def take_apart(state: Any) -> Ends:
-    """The ends of `state`. Raises TypeError for an end that no file can hold."""
+    """Return the ends of `state`. Raises TypeError for an end that no file can hold."""
     ends: Ends = {}
     for path, end in _walk(state, ""):
         if not isinstance(end, Tensor | bool | int | float | str | None):
@@ -32,8 +32,9 @@ def take_apart(state: Any) -> Ends:
 
 
 def put_together(ends: Mapping[str, Any], like: Any) -> Any:
-    """The state with these ends, built as `like` is; tensors of real numbers get the precision and
-    device of its tensors.
+    """Return the state with these ends, built as `like` is.
+
+    Tensors of real numbers get the precision and device of its tensors.
 
     Raises ValueError if `like` has other paths.
     """
@@ -48,8 +49,10 @@ def put_together(ends: Mapping[str, Any], like: Any) -> Any:
 
 
 def narrowed(ends: Ends, dtype: torch.dtype) -> Ends:
-    """The same with what the layers keep in `dtype`, unless it is narrower; column statistics keep
-    their precision."""
+    """Return the same with what the layers keep in `dtype`, unless it is narrower.
+
+    Column statistics keep their precision.
+    """
     return {
         path: _narrowed(end, dtype) if path.startswith("layers/") else end
         for path, end in ends.items()
@@ -57,14 +60,14 @@ def narrowed(ends: Ends, dtype: torch.dtype) -> Ends:
 
 
 def in_storage_order(tensor: Tensor) -> tuple[Tensor, list[int]]:
-    """`tensor` with its axes in the order in which they lie in memory, and this order; kernels
-    round by it."""
+    """Return `tensor` with its axes in the order in which they lie in memory, and this order;
+    kernels round by it."""
     order = sorted(range(tensor.dim()), key=lambda axis: -tensor.stride(axis))
     return tensor.permute(order).contiguous(), order
 
 
 def from_storage_order(tensor: Tensor, order: list[int]) -> Tensor:
-    """The tensor that `in_storage_order` took."""
+    """Return the tensor that `in_storage_order` took."""
     return tensor.permute([order.index(axis) for axis in range(tensor.dim())])
 
 
@@ -84,7 +87,7 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _parts(value: Any) -> dict[str, Any] | None:
-    """What `value` is made of, by name; None for an end."""
+    """Return the parts of `value` by name; None for an end."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return value._asdict()  # type: ignore[attr-defined]
     if isinstance(value, list | tuple):

@@ -18,19 +18,19 @@ LARGEST = 1e6
 
 @dataclass(frozen=True)
 class Transform(ABC):
-    """Maps rows (N, D) to rows (N, V). Its fields are all that its `fit(context, categorical)`
+    """Map from rows (N, D) to rows (N, V). Its fields are all that its `fit(context, categorical)`
     learned."""
 
     @abstractmethod
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
-        """`rows` transformed; missing values stay missing."""
+        """Return `rows` transformed; missing values stay missing."""
 
     def thinned(self, most: int) -> Transform:
-        """The same with at most `most` single values of each column of numbers."""
+        """Return the same with at most `most` single values of each column of numbers."""
         return self
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of it, by name."""
+        """Return all of its fields, by name."""
         return asdict(self)
 
 
@@ -92,7 +92,7 @@ class NormalScores(Transform):
         return cls(known, score, np.cumsum([len(values) for values, _ in columns]), is_code)
 
     def columns(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Distinct values and scores of each column."""
+        """Return distinct values and scores of each column."""
         starts = [0, *self.ends[:-1]]
         return [
             (self.known[start:end], self.score[start:end])
@@ -163,7 +163,7 @@ class PrincipalComponents(Transform):
 
 
 def _score(context: Float[np.ndarray, " n"], is_code: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct values of one column, and the score of each."""
+    """Return the distinct values of one column, and the score of each."""
     known, counts = np.unique(context[~np.isnan(context)], return_counts=True)
     if is_code:
         order = np.lexsort((known, counts))
@@ -183,6 +183,6 @@ def _interpolate(
 
 
 def _quantiles(context: Float[np.ndarray, "n D"], q: tuple[float, ...]) -> Float[np.ndarray, "q D"]:
-    """Quantiles of each column's present values; 0 for a column without any."""
+    """Return quantiles of each column's present values; 0 for a column without any."""
     filled = np.where(np.isnan(context).all(axis=0), 0.0, context)
     return np.nanquantile(filled, q, axis=0)

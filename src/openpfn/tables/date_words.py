@@ -1,4 +1,4 @@
-"""How the dates of a column are written, decided once and then applied word by word."""
+"""Spelling of the dates of a column, decided once and then applied word by word."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class DateReading:
     """
 
     format: str = "%Y-%m-%d"
-    """The spelling that most words have."""
+    """Spelling that most words have."""
 
     def __call__(self, word: str) -> np.datetime64:
         """Return `word` as a time in UTC; NaT where it is none in this spelling."""
@@ -56,7 +56,7 @@ class DateReading:
 
     @cached_property
     def order(self) -> Order:
-        """What comes first."""
+        """Part of the date that comes first."""
         places = {part: self.format.find(part) for part in ("%Y", "%d")}
         month = max(self.format.find(part) for part in ("%m", "%b", "%B"))
         if places["%d"] < 0:
@@ -94,10 +94,10 @@ class DateReading:
 
 @dataclass(frozen=True)
 class FoundDates:
-    """The spelling that reads most of a column's words as dates."""
+    """Spelling that reads most of a column's words as dates."""
 
     reading: DateReading
-    """The spelling."""
+    """Spelling."""
     is_guess: bool
     """Whether day and month could as well be the other way round."""
     odd_words: frozenset[str]

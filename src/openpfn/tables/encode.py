@@ -35,12 +35,12 @@ _COUNTING = threading.Lock()
 
 
 class ColumnEncoder(ABC):
-    """Turns one column into `n_out` columns of numbers."""
+    """Encoder of one column as `n_out` columns of numbers."""
 
     kind: ClassVar[Kind]
     is_categorical: ClassVar[bool] = False
     wanted: ClassVar[str] = "values"
-    """What a value that cannot be read is not."""
+    """Plural noun for what the column reads, used in warnings."""
 
     @property
     def n_out(self) -> int:
@@ -74,9 +74,9 @@ class Unread:
     """Values of one column that could not be read since the encoder was fitted."""
 
     n: int
-    """How many."""
+    """Number of such values."""
     example: str
-    """One of them."""
+    """One of them, as a message shows it."""
 
 
 class TableEncoder:
@@ -92,7 +92,7 @@ class TableEncoder:
     columns: list[Column]
     encoders: list[ColumnEncoder]
     unread: Mapping[int, Unread] = {}
-    """What could not be read since `fit`, by the number of the column."""
+    """Values that could not be read since `fit`, by the number of the column."""
 
     def fit(
         self, table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None
@@ -177,7 +177,7 @@ class TableEncoder:
 
     @property
     def categorical(self) -> Bool[np.ndarray, " D"]:
-        """Which of the encoded columns hold category codes."""
+        """Mask of the encoded columns that hold category codes."""
         return np.array(
             [encoder.is_categorical for encoder in self.encoders for _ in range(encoder.n_out)],
             dtype=bool,
@@ -223,7 +223,7 @@ class TableEncoder:
 
 
 def holds_plain_numbers(table: pd.DataFrame) -> bool:
-    """Whether every column is of one of numpy's own kinds of numbers."""
+    """Return whether every column has a numeric dtype of NumPy's own."""
     return all(isinstance(dtype, np.dtype) and dtype.kind in "fiu" for dtype in table.dtypes)
 
 
@@ -246,7 +246,7 @@ def fit_column(column: Column, values: ColumnValues) -> ColumnEncoder:
 
 @dataclass
 class Numbers(ColumnEncoder):
-    """A number stays what it is."""
+    """Encoder of numbers, which stay what they are."""
 
     kind: ClassVar[Kind] = "numeric"
     wanted: ClassVar[str] = "numbers"
@@ -262,7 +262,7 @@ class Numbers(ColumnEncoder):
 
 @dataclass
 class Nothing(ColumnEncoder):
-    """A column without values says nothing."""
+    """Encoder of a column without values, which gives no columns."""
 
     kind: ClassVar[Kind] = "empty"
 
@@ -276,7 +276,7 @@ class Nothing(ColumnEncoder):
 
 @dataclass
 class Truth(ColumnEncoder):
-    """False is 0, true is 1."""
+    """Encoder of truth values: false is 0, true is 1."""
 
     kind: ClassVar[Kind] = "boolean"
     is_categorical: ClassVar[bool] = True
@@ -288,7 +288,7 @@ class Truth(ColumnEncoder):
 
 @dataclass
 class Codes(ColumnEncoder):
-    """A category is its place in `categories`."""
+    """Encoder of categories: a category is its place in `categories`."""
 
     kind: ClassVar[Kind] = "categorical"
     is_categorical: ClassVar[bool] = True
@@ -307,15 +307,15 @@ class Codes(ColumnEncoder):
 
 @dataclass
 class Dates(ColumnEncoder):
-    """A date becomes days since 1970, and its month, weekday and hour where these vary."""
+    """Encoder of dates: days since 1970, and month, weekday and hour where these vary."""
 
     kind: ClassVar[Kind] = "date"
     wanted: ClassVar[str] = "dates"
 
     format: str | None = None
-    """How dates written as words are spelled; None where they were typed."""
+    """Spelling of dates that are words; None where they were typed."""
     parts: list[str] = field(default_factory=list)
-    """Which parts are told besides the day."""
+    """Names of the parts that are given besides the day."""
 
     @property
     def n_out(self) -> int:
@@ -350,8 +350,8 @@ class Dates(ColumnEncoder):
 
 @dataclass
 class Text(ColumnEncoder):
-    """A text becomes the principal components of its letter groups, weighted by how rare each is
-    (tf-idf)."""
+    """Encoder of texts: the principal components of their letter groups, weighted by how rare each
+    is (tf-idf)."""
 
     kind: ClassVar[Kind] = "text"
 

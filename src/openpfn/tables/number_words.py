@@ -1,4 +1,4 @@
-"""How the numbers of a column are written, decided once and then applied word by word."""
+"""Spelling of the numbers of a column, decided once and then applied word by word."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class NumberReading:
-    """A spelling of numbers: the sign before decimals, and the sign between groups of thousands."""
+    """Spelling of numbers: the sign before decimals, and the sign between thousands."""
 
     decimal: str = "."
     """Sign before the decimals: a dot or a comma."""
@@ -87,15 +87,15 @@ READINGS = (
     NumberReading(".", "'"),
     NumberReading(",", "'"),
 )
-"""The spellings that are known, the likeliest first."""
+"""Known spellings, the likeliest first."""
 
 
 @dataclass(frozen=True)
 class FoundNumbers:
-    """The spelling that reads most of a column's words."""
+    """Spelling that reads most of a column's words."""
 
     reading: NumberReading
-    """The spelling."""
+    """Spelling."""
     is_guess: bool
     """Whether another spelling reads as many words, as other numbers."""
     odd_words: frozenset[str]

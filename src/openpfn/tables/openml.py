@@ -40,14 +40,16 @@ class DataSet:
 
 
 def cache_folder() -> Path:
-    """Where answers are kept: $OPENPFN_CACHE/openml, or ~/.cache/openpfn/openml."""
+    """Return the folder of kept answers: $OPENPFN_CACHE/openml, or ~/.cache/openpfn/openml."""
     return Path(os.environ.get("OPENPFN_CACHE", Path.home() / ".cache" / "openpfn")) / "openml"
 
 
 @lru_cache(maxsize=8)
 def listing(source: str) -> tuple[DataSet, ...]:
-    """The data sets that `source` (see `SYNTAX`) names. Raises ValueError for another syntax or an
-    unknown number."""
+    """Return the data sets that `source` (see `SYNTAX`) names.
+
+    Raises ValueError for another syntax or an unknown number.
+    """
     kind, numbers = _parse(source)
     if kind == "suite":
         found = [
@@ -66,12 +68,12 @@ def listing(source: str) -> tuple[DataSet, ...]:
 
 
 def fetch(source: str, name: str) -> Table:
-    """The table of `source` called `name` (NAME-NUMBER), from the cache if it is there."""
+    """Return the table of `source` called `name` (NAME-NUMBER), from the cache if it is there."""
     return _download(next(d for d in listing(source) if f"{d.name}-{d.data_id}" == name))
 
 
 def fetch_single(source: str, target: str | None = None) -> Table:
-    """The one table that `source` names, to predict `target` (None: what OpenML says).
+    """Return the one table that `source` names, to predict `target` (None: what OpenML says).
 
     Raises ValueError if there are several, or no such column.
     """
@@ -122,7 +124,7 @@ def _download(data: DataSet) -> Table:
 
 
 def answer(path: str) -> dict[str, Any]:
-    """OpenML's answer to GET `path`, from the cache if it is there.
+    """Return OpenML's answer to GET `path`, from the cache if it is there.
 
     Raises ValueError when OpenML does not know it, ConnectionError when OpenML cannot be reached.
     """

@@ -1,4 +1,4 @@
-"""How each column of a table is read: as numbers, categories, truth values, dates or text."""
+"""Kinds of columns: numbers, categories, truth values, dates or text."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ TRUTHS = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
 
 @dataclass(frozen=True)
 class Column:
-    """How one column is read."""
+    """Kind of one column, and the spelling of its values."""
 
     name: Hashable
     """Its name in the table."""
     kind: Kind
-    """What its values are."""
+    """Kind of its values."""
     n_distinct: int
     """Distinct values, missing ones not counted."""
     n_missing: int
     """Missing values."""
     date_format: str | None = None
-    """How dates written as words are spelled, as in `datetime.strptime`."""
+    """Spelling of dates that are words, as in `datetime.strptime`."""
     decimal: str = "."
     """Sign before the decimals of numbers written as words."""
     thousands: str = ""
@@ -91,11 +91,11 @@ class Column:
 
     @property
     def number_reading(self) -> NumberReading:
-        """How numbers written as words are read."""
+        """Spelling of numbers that are words."""
         return NumberReading(self.decimal, self.thousands)
 
     def _spelling(self) -> list[str]:
-        """How words are read, where that is not plain."""
+        """Return how words are spelled, where that is not plain."""
         if self.kind == "numeric" and self.number_reading != PLAIN:
             guess = " (a guess: the signs could mean decimals or thousands)"
             return [f"with {self.number_reading}{guess if self.is_guess else ''}"]
@@ -192,7 +192,7 @@ def to_numbers(values: pd.Series | ColumnValues, reading: NumberReading = PLAIN)
 
 
 def _column_of_words(plain: ColumnValues, kind: Kind | None, n_missing: int) -> Column:
-    """How a column of Python objects is read."""
+    """Return how a column of Python objects is read."""
     words = Counter(word for word in plain.words() if word is not None)
     column = Column(plain.name, kind or "empty", len(words), n_missing)
     if kind is None and not words:
@@ -227,12 +227,12 @@ def _column_of_words(plain: ColumnValues, kind: Kind | None, n_missing: int) -> 
 
 
 def _is_few(column: Column, words: Counter[str]) -> bool:
-    """Whether a column has many values of its kind, and hardly any others."""
+    """Return whether a column has many values of its kind, and hardly any others."""
     return column.n_distinct > FEW_CATEGORIES and column.n_odd <= MOST_ODD_ROWS * words.total()
 
 
 def _as_numbers(column: Column, plain: ColumnValues, words: Counter[str]) -> Column:
-    """`column` as one of numbers, whatever share of its values is none."""
+    """Return `column` as one of numbers, whatever share of its values is none."""
     written = Counter(
         {
             as_word(v): 0
@@ -258,12 +258,12 @@ def _as_numbers(column: Column, plain: ColumnValues, words: Counter[str]) -> Col
 
 
 def _is_odd(value: object) -> bool:
-    """Whether an object is no number."""
+    """Return whether an object is no number."""
     return bool(np.isnan(to_number(value, PLAIN)))
 
 
 def _as_dates(column: Column, words: Counter[str], *, told: bool) -> Column | None:
-    """`column` as one of dates; None where its words are none."""
+    """Return `column` as one of dates; None where its words are none."""
     found = find_date_reading(words, told=told)
     if found is None:
         return None

@@ -11,10 +11,10 @@ from jaxtyping import Int
 def stratified_split(
     y: Any, n_context: int, *, n_query: int | None = None, seed: int = 0
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " q"]]:
-    """Row numbers of `n_context` context rows, in which every class has its share, and of `n_query`
-    (None: all) other rows.
+    """Return row numbers of `n_context` context rows and of `n_query` (None: all) other rows.
 
-    Every class has a context row where `n_context` allows, the most frequent first.
+    Every class has its share of the context rows, and at least one of them where `n_context`
+    allows, the most frequent first.
     Raises ValueError when there are not enough rows.
     """
     y = np.asarray(y)
@@ -38,14 +38,14 @@ def stratified_split(
 
 
 def context_size(n_rows: int, most: int = 150) -> int:
-    """Half the rows, but at most `most`: how many rows are context when tables of all sizes are
-    compared."""
+    """Return the number of context rows by which tables of all sizes are compared: half the rows,
+    but at most `most`."""
     return min(most, n_rows // 2)
 
 
 def _shares(counts: Int[np.ndarray, " k"], n: int) -> Int[np.ndarray, " k"]:
-    """Whole numbers near n·counts/Σcounts that sum to n: first one for each class, then largest
-    remainders."""
+    """Return whole numbers near n·counts/Σcounts that sum to n: one for each class first, then by
+    largest remainders."""
     if n < len(counts):
         shares = np.zeros_like(counts)
         shares[np.argsort(-counts, kind="stable")[:n]] = 1

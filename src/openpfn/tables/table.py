@@ -12,10 +12,10 @@ from openpfn.tables.schema import Kind
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose `target` is to be predicted from its other columns."""
+    """Columns `X` and the target `y` that is to be predicted from them."""
 
     name: str
-    """What to call it."""
+    """Name of the table."""
     X: pd.DataFrame
     """The columns, one row per example; numbers where all of a column's words are numbers."""
     y: pd.Series

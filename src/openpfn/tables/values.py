@@ -132,7 +132,7 @@ def shown(value: object) -> str:
 
 
 class _UnusableError(Exception):
-    """What a column holds and no network can read."""
+    """Raised for what no network can read; the message is a noun phrase."""
 
 
 def _by_dtype(name: Hashable, values: pd.Series) -> ColumnValues:
@@ -164,7 +164,7 @@ def _by_dtype(name: Hashable, values: pd.Series) -> ColumnValues:
 
 
 def _numpy(name: Hashable, values: pd.Series) -> ColumnValues:
-    """The values of a column that has a dtype of NumPy's."""
+    """Return the values of a column that has a dtype of NumPy's."""
     data = values.to_numpy()
     match data.dtype.kind:
         case "c":
@@ -184,7 +184,7 @@ def _numpy(name: Hashable, values: pd.Series) -> ColumnValues:
 
 
 def _arrow(name: Hashable, values: pd.Series, dtype: Any) -> ColumnValues:
-    """The values of a column that Arrow holds."""
+    """Return the values of a column that Arrow holds."""
     import pyarrow as pa
     from pyarrow import types
 
@@ -216,7 +216,7 @@ def _arrow(name: Hashable, values: pd.Series, dtype: Any) -> ColumnValues:
 
 
 def _categorical(name: Hashable, values: pd.Series) -> ColumnValues:
-    """The values of declared categories: as many conversions as there are categories."""
+    """Return the values of declared categories, of which each is converted once."""
     known = values.cat.categories
     plain = _by_dtype(name, pd.Series(known, name="categories"))
     codes = values.cat.codes.to_numpy()
@@ -247,7 +247,7 @@ def _times(name: Hashable, counts: Any, missing: Any, unit: str) -> ColumnValues
 
 
 def _objects(name: Hashable, data: np.ndarray) -> ColumnValues:
-    """Python objects: of one kind throughout where they are, else as they come."""
+    """Return Python objects in the form of their one type, or as they come."""
     missing = np.fromiter((_is_missing(v) for v in data), bool, len(data))
     kinds = {type(v) for v, gone in zip(data, missing, strict=True) if not gone}
     for kind in kinds:
