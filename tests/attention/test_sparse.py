@@ -1,5 +1,7 @@
 """Sparse attention against softmax attention with a dense mask."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -50,9 +52,21 @@ def test_every_row_reads_its_block_and_random_others_and_is_read_as_often():
     assert len(blocks) == 6, "rows of one block read the same rows"
 
 
-def test_few_rows_all_read_each_other():
-    assert pattern(lively(block_rows=64), 20).all()
-    assert pattern(lively(block_rows=4, n_random_blocks=9), 20).all()
+def test_rows_read_all_others_where_there_are_as_many_random_blocks():
+    assert pattern(lively(n_random_blocks=9), 20).all()
+    assert pattern(lively(), 2).all()
+
+
+@pytest.mark.parametrize("n", [30, 80, 200])
+def test_blocks_follow_the_context_so_that_few_rows_read_a_few(n):
+    read = pattern(lively(), n).sum(dim=1)
+    assert (read <= 3 * math.ceil(math.sqrt(n))).all()
+    assert (read < 0.65 * n).all()
+
+
+def test_blocks_hold_no_more_rows_than_asked_for():
+    assert lively().blocks(10_000, torch.device("cpu"))[0].shape[1] <= 64
+    assert lively(block_rows=5).blocks(200, torch.device("cpu"))[0].shape[1] == 5
 
 
 def test_each_layer_deals_anew_and_always_alike():

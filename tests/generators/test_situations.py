@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Categorical, Normal
+from torch.distributions import Bernoulli, Beta, Categorical, Normal
 
 from openpfn.generators import (
     BayesianGenerator,
@@ -33,6 +33,13 @@ class Slopes:
         return torch.randn(2)
 
 
+class Shaped:
+    """A prior whose `sample` takes a shape."""
+
+    def sample(self, sample_shape):
+        return torch.randn(*sample_shape, 2)
+
+
 class Nested:
     def sample(self):
         return {"slope": torch.randn(2), "rest": (torch.randn(()), 3.0)}
@@ -46,7 +53,7 @@ def nested_line(x, params):
     return x @ params["slope"] + params["rest"][0] + params["rest"][1]
 
 
-@pytest.mark.parametrize("prior", [Slopes(), Prior(Slopes()), Prior(Prior(Slopes()))])
+@pytest.mark.parametrize("prior", [Slopes(), Shaped(), Prior(Slopes()), Prior(Prior(Slopes()))])
 def test_a_prior_is_any_object_with_sample(prior) -> None:
     generator = DeterministicGenerator(prior, line, input_dim=2)
     batch = generator.sample(5, seeded())
@@ -106,6 +113,8 @@ def test_whole_numbers_stay_whole_numbers() -> None:
     classes = Likelihood(Categorical, lambda w, x: {"logits": x @ w.view(2, 3)}, input_dim=2)
     drawn = BayesianGenerator(Normal(torch.zeros(6), 1.0), classes)
     assert drawn.generate(8)[1].dtype == torch.int64
+    flips = Likelihood(Bernoulli, lambda p, x: {"probs": p}, input_dim=1)
+    assert UnsupervisedBayesian(Beta(1.0, 1.0), flips).generate(8).dtype == torch.int64
     mixed = MixtureGenerator([data, drawn])
     assert sample_batch(mixed, 6, 8)[1].dtype == torch.int64
 

@@ -3,6 +3,7 @@ context row."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,11 +14,12 @@ from openpfn.attention.base import KeysAndValues, ReadingEveryRow, attend_in_blo
 
 
 class SparseAttention(ReadingEveryRow):
-    """Context rows are dealt into random blocks of at most `block_rows`; each block reads itself
-    and `n_random_blocks` others by softmax (after Zaheer et al. 2020, BigBird). Every layer deals
-    anew, from a fixed seed. Query rows read all rows.
+    """Context rows are dealt into random blocks of √n rows, at most `block_rows`; each block reads
+    itself and `n_random_blocks` others by softmax (after Zaheer et al. 2020, BigBird). Every layer
+    deals anew, from a fixed seed. Query rows read all rows.
 
-    Mixing costs n · (1 + n_random_blocks) · block_rows in place of n².
+    Mixing n rows costs n · (1 + n_random_blocks) · min(√n, block_rows) in place of n²: it is sparse
+    at 30 rows as at 30,000.
     """
 
     mixes_rows_alone: bool = False
@@ -58,7 +60,7 @@ class SparseAttention(ReadingEveryRow):
         rows, so offsets are as random as drawing them for each, and every row is read equally
         often.
         """
-        n_blocks = -(-n // self.block_rows)
+        n_blocks = -(-n // min(self.block_rows, math.isqrt(n - 1) + 1))  # √n, rounded up
         size = -(-n // n_blocks)
         order = random_order(n, self.layer, device)
         padding = n_blocks * size - n

@@ -4,6 +4,7 @@ sequence."""
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -237,7 +238,7 @@ class ClassificationConfig(SequenceConfig):
     num_classes: int | None = None
     """Classes: y is 0 … num_classes − 1; None for as many as `d_vocab` says, or 2."""
     d_vocab: int | None = None
-    """The same number of classes by its other name, or None."""
+    """The number of classes by another name, read where `num_classes` is not given."""
     y_type: Literal["continuous", "categorical"] = "continuous"
     """Whether the class of a pair enters as a number, or as a vector of its own: use the latter for
     classes without an order."""
@@ -252,9 +253,10 @@ class ClassificationConfig(SequenceConfig):
         name = "d_vocab" if self.num_classes is None and self.d_vocab is not None else "num_classes"
         n_classes = next((n for n in (self.num_classes, self.d_vocab) if n is not None), 2)
         if self.d_vocab not in (None, n_classes):
-            raise ValueError(
-                f"num_classes is {n_classes} and d_vocab {self.d_vocab}: both say how many classes"
-                " there are. Leave one out."
+            warnings.warn(
+                f"d_vocab is {self.d_vocab} and has no effect: num_classes says that there are"
+                f" {n_classes} classes.",
+                stacklevel=3,
             )
         if n_classes < 2:
             raise ValueError(f"{name} is {n_classes}, must be at least 2.")

@@ -111,13 +111,16 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         self.context_ = None
         if n_classes > 1:
             network = find_network(self.checkpoint, self.model, self.device)
+            in_order = getattr(network.model, "reads_classes_as_numbers", False)
+            if in_order:  # class 1 lies between 0 and 2: keep them as they sort
+                self.order_, self.tied_ = np.arange(n_classes), []
             self._compare_with_training(network, *rows.shape)
             seen, places = in_canonical_order(self._select(rows), np.argsort(self.order_)[labels])
             self.context_ = Context(
                 network,
                 draw_members(
                     int(self.n_estimators),
-                    n_classes,
+                    1 if in_order else n_classes,  # nor shift them round
                     check_random_state(self.random_state).randint(2**31 - 1),
                 ),
                 seen,

@@ -3,6 +3,7 @@ are put together from."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -11,7 +12,14 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, Normal, constraints
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Independent,
+    Normal,
+    constraints,
+)
 from torch.utils import _pytree as pytree
 
 from openpfn.generators.vectorized import PerTask, stacked
@@ -43,7 +51,7 @@ class Prior:
         if isinstance(found, Distribution):
             return found.sample(torch.Size(shape))
         if not len(shape):
-            return found.sample()
+            return pytree.tree_map(lambda values: values[0], _one_by_one(found, 1))
         draws = _one_by_one(found, torch.Size(shape).numel())
         return pytree.tree_map(lambda values: values.unflatten(0, tuple(shape)), draws)
 
@@ -104,15 +112,16 @@ class Likelihood:
             name: value.to(x.device) for name, value in self._parameters(theta, x).items()
         }
         found = self.distribution_class(**parameters)
+        whole = isinstance(found, Bernoulli)  # its draws are 0.0 and 1.0
         n_tasks, n_rows = x.shape[:2]
         batch, event = tuple(found.batch_shape), tuple(found.event_shape)
         if event == (n_rows,) and batch in ((n_tasks,), (n_tasks, 1)):  # the rows are drawn jointly
             return _in_float32(found.sample().reshape(n_tasks, n_rows))
         if event == () and batch == (n_tasks, n_rows):
-            return _in_float32(found.sample())
+            return _in_float32(found.sample().long() if whole else found.sample())
         if event == () and batch in ((n_tasks,), (n_tasks, 1)):  # the same for all rows
             drawn = found.sample(torch.Size((n_rows,))).reshape(n_rows, n_tasks)
-            return _in_float32(drawn.T.contiguous())
+            return _in_float32((drawn.long() if whole else drawn).T.contiguous())
         raise ValueError(
             f"for {n_rows} rows the likelihood gives a {type(found).__name__} of batch shape"
             f" {batch[1:]} and event shape {event} per task; expected one number a row, batch shape"
@@ -314,8 +323,16 @@ def draw_parameters(prior: Any, n_tasks: int, device: torch.device) -> Any:
 
 
 def _one_by_one(prior: Any, n_draws: int) -> Any:
-    """Draws of an object that gives one at a time, stacked."""
-    return stacked([pytree.tree_map(torch.as_tensor, prior.sample()) for _ in range(n_draws)])
+    """Draws of an object that gives one at a time, by `sample()` or `sample(shape)`, stacked."""
+    try:
+        inspect.signature(prior.sample).bind()
+        shape = ()
+    except TypeError:
+        shape = (torch.Size(),)
+    except ValueError:  # no signature to look at
+        shape = ()
+    draws = [prior.sample(*shape) for _ in range(n_draws)]
+    return stacked([pytree.tree_map(torch.as_tensor, draw) for draw in draws])
 
 
 def named_latents(name: str, values: Any) -> dict[str, Tensor]:

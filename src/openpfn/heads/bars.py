@@ -84,6 +84,11 @@ class BarDistribution(OverLogits):
         )
 
     @property
+    def y_grid(self) -> Float[Tensor, " K"]:
+        """`representatives` by another name: the values that `probs` belong to."""
+        return self.representatives
+
+    @property
     def mean(self) -> Float[Tensor, "..."]:
         return (self.probs * self._means()).sum(dim=-1)
 

@@ -34,6 +34,11 @@ class Categorical(OverLogits):
         )
 
     @property
+    def y_grid(self) -> Float[Tensor, " C"]:
+        """`codes` by another name: the values that `probs` belong to."""
+        return self.codes
+
+    @property
     def mean(self) -> Float[Tensor, "..."]:
         return (self.probs * self.codes).sum(dim=-1)
 

@@ -56,6 +56,11 @@ class Gaussian(Predictive):
         return self._mean
 
     @property
+    def preds(self) -> Float[Tensor, "... 1"]:
+        """The mean with a last axis of one, as point predictions have it elsewhere."""
+        return self._mean.unsqueeze(-1)
+
+    @property
     def mode(self) -> Float[Tensor, "..."]:
         return self._mean
 

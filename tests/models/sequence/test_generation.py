@@ -126,3 +126,17 @@ def test_x_comes_in_the_shapes_that_distributions_have():
         )
     with pytest.raises(ValueError, match="belong together"):
         regression().generate(Normal(0.0, 1.0), 2, prompt_y=torch.zeros(2))
+
+
+@pytest.mark.parametrize("n_prompt", [0, 4])
+def test_nothing_generated_is_the_prompt_alone(n_prompt):
+    model, (x, y) = regression(), rows()
+    prompt = (x[0, :n_prompt], y[0, :n_prompt]) if n_prompt else (None, None)
+    made = model.generate(Normal(0.0, 1.0), 0, *prompt, num_rollouts=2)
+    assert made.x.shape == (2, n_prompt, 3)
+    assert torch.equal(made.y, y[:1, :n_prompt].expand(2, -1))
+    assert made.logits.shape == (2, 0, model.head.n_outputs)
+    alone = unsupervised().generate(0, torch.tensor([1.0, 0]))
+    assert alone.y.tolist() == [[1, 0]]
+    with pytest.raises(ValueError, match="num_generate is -1"):
+        model.generate(Normal(0.0, 1.0), -1)

@@ -298,3 +298,21 @@ def test_any_head_of_numbers_is_chosen_by_name(bucket_type, d_vocab, n_outputs, 
     assert model.predictive_of(model(x, y)).quantile(0.5).shape == (2, 5)
     loaded = checkpoint.load(checkpoint.save(tmp_path / "model.safetensors", model)).model
     torch.testing.assert_close(loaded(x, y), model(x, y), atol=0, rtol=0)
+
+
+@torch.no_grad()
+def test_predictions_on_a_prompt_go_by_their_names_elsewhere():
+    x, y = rows()
+    model = regression()
+    answer = model.predict_on_prompt(x[0], y[0])
+    assert answer.probs.shape == (6, len(answer.y_grid))
+    same(answer.y_grid, model.get_bucket_values())
+    assert torch.equal(model.get_bucket_values(y), model.bucketizer.bucketize(y))
+    point = regression(prediction_type="point", bucket_type=None, y_min=None, y_max=None)
+    same(point.predict_on_prompt(x, y).preds, point(x, y))
+    labels = torch.randint(0, 3, (2, 6)).float()
+    classes = classification().predict_on_prompt(x, labels)
+    assert classes.probs.shape == (2, 6, 3)
+    assert classes.y_grid.tolist() == [0, 1, 2]
+    after = unsupervised().predict_on_prompt(torch.tensor([1.0, 0, 1]))
+    assert after.probs.shape == after.y_grid.shape

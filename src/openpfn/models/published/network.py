@@ -3,7 +3,7 @@ TinyPFN."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,9 @@ class PublishedPFN(nn.Module):
     >>> model(batch).shape
     torch.Size([1, 2, 3])
     """
+
+    reads_classes_as_numbers: ClassVar[bool] = True
+    """Whether the order of the classes means something to the network."""
 
     def __init__(self, config: PublishedConfig) -> None:
         super().__init__()

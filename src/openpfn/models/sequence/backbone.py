@@ -104,9 +104,14 @@ class SequenceNetwork(HookedModule):
             )
         return Bucketizer(self.head.borders, self.head.support)
 
-    def get_bucket_values(self) -> Float[Tensor, " K"]:
-        """The representative value of each bucket."""
-        return self.bucketizer.bucket_representatives
+    def get_bucket_values(
+        self, y: Float[Tensor, "..."] | None = None
+    ) -> Float[Tensor, " K"] | Int[Tensor, "..."]:
+        """The bucket that each `y` falls into; without `y`, the representative value of each
+        bucket."""
+        if y is None:
+            return self.bucketizer.bucket_representatives
+        return self.bucketizer.bucketize(y)
 
     def get_y_values(self, buckets: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The representative values of `buckets`."""

@@ -58,10 +58,10 @@ def roll_out(
             "x_distribution is None: give the distribution of the rows' x, such as"
             " torch.distributions.Normal(0.0, 1.0)."
         )
-    if num_generate < 1 or num_rollouts < 1:
+    if num_generate < 0 or num_rollouts < 1:
         raise ValueError(
-            f"num_generate is {num_generate} and num_rollouts {num_rollouts}, both must be at"
-            " least 1."
+            f"num_generate is {num_generate}, must be at least 0, and num_rollouts {num_rollouts},"
+            " must be at least 1."
         )
     if x_distribution is not None and (prompt_x is None) != (prompt_y is None):
         raise ValueError(
@@ -97,7 +97,10 @@ def roll_out(
     was_training = model.training
     model.eval()
     try:
-        y, logits = _ways(model)(model, x, y, num_generate, choose)
+        if num_generate:
+            y, logits = _ways(model)(model, x, y, num_generate, choose)
+        else:  # the prompt alone
+            logits = y.new_zeros(len(y), 0, model.head.n_outputs)
     finally:
         model.train(was_training)
     shape = (len(given), num_rollouts) if many else (num_rollouts,)
