@@ -17,7 +17,7 @@ from openpfn.configs.prior import PriorConfig
 from openpfn.generators.base import SequencePrior, sample_batch
 from openpfn.priors.base import TaskPrior
 from openpfn.scm.graphs import draw_graphs
-from openpfn.scm.learnability import gain_over_majority
+from openpfn.scm.learnability import explained_variance, gain_over_majority
 from openpfn.scm.noise import Noise
 
 SMALL = PriorConfig(max_features=7, min_seq_len=20, max_seq_len=60)
@@ -255,6 +255,58 @@ def test_the_filter_makes_tasks_learnable(name: str) -> None:
 
 
 @every_synthetic_prior
+@every_corner
+def test_regression_tasks_have_finite_numbers_and_no_classes(name: str, corner: str) -> None:
+    config = replace(CORNERS[corner], regression_share=1.0)
+    batch = draw(name, config, n_tasks=9)
+    assert batch.n_classes is None
+    assert batch.y.shape == (9, batch.n_rows)
+    assert batch.y.dtype == torch.float32
+    assert batch.y.isfinite().all()
+    assert batch.n_features.min() >= config.min_features
+    assert len(batch.y.unique(dim=0)) == 9
+    assert same(batch, draw(name, config, n_tasks=9))
+
+
+@every_synthetic_prior
+def test_a_share_of_the_batches_is_regression_and_each_is_of_one_kind(name: str) -> None:
+    config = replace(SMALL, regression_share=0.4, learnable=False)
+    kinds = [draw(name, config, n_tasks=2, seed=seed).n_classes is None for seed in range(20)]
+    assert 3 <= sum(kinds) <= 14
+
+
+@every_synthetic_prior
+def test_the_filter_makes_numbers_predictable(name: str) -> None:
+    def explained(learnable: bool) -> torch.Tensor:
+        config = PriorConfig(
+            min_features=6, max_features=8, max_seq_len=120, learnable=learnable, regression_share=1
+        )
+        batch = draw(name, config, n_tasks=80)
+        columns = batch.x.transpose(1, 2).contiguous()
+        return explained_variance(columns, batch.y.unsqueeze(1), batch.categorical)[:, 0]
+
+    filtered, unfiltered = explained(True), explained(False)
+    assert (filtered > 0.08).float().mean() > 0.8
+    assert filtered.mean() > unfiltered.mean() + 0.05
+
+
+def test_a_table_with_its_own_columns_holds_categories_of_many_levels() -> None:
+    config = PriorConfig(
+        min_features=6, max_features=6, max_seq_len=200, learnable=False, missing_share=0
+    )
+    batch = draw("scm_direct", config, n_tasks=100)
+    codes = batch.x.transpose(1, 2)[batch.categorical]
+    n_levels = torch.tensor([len(column.unique()) for column in codes])
+    assert (n_levels <= 50).all()
+    assert (n_levels == 2).float().mean() > 0.05
+    assert (n_levels > 20).float().mean() > 0.05
+    shares = batch.categorical[:, :6].float().mean(1)
+    assert (shares == 1).any()
+    assert ((shares > 0) & (shares < 1)).any()
+    assert (shares == 0).any()
+
+
+@every_synthetic_prior
 def test_half_of_the_tasks_are_binary_and_few_have_many_classes(name: str) -> None:
     batch = draw(
         name,
@@ -302,6 +354,7 @@ def test_the_parts_of_a_mixture_share_rows_and_context() -> None:
         ("max_context_share", 1.0),
         ("feature_band", 0.5),
         ("missing_share", 1.5),
+        ("regression_share", -0.5),
         ("min_gain", -0.1),
         ("part_weights", (1.0,)),
         ("part_weights", (-1.0, 1.0)),
