@@ -208,7 +208,7 @@ def test_a_process_killed_while_it_writes_leaves_the_registry_whole(tmp_path):
             target=partial(record_for_ever, tmp_path)
         )
         process.start()
-        while not registry.exists():
+        while not registry.exists() or len(registry.runs()) <= kill:  # however busy the machine
             time.sleep(0.001)
         time.sleep(0.02 + 0.017 * kill)
         os.kill(process.pid or 0, signal.SIGKILL)
@@ -222,7 +222,7 @@ def test_a_process_killed_while_it_writes_leaves_the_registry_whole(tmp_path):
         with sqlite3.connect(registry.database) as rows:
             assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows.close()
-    assert len(registry.runs()) > 1
+    assert len(registry.runs()) == 5
 
 
 def test_a_full_disk_is_told_and_leaves_no_part(registry, tmp_path):
