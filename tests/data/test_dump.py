@@ -452,6 +452,7 @@ def append_and_die(path: Path, n: int) -> None:
         file._file, file._journal = data, journal
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_within_any_write_leaves_whole_batches(tmp_path: Path) -> None:
     """For every write of one commit: new data, journal, changes in place."""
     before = write(tmp_path / "before.h5", [draw(i) for i in range(3)])

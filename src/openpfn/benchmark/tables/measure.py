@@ -210,8 +210,6 @@ def _numbers(cell: Cell, estimator: Reader, X: Any) -> tuple[np.ndarray, np.ndar
     match cell.method.kind:
         case "tabicl":
             quantiles = estimator.predict(X, output_type="quantiles", alphas=levels)
-        case "pfn":
-            quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels)
         case "tabpfn":  # a list with an array for each level
             quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels).T
         case _:

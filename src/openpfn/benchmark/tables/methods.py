@@ -195,12 +195,16 @@ def _own_network(source: str) -> Method:
         if source in checkpoint.shipped_names()
         else f"pfn:{path.stem if path.stem != 'latest' else path.parent.name}"
     )
-    tasks = {"classification"} if getattr(config, "max_classes", 0) else {"regression"}
+    if not getattr(config, "max_classes", 0):
+        raise ValueError(
+            f"{source} holds a network that predicts numbers, but only classifiers can be measured"
+            " so far. Give a checkpoint of a network of classes."
+        )
     return Method(
         name,
         str(path.resolve()),
         "pfn",
-        frozenset(tasks),
+        frozenset({"classification"}),
         f"openpfn {version('openpfn')}",
         sha256_of(path),
     )
@@ -276,19 +280,16 @@ def _build_own(
 ) -> Reader:
     import torch
 
-    from openpfn import estimators
+    from openpfn.estimators import PFNClassifier
     from openpfn.estimators.network import find_network
 
+    assert task == "classification", f"{path} does no {task}"
     torch.set_num_threads(1)
     find_network(
         path, None, device
     )  # keeps the weights in memory: reading the file is not part of `fit`
-    name = "PFNClassifier" if task == "classification" else "PFNRegressor"
-    return Reader(
-        getattr(estimators, name)(checkpoint=path, device=device, random_state=seed, **options),
-        "frame",
-        kinds,
-    )
+    estimator = PFNClassifier(checkpoint=path, device=device, random_state=seed, **options)
+    return Reader(estimator, "frame", kinds)
 
 
 def _build_tabicl(
