@@ -34,7 +34,7 @@ class Peer:
     regressor: str | None
     """module:Class for regression; None where there is none."""
     reading: Reading
-    """How it wants its columns."""
+    """Form in which it takes its columns."""
     package: str
     """The package to install."""
     options: Mapping[str, Any]
@@ -104,13 +104,13 @@ class Method:
     """A method ready to be built, in any process."""
 
     name: str
-    """What to call it in tables."""
+    """Name in tables of results."""
     spec: str
-    """What the user wrote."""
+    """The word by which the user asked for it."""
     kind: str
     """peer, pfn, tabicl, tabpfn or class."""
     tasks: frozenset[Task]
-    """What it can do."""
+    """Tasks that it can do."""
     version: str
     """Package and version."""
     checkpoint_sha256: str = ""
