@@ -25,6 +25,10 @@ EXAMPLES = [
 ]
 
 
+SLOW = ("benchmark.md",)
+"""Pages whose examples take seconds: these start processes of a benchmark."""
+
+
 def blocks(page: Path, *languages: str) -> list[str]:
     """The fenced code blocks of a page in these languages, indented ones included."""
     fence = re.compile(
@@ -53,7 +57,12 @@ TARGETS = sorted(
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=pytest.mark.slow if page.name in SLOW else ())
+        for page in PAGES
+        if blocks(page, "python")
+    ],
 )
 def test_the_python_examples_of_a_page_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -39,6 +39,7 @@ def test_a_recipe_trains(recipe, tmp_path, monkeypatch):
     assert (header.training_config or {})["optimizer"] == "muon"
 
 
+@pytest.mark.slow
 def test_the_library_recipe_trains_finds_asks_and_compares(tmp_path, monkeypatch, capsys):
     options = [
         "--num-steps",

@@ -82,17 +82,12 @@ def test_a_command_gets_the_arguments_after_its_name(command_that):
     assert seen == ["a", "--help"]
 
 
-def test_a_command_finds_modules_in_the_folder_where_it_is_called(tmp_path):
-    (tmp_path / "mine.py").write_text("Present = int")
-    command = Path(sys.executable).parent / "openpfn"
-    done = subprocess.run(
-        [command, "priors", "show", "--prior", "mine:Absent"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert "'mine:Absent' is not a TaskPrior" in done.stderr
+def test_a_command_finds_modules_in_the_folder_where_it_is_called(tmp_path, monkeypatch, capsys):
+    (tmp_path / "found_by_a_command.py").write_text("Present = int")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert cli.main(["priors", "show", "--prior", "found_by_a_command:Absent"]) == 2
+    assert "'found_by_a_command:Absent' is not a TaskPrior" in capsys.readouterr().err
 
 
 def test_a_commands_exit_code_is_ours(command_that):

@@ -135,6 +135,7 @@ def test_a_drawn_file_holds_what_the_prior_draws(tmp_path: Path) -> None:
         assert got.n_train == wanted.n_train
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_tasks_whatever_the_jobs(tmp_path: Path) -> None:
     for jobs in (1, 2):
         assert (
@@ -287,6 +288,7 @@ def test_impossible_options_are_told(
     assert complaint in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_the_module_draws_like_the_command_and_help_imports_no_torch(tmp_path: Path) -> None:
     words, path = [*SMALL, *BLOBS, "--save_path"], str(Path(__file__).parent)
     command = [sys.executable, "-m", "openpfn.priors", *words, str(tmp_path / "module.h5")]
@@ -375,6 +377,7 @@ def test_show_draws_a_prior_a_file_and_regression(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_tasks_of_a_real_table_are_written_pictured_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

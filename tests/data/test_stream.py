@@ -47,6 +47,7 @@ def test_the_batches_are_the_same_whatever_the_workers_and_the_start(first_ten, 
         assert stream.wait_seconds > 0
 
 
+@pytest.mark.slow
 def test_a_stream_moved_to_a_position_goes_on_there(first_ten):
     with TaskStream(ToyPrior(), 3, seed=7, n_workers=1) as stream:
         next(stream)
@@ -128,6 +129,7 @@ SCRIPT = textwrap.dedent("""
     """)
 
 
+@pytest.mark.slow
 def test_a_plain_script_may_stream_from_its_own_prior_and_its_worker_dies_with_it(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     script = subprocess.Popen(
@@ -157,6 +159,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_how_many_batches_wait_changes_none_of_them():
     with (
         TaskStream(ToyPrior(), 3, seed=5, n_workers=1, prefetch=1) as few,

@@ -408,6 +408,7 @@ def test_wrong_arguments_are_told(changes, message, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_walk_through_from_a_table_to_a_figure(tmp_path, monkeypatch):
     """Two files of tasks, a network trained on one and evaluated on the other, its history on disk,
     a figure of it."""

@@ -67,6 +67,7 @@ def test_training_learns_the_task(optimizer, rate):
     assert not model.training
 
 
+@pytest.mark.slow
 def test_the_table_network_learns_from_the_real_prior():
     prior = MixturePrior(PriorConfig(max_features=3, max_seq_len=40, max_classes=2))
     network = TabularConfig(d_model=8, n_heads=2, n_layers=2, d_mlp=16, max_classes=2)

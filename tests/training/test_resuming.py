@@ -160,6 +160,7 @@ def test_saving_and_evaluating_change_nothing_in_a_run(tmp_path, kind):
     assert same_weights(often, never)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing_in_a_run(tmp_path):
     inside = train(ToyPrior(), ToyNetwork(), config(tmp_path / "0", save_checkpoint=False))
     with_workers = train(

@@ -27,7 +27,7 @@ def evaluate(
     n_splits: int = 5,
     most_context: int = MOST_CONTEXT,
 ) -> pd.DataFrame:
-    """How well `classifier` predicts bundled `tables`: a row per table and split.
+    """Return the scores of `classifier` on bundled `tables`: a row per table and split.
 
     Columns: table, split, n_context, accuracy, auc (mean one-vs-rest area under the ROC curve),
     log_loss (nats) and seconds (fit and prediction). Split i is the same for every classifier.
@@ -162,7 +162,7 @@ def result_table(results: pd.DataFrame, methods: Sequence[str], n_splits: int) -
 
 
 def footnote(name: str, classifier: Any) -> str:
-    """Which of the tables have more columns than the tasks that the classifier's checkpoint was
+    """Return which tables have more columns than the tasks that the classifier's checkpoint was
     trained on."""
     from openpfn.estimators.network import find_network
 

@@ -17,7 +17,7 @@ STATUS = Path("/proc/self/status")
 
 
 def describe_machine(threads: int) -> dict[str, Any]:
-    """What figures depend on: processor, load, threads, versions."""
+    """Return what figures depend on: processor, load, threads, versions."""
     import torch
 
     packages = ("openpfn", "torch", "numpy", "tabicl", "schedulefree")
@@ -34,7 +34,7 @@ def describe_machine(threads: int) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name as the system tells it."""
+    """Return the processor's name as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -44,7 +44,7 @@ def processor() -> str:
 
 
 def installed_version(package: str) -> str | None:
-    """The version of a package; None if it is not installed."""
+    """Return the version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -52,7 +52,7 @@ def installed_version(package: str) -> str | None:
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process in 10⁶ bytes; 0 where the system does not tell."""
+    """Return the peak resident memory of this process in 10⁶ bytes; 0 where it is unknown."""
     # Linux hands getrusage's peak from parent to child, so it is read from /proc there
     in_status = _status_bytes("VmHWM")
     return (_peak_of_resources() if in_status is None else in_status) / 1e6
@@ -60,7 +60,7 @@ def peak_memory_mb() -> float:
 
 @contextmanager
 def memory_growth() -> Iterator[list[float]]:
-    """A list whose one value is, after the block, by how many MiB this process grew at most.
+    """Yield a list whose one value is, after the block, by how many MiB this process grew at most.
 
     Exact on Linux; elsewhere the growth beyond the earlier peak.
     """

@@ -1,4 +1,4 @@
-"""How good predicted probabilities and numbers are: closed formulas, each robust to small query
+"""Metrics of predicted probabilities and numbers: closed formulas, each robust to small query
 sets."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SMALLER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error", "mae", 
 
 
 def classification_metrics(y: Labels, p: Probabilities) -> dict[str, float]:
-    """All of `CLASSIFICATION` for the class indices `y` and the probabilities `p` of the table's
+    """Return all of `CLASSIFICATION` for class indices `y` and probabilities `p` of the table's
     classes."""
     chosen = p.argmax(axis=1)
     return {
@@ -49,8 +49,8 @@ def regression_metrics(
     levels: Float[np.ndarray, " L"],
     quantiles: Float[np.ndarray, "Q L"] | None,
 ) -> dict[str, float]:
-    """All of `REGRESSION`. Without `quantiles` (at `levels`) the prediction is a point, whose CRPS
-    is its absolute error."""
+    """Return all of `REGRESSION`. Without `quantiles` (at `levels`) the prediction is a point,
+    whose CRPS is its absolute error."""
     mae = float(np.abs(y - prediction).mean())
     spread = float(((y - y.mean()) ** 2).sum())
     return {

@@ -63,9 +63,9 @@ class Field:
     """One cell of a table."""
 
     text: str
-    """What it says."""
+    """Its text."""
     small: str = ""
-    """Said smaller, under it."""
+    """Text in small print under it."""
     style: str = ""
     """best, bad, words, or nothing."""
     share: float | None = None
@@ -79,11 +79,11 @@ class Line:
     fields: Sequence[Field]
     """Its cells."""
     is_ours: bool = False
-    """Whether it stands out."""
+    """True for a line that is highlighted."""
 
 
 def page(title: str, subtitle: str, links: Sequence[tuple[str, str]], body: str) -> str:
-    """The whole page. `links` are (anchor, words) of its sections; `body` is HTML."""
+    """Return the whole page. `links` are (anchor, words) of its sections; `body` is HTML."""
     nav = "".join(f'<a href="#{escape(anchor)}">{escape(words)}</a>' for anchor, words in links)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -95,17 +95,17 @@ def page(title: str, subtitle: str, links: Sequence[tuple[str, str]], body: str)
 
 
 def heading(words: str, anchor: str) -> str:
-    """The title of a section that can be linked to."""
+    """Return the title of a section that can be linked to."""
     return f'<h2 id="{escape(anchor)}">{escape(words)}</h2>\n'
 
 
 def subheading(words: str) -> str:
-    """The title of a part of a section."""
+    """Return the title of a part of a section."""
     return f"<h3>{escape(words)}</h3>\n"
 
 
 def prose(words: str, style: str = "") -> str:
-    """A paragraph; **words** stand out."""
+    """Return a paragraph; **words** are highlighted."""
     pieces = escape(words).split("**")
     marked = "".join(
         f'<b class="ours">{piece}</b>' if i % 2 else piece for i, piece in enumerate(pieces)
@@ -114,12 +114,12 @@ def prose(words: str, style: str = "") -> str:
 
 
 def picture(svg: str, caption: str) -> str:
-    """An inline picture and what it shows."""
+    """Return an inline picture with its caption."""
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>\n"
 
 
 def table(head: Sequence[str], lines: Sequence[Line]) -> str:
-    """A table; the first column is aligned left."""
+    """Return a table whose first column is aligned left."""
     said = [
         bool(lines) and all(line.fields[i].style == "words" for line in lines)
         for i in range(len(head))
@@ -139,19 +139,19 @@ def table(head: Sequence[str], lines: Sequence[Line]) -> str:
 
 
 def folded(words: str, inner: str) -> str:
-    """`inner` behind a line of `words` that opens it."""
+    """Return `inner` folded behind a line of `words` that opens it."""
     return f"<details><summary>{escape(words)}</summary>{inner}</details>\n"
 
 
 def console(width: int) -> Console:
-    """The terminal; `width` columns wide where the output goes elsewhere."""
+    """Return the terminal; it is `width` columns wide where the output goes elsewhere."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else width)
 
 
 def terminal(lines: TextTable, title: str | None = None) -> Table:
-    """The table as rich prints it, numbers to the right."""
+    """Return the table for rich to print, numbers to the right."""
     from rich.table import Table
 
     head, *body = lines
@@ -164,7 +164,7 @@ def terminal(lines: TextTable, title: str | None = None) -> Table:
 
 
 def markdown(lines: TextTable) -> str:
-    """The table in Markdown, numbers to the right; ends with a line break."""
+    """Return the table in Markdown, numbers to the right; it ends with a line break."""
     head, *body = lines
     return "\n".join([_row(head), "|---|" + "---:|" * (len(head) - 1), *map(_row, body), ""])
 

@@ -17,6 +17,7 @@ from openpfn.benchmark.tables import methods
 from openpfn.benchmark.tables.methods import FLOOR, PEERS, method, resolve
 from openpfn.benchmark.tables.suites import load_table
 from openpfn.configs.presets import preset
+from openpfn.configs.sequence import RegressionConfig
 from openpfn.models import PFN
 
 INSTALLED = sorted(name for name, peer in PEERS.items() if methods._is_installed(peer.package))
@@ -123,6 +124,17 @@ def test_a_checkpoint_is_a_method_with_its_hash(folder, small_checkpoint):
         table.X.iloc[:60], table.y[:60]
     )
     assert estimator.predict_proba(table.X.iloc[60:]).shape == (60, 2)
+
+
+def test_a_network_that_predicts_numbers_is_refused_by_name(tmp_path):
+    config = RegressionConfig(
+        d_model=8, n_layers=1, n_heads=2, input_dim=1, bucket_type="mixture", d_vocab=8
+    )
+    path = checkpoint.save(tmp_path / "lines.safetensors", PFN(config))
+    with pytest.raises(
+        ValueError, match=r"lines\.safetensors holds a network that predicts numbers"
+    ):
+        method(f"pfn:{path}")
 
 
 def test_other_networks_are_never_downloaded(monkeypatch, tmp_path):

@@ -73,6 +73,7 @@ def items(entries: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_an_offline_run_is_recorded_by_the_real_client_and_found_again_on_disk(place, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_PROJECT", "my-project")

@@ -1,5 +1,4 @@
-"""What `openpfn benchmark attention` can be told: which mechanisms, trained how, on which tasks,
-measured where."""
+"""Options of `openpfn benchmark attention`: mechanisms, training, tasks and measurements."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ class AttentionConfig:
     jobs: int = 1
     """Processes, each of one thread."""
     device: str = "cpu"
-    """Where the networks run: cpu or cuda."""
+    """Device of the networks: cpu or cuda."""
     batch_size: int = 8
     """Tasks per optimizer step."""
     optimizer: Literal["adamw", "schedulefree", "muon"] = "muon"
@@ -63,7 +62,7 @@ class AttentionConfig:
     query_rows: int = 100
     """Query rows read at once in the timing."""
     prior: str = "mixture"
-    """Where tasks come from: a file name in `openpfn.priors`, an alias, or "module:Class"."""
+    """Prior of the tasks: a file name in `openpfn.priors`, an alias, or "module:Class"."""
     network: TabularConfig = field(default_factory=lambda: NETWORK)
     tasks: PriorConfig = field(default_factory=lambda: TASKS)
     table: RealTableConfig = field(default_factory=lambda: TABLE)
@@ -113,7 +112,7 @@ class AttentionConfig:
         )
 
     def training(self, seed: int) -> TrainingConfig:
-        """How the run of `seed` is trained, whatever its mechanism."""
+        """Return the training configuration of the run of `seed`, alike for every mechanism."""
         free = self.optimizer == "schedulefree"
         return TrainingConfig(
             batch_size=self.batch_size,
@@ -136,7 +135,7 @@ class AttentionConfig:
         )
 
     def settings(self) -> dict[str, Any]:
-        """What the runs in one folder must have in common."""
+        """Return the settings that the runs in one folder must have in common."""
         from dataclasses import asdict
 
         left_out = ("mechanisms", "seeds", "out", "jobs", "inference_rows", "query_rows")

@@ -32,7 +32,7 @@ class Comparison:
     """Everything that was measured, as far as it is done."""
 
     config: AttentionConfig
-    """What was asked for."""
+    """Options of the comparison."""
     runs: pd.DataFrame
     """A row per finished run: mechanism, seed, seconds, peak_mb, parameters, nan_losses."""
     histories: dict[tuple[str, int], pd.DataFrame]
@@ -52,7 +52,7 @@ class Comparison:
 
 
 def read_results(config: AttentionConfig) -> Comparison:
-    """What stands in the folder. Raises ValueError when no run is finished."""
+    """Read the results in the folder. Raises ValueError when no run is finished."""
     runs: list[dict[str, Any]] = []
     histories, lengths = {}, []
     for name in config.mechanisms:
@@ -111,8 +111,7 @@ def after_equal_steps(results: Comparison) -> pd.DataFrame:
 
 
 def after_equal_time(results: Comparison) -> pd.DataFrame:
-    """The same, and `steps`, at the time when the mechanism of the quickest steps has done all of
-    its own.
+    """Return `METRICS` and `steps` when the mechanism of the quickest steps has done all of them.
 
     Between two rows of a history values are interpolated. Times are steps × the seconds of a step
     measured in turns.

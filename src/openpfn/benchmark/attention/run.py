@@ -92,7 +92,7 @@ def claim_folder(config: AttentionConfig) -> None:
 
 
 def is_done(config: AttentionConfig, job: Job) -> bool:
-    """Whether an earlier call finished `job`; the timing is done again when there is another
+    """Return whether an earlier call finished `job`; the timing is done again when there is another
     mechanism or number of rows."""
     path = config.out / job.name / job.last_file
     if not path.is_file():

@@ -150,7 +150,7 @@ def held_out_tasks(config: AttentionConfig) -> list[TaskBatch]:
 
 
 def narrowest(batch: TaskBatch) -> TaskBatch:
-    """The same tasks without the columns that none of them uses."""
+    """Return the same tasks without the columns that none of them uses."""
     assert batch.x is not None
     assert batch.n_features is not None
     width = int(batch.n_features.max())
@@ -162,7 +162,7 @@ def narrowest(batch: TaskBatch) -> TaskBatch:
 
 
 def with_context(batch: TaskBatch, n_context: int) -> TaskBatch:
-    """The same tasks and query rows with the first `n_context` context rows only."""
+    """Return the same tasks and query rows with the first `n_context` context rows only."""
     rows = torch.cat([torch.arange(n_context), torch.arange(batch.n_train, batch.n_rows)])
     return replace(
         batch,
@@ -173,7 +173,7 @@ def with_context(batch: TaskBatch, n_context: int) -> TaskBatch:
 
 
 def has_every_class(batch: TaskBatch, n_context: int) -> Bool[Tensor, " B"]:
-    """Whether the first `n_context` rows hold every class that occurs in the task."""
+    """Return whether the first `n_context` rows hold every class that occurs in the task."""
     width = int(batch.y.max()) + 1
     seen, known = (
         torch.zeros(batch.n_tasks, width).scatter_(1, y.long(), 1.0)

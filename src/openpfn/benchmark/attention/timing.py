@@ -1,4 +1,4 @@
-"""What a mechanism costs: a training step, fitting a context of n rows, reading query rows;
+"""Costs of a mechanism: a training step, fitting a context of n rows, reading query rows;
 mechanisms take turns."""
 
 from __future__ import annotations

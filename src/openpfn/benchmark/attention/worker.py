@@ -31,7 +31,7 @@ LOGISTIC = "logistic"
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does."""
+    """Job of one process."""
 
     kind: str
     """train, logistic or timing."""
@@ -51,7 +51,7 @@ class Job:
 
     @property
     def last_file(self) -> str:
-        """What it writes when all else is done."""
+        """File that it writes when all else is done."""
         return {"train": RUN, LOGISTIC: LENGTHS, "timing": INFERENCE}[self.kind]
 
 

@@ -1,4 +1,4 @@
-"""What `openpfn benchmark bayes` can be told: what to measure, and how networks are trained."""
+"""Options of `openpfn benchmark bayes`: what to measure, and how to train the networks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ GAP_NAMES = ("linear_1", "linear_4", "gp", "coin")
 ASIDE = ("only", "out", "page")
 """Options that say what is measured and where it goes, not how."""
 SPEED_NAMES = ("sampling", "share", "generation_64", "generation_128", "permutation")
-"""What takes seconds: drawing, its share of training, generation, and the order of a set's
-context."""
+"""Measurements that take seconds: drawing, its share of training, generation, and the order of a
+set's context."""
 
 
 @dataclass(frozen=True)
 class BayesConfig:
-    """What to measure, and how networks are trained. None takes what is set for the problem."""
+    """Select measurements, and how to train the networks. None stands for a problem's default."""
 
     only: tuple[str, ...] = ()
     """Of linear_1, linear_4, gp, coin (each trains a network), sampling, share, generation_64,
@@ -28,7 +28,7 @@ class BayesConfig:
     """Processor minutes of each training, tasks drawn included; None: 5 for linear_1, 2 for coin,
     10 for the others."""
     head: Literal["mixture", "uniform"] = "mixture"
-    """How numbers are predicted: a mixture of normal distributions, or buckets of equal width,
+    """Form of predicted numbers: a mixture of normal distributions, or buckets of equal width,
     whose rounding is then told apart."""
     d_vocab: int | None = None
     """Components of the mixture (8), or buckets (500)."""
@@ -39,7 +39,7 @@ class BayesConfig:
     batch_size: int = 64
     """Sequences a step."""
     optimizer: Literal["adamw", "muon"] = "muon"
-    """What trains them, with a warm-up and a cosine to zero over the whole budget."""
+    """The optimizer, with a warm-up and a cosine to zero over the whole budget."""
     learning_rate: float = 2e-3
     """Peak rate of AdamW."""
     muon_learning_rate: float = 5e-3
@@ -56,8 +56,8 @@ class BayesConfig:
     seed: int = 0
     """Decides weights and tasks."""
     out: Path = Path("bayes.json")
-    """Where the results go, with the machine and the versions. What it holds of an earlier call
-    with the same options stays, unless it is measured again."""
+    """Results file, with the machine and the versions. Rows of an earlier call with the same
+    options stay, unless they are measured again."""
     page: Path | None = None
     """Also write them as a Markdown page, such as docs/bayes.md."""
 

@@ -1,5 +1,5 @@
-"""How far a network trained for some processor minutes is from the exact posterior predictive of
-its prior."""
+"""The gap between a network trained for some processor minutes and the exact posterior predictive
+of its prior."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Problem:
     """A prior and the truth under it."""
 
     title: str
-    """What it is, in words."""
+    """Description for the tables of results."""
     seq_len: int
     """Rows of a sequence."""
     minutes: float

@@ -104,7 +104,7 @@ def bar(row: Mapping[str, Any]) -> str:
 
 
 def more(row: Mapping[str, Any]) -> str:
-    """What else is known of a row."""
+    """Return further facts of a row in words."""
     if "milliseconds" in row:
         return "; ".join(f"{name} {value:.1f} ms" for name, value in row["milliseconds"].items())
     if "logits_apart" in row:

@@ -1,4 +1,4 @@
-"""How fast sequences are drawn and generated, and what the order of a set's context changes."""
+"""Speed of drawing and generating sequences, and the effect of the order of a set's context."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from openpfn.models import PFN
 from openpfn.training import train
 
 SEQUENCES, ROWS, COLUMNS = 256, 32, 8
-"""What is drawn."""
+"""Numbers of sequences, rows and columns that are drawn."""
 STEPS = 30
 """Training steps over which the share of drawing is taken."""
 WIDTH, LAYERS, HEADS, D = 128, 2, 2, 16
-"""The network that generates: that of the task diversity experiments."""
+"""Sizes of the network that generates: those of the task diversity experiments."""
 PERMUTATIONS = 20
 
 
@@ -238,7 +238,7 @@ def medians(values: dict[str, Any]) -> dict[str, float]:
 def ratio_row(
     slow: Float[np.ndarray, " R"], fast: Float[np.ndarray, " R"], bar: float
 ) -> dict[str, Any]:
-    """How many times faster, repeat by repeat."""
+    """Return how many times faster `fast` is than `slow`, repeat by repeat."""
     ratios = slow / fast
     value = float(np.median(ratios))
     return {

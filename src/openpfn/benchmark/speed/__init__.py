@@ -1,1 +1,1 @@
-"""How fast each part runs, beside its peers."""
+"""Speed of each part, beside its peers."""

@@ -1,5 +1,5 @@
-"""What `openpfn benchmark speed` measures of a context that is kept: the first answers, one more
-answer, bytes, very long contexts."""
+"""Measurements of a context that is kept: the first answers, one more answer, bytes, very long
+contexts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What `openpfn benchmark speed` can be told: what to measure, how often, and where the peers
-are."""
+"""Options of `openpfn benchmark speed`: measurements, repeats, and checkouts of the peers."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ GROUPS = (
     "long",
     "quality",
 )
-"""What can be measured: matrix products (the floor of everything else), drawing tasks, a training
+"""Groups of measurements: matrix products (the floor of everything else), drawing tasks, a training
 step, training on a stream of tasks, showing a context, reading query rows of a context shown
 before, both in one; with each attention between rows: the first answers, one more answer, the size
 of the kept context, very long contexts; what equal steps are worth."""
@@ -32,7 +31,7 @@ ON_REQUEST = ("quality",)
 
 @dataclass(frozen=True)
 class SpeedConfig:
-    """What to measure, how often, and where the peers are."""
+    """Select measurements, their repeats, and the checkouts of peers."""
 
     only: tuple[str, ...] = ()
     """Groups (gemm, prior, step, stream, fit, predict, fit_predict, first, one_row, state, long,
@@ -55,7 +54,7 @@ class SpeedConfig:
     timeout: float = 900.0
     """Seconds that one repeat may take before its measurement is given up."""
     out: Path = Path("speed.json")
-    """Where the results go, with the machine and the versions."""
+    """Results file, with the machine and the versions."""
     page: Path | None = None
     """Also write them as a Markdown page with plots beside it, such as docs/speed.md."""
     list: bool = False

@@ -1,4 +1,4 @@
-"""What `openpfn benchmark speed` measures of ours, and of the machine."""
+"""Measurements of our own code, and of the machine."""
 
 from __future__ import annotations
 

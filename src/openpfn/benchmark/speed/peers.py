@@ -1,4 +1,4 @@
-"""What `openpfn benchmark speed` measures of the peers: their own code, from their package or from
+"""Measurements of the peers: their own code, from their package or from
 a checkout."""
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def add_shares(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def ratio(row: Mapping[str, Any], base: Mapping[str, Any], values: str) -> dict[str, Any]:
-    """How many times faster `row` is than `base`, over the repeats that both have."""
+    """Return how many times faster `row` is than `base`, over the repeats that both have."""
     pairs = zip(row[values], base[values], strict=False)
     ratios = [own / other if row["higher_is_better"] else other / own for own, other in pairs]
     return {

@@ -27,7 +27,7 @@ class Timed(Protocol):
         ...
 
     def facts(self) -> dict[str, Any]:
-        """What else is known about it."""
+        """Return further facts about it."""
         ...
 
 
@@ -38,9 +38,9 @@ class Measurement:
     name: str
     """Its name, unique."""
     group: str
-    """What is measured: one of `speed.GROUPS`."""
+    """Group of measurements: one of `speed.config.GROUPS`."""
     subject: str
-    """Whose speed it is."""
+    """Code whose speed it is."""
     shape: str
     """The sizes that it is measured at; measurements of one group and shape are compared."""
     unit: str
@@ -48,7 +48,7 @@ class Measurement:
     set_up: Callable[[Paths], Timed]
     """Makes the operation ready, in the process that measures."""
     higher_is_better: bool = False
-    """Whether a larger value is the better one."""
+    """True if a larger value is the better one."""
     baseline: str | None = None
     """The measurement that it is compared with."""
     precision: str = "float32"
@@ -74,7 +74,7 @@ class Measurement:
         return {name: getattr(self, name) for name in kept}
 
     def missing(self, config: Any) -> str:
-        """How to get the peer if it is not there; empty if nothing is missing."""
+        """Return how to get a peer that is missing; empty if nothing is missing."""
         if self.needs in CHECKOUTS:
             path = getattr(config, self.needs)
             if path is None:
@@ -111,7 +111,7 @@ class Milliseconds:
 
 
 class PerCpuSecond:
-    """How many things `operation` makes per second of processor time; it returns how many it
+    """Things that `operation` makes per second of processor time; it returns how many it
     made."""
 
     def __init__(self, operation: Callable[[], int]) -> None:

@@ -1,4 +1,4 @@
-"""What changed between two results files: the same cells, then and now."""
+"""Changes between two results files, cell by cell."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _news(now: pd.DataFrame, before: pd.DataFrame) -> str:
 
 
 def _versions(rows: pd.DataFrame) -> dict[str, str]:
-    """What each method was, package and weights."""
+    """Return the package and weights of each method."""
     newest = rows.assign(label=statistics.label(rows)).drop_duplicates("label", keep="last")
     return {row["label"]: _version(row) for row in newest.to_dict("records")}
 

@@ -1,4 +1,4 @@
-"""What `openpfn benchmark` can be told: the options of a run over tables, and of a report."""
+"""Options of `openpfn benchmark tables` and `openpfn benchmark report`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HALF = "half"
 
 @dataclass(frozen=True)
 class TablesConfig:
-    """Which tables, which methods, and the protocol that all of them share."""
+    """Select tables and methods, and set the protocol that all methods share."""
 
     suite: str = "bundled"
     """bundled (inside scikit-learn), a folder with an index.json, openml:99 (a suite),
@@ -23,9 +23,9 @@ class TablesConfig:
     """default (shipped checkpoints and every installed peer), names of peers, nano, pfn:PATH,
     tabicl[:PATH], tabpfn:PATH, module:Class."""
     context_sizes: tuple[str, ...] = ("150",)
-    """How many rows are context: numbers, or half (of the rows, at most max_half)."""
+    """Numbers of context rows, or half (of the rows, at most max_half)."""
     splits: int = 3
-    """How often each table is split anew."""
+    """Number of random splits of each table."""
     tables: tuple[str, ...] = ()
     """Only the tables of these names."""
     only: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class TablesConfig:
     jobs: int = 1
     """Processes, each of one thread."""
     device: str = "cpu"
-    """Where our networks run."""
+    """Device of our networks."""
     retry_failed: bool = False
     """Try again what failed in an earlier run."""
     baseline: Path | None = None
@@ -71,12 +71,12 @@ class TablesConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Which results to show."""
+    """Select the results to show."""
 
     results: Path = Path("benchmark")
     """A results.csv, or the folder that holds it."""
     out: Path | None = None
-    """Where to write the page; beside the results as report.html if absent."""
+    """Path of the page; report.html beside the results if absent."""
     baseline: Path | None = None
     """An earlier results.csv (or its folder): the report shows what changed since."""
     context: str | None = None

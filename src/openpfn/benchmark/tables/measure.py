@@ -28,7 +28,7 @@ LEVELS = np.arange(0.5, 100) / 100
 
 @dataclass(frozen=True)
 class Cell:
-    """What one row of the results is about."""
+    """Identity of one row of the results."""
 
     entry: Entry
     """The table."""
@@ -43,7 +43,7 @@ class Cell:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What tells it from other cells of one run, weights included."""
+        """Return the identity among the cells of one run, weights included."""
         return (
             self.entry.name,
             self.method.name,
@@ -64,7 +64,7 @@ def serve(channel: Channel) -> None:
 
 
 def identity(cell: Cell, config: TablesConfig) -> dict[str, Any]:
-    """What is known of a cell's row before it is measured."""
+    """Return the part of a cell's row that is known before it is measured."""
     return {
         "suite": config.suite,
         "table": cell.entry.name,
@@ -88,7 +88,7 @@ def identity(cell: Cell, config: TablesConfig) -> dict[str, Any]:
 
 
 def measure(cell: Cell, config: TablesConfig) -> dict[str, Any]:
-    """The row of `cell`; where anything fails, status is failed and error says why."""
+    """Return the row of `cell`; where anything fails, status is failed and error says why."""
     row = identity(cell, config) | {"status": "ok"}
     try:
         table = load_table(config.suite, cell.entry.name)
@@ -210,8 +210,6 @@ def _numbers(cell: Cell, estimator: Reader, X: Any) -> tuple[np.ndarray, np.ndar
     match cell.method.kind:
         case "tabicl":
             quantiles = estimator.predict(X, output_type="quantiles", alphas=levels)
-        case "pfn":
-            quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels)
         case "tabpfn":  # a list with an array for each level
             quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels).T
         case _:

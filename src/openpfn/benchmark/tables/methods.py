@@ -34,7 +34,7 @@ class Peer:
     regressor: str | None
     """module:Class for regression; None where there is none."""
     reading: Reading
-    """How it wants its columns."""
+    """Form in which it takes its columns."""
     package: str
     """The package to install."""
     options: Mapping[str, Any]
@@ -104,13 +104,13 @@ class Method:
     """A method ready to be built, in any process."""
 
     name: str
-    """What to call it in tables."""
+    """Name in tables of results."""
     spec: str
-    """What the user wrote."""
+    """The word by which the user asked for it."""
     kind: str
     """peer, pfn, tabicl, tabpfn or class."""
     tasks: frozenset[Task]
-    """What it can do."""
+    """Tasks that it can do."""
     version: str
     """Package and version."""
     checkpoint_sha256: str = ""
@@ -195,12 +195,16 @@ def _own_network(source: str) -> Method:
         if source in checkpoint.shipped_names()
         else f"pfn:{path.stem if path.stem != 'latest' else path.parent.name}"
     )
-    tasks = {"classification"} if getattr(config, "max_classes", 0) else {"regression"}
+    if not getattr(config, "max_classes", 0):
+        raise ValueError(
+            f"{source} holds a network that predicts numbers, but only classifiers can be measured"
+            " so far. Give a checkpoint of a network of classes."
+        )
     return Method(
         name,
         str(path.resolve()),
         "pfn",
-        frozenset(tasks),
+        frozenset({"classification"}),
         f"openpfn {version('openpfn')}",
         sha256_of(path),
     )
@@ -276,19 +280,16 @@ def _build_own(
 ) -> Reader:
     import torch
 
-    from openpfn import estimators
+    from openpfn.estimators import PFNClassifier
     from openpfn.estimators.network import find_network
 
+    assert task == "classification", f"{path} does no {task}"
     torch.set_num_threads(1)
     find_network(
         path, None, device
     )  # keeps the weights in memory: reading the file is not part of `fit`
-    name = "PFNClassifier" if task == "classification" else "PFNRegressor"
-    return Reader(
-        getattr(estimators, name)(checkpoint=path, device=device, random_state=seed, **options),
-        "frame",
-        kinds,
-    )
+    estimator = PFNClassifier(checkpoint=path, device=device, random_state=seed, **options)
+    return Reader(estimator, "frame", kinds)
 
 
 def _build_tabicl(

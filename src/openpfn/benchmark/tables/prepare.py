@@ -13,9 +13,9 @@ from openpfn.tables.encode import TableEncoder
 from openpfn.tables.schema import Kind
 
 Reading = Literal["frame", "codes", "filled", "scaled", "native"]
-"""How an estimator wants its columns: the data frame itself; numbers with category codes and NaN;
-the same without NaN; one-hot categories, medians with missing indicators, unit variance; codes as
-integers that the estimator is told are categories."""
+"""Form in which an estimator takes its columns: the data frame itself; numbers with category codes
+and NaN; the same without NaN; one-hot categories, medians with missing indicators, unit variance;
+codes as integers that the estimator is told are categories."""
 
 
 class Reader:

@@ -267,7 +267,7 @@ def _by_table(rows: pd.DataFrame, metric: str, fill: bool = True) -> pd.DataFram
 def _limits(
     means: list[np.ndarray], floor: list[float], smaller_is_better: bool
 ) -> tuple[float, float]:
-    """Where an axis ends: the best mean with some air on one side; on the other the worst, but not
+    """Return the ends of an axis: the best mean with some air; on the other side the worst, but not
     beyond the floor."""
     low, high = min(float(m.min()) for m in means), max(float(m.max()) for m in means)
     if floor:

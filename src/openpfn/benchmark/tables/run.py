@@ -28,7 +28,7 @@ from openpfn.benchmark.tables.splitting import n_context
 from openpfn.benchmark.tables.suites import Entry, choose, load_table
 
 WORKER = "openpfn.benchmark.tables.measure:serve"
-"""What each process of a run does."""
+"""Function that each process of a run calls."""
 
 
 def run(

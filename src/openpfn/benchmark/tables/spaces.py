@@ -1,4 +1,4 @@
-"""What a random search draws from: one space per method and task, each around the ranges its users
+"""Spaces that a random search draws from: one per method and task, each around the ranges its users
 tune in."""
 
 from __future__ import annotations

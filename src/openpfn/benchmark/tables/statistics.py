@@ -18,7 +18,7 @@ TIE = 1e-9
 
 
 def label(rows: pd.DataFrame) -> pd.Series:
-    """What to call the method of each row: tuned ones carry their budget."""
+    """Return a name for the method of each row; tuned ones carry their budget."""
     tuned = rows["tuned"].fillna("0").astype(str)
     return (
         rows["method"]

@@ -31,20 +31,20 @@ tunes on these."""
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a table before it is loaded."""
+    """Facts of a table that need no loading."""
 
     name: str
-    """What to call it."""
+    """Name of the table."""
     family: str
     """Tables that are variants of each other share it: they fall into the same half."""
     task: str
     """classification or regression."""
     tags: frozenset[str] = frozenset()
-    """What `only` can ask for."""
+    """Tags that `only` can ask for."""
     group: str | None = None
     """Column whose equal values must stay on one side of a split; not shown to methods."""
     counted: bool = True
-    """Whether it counts in means."""
+    """True if it counts in means."""
 
     @property
     def half(self) -> str:
@@ -69,7 +69,7 @@ class LoadedTable:
     sha256: str
     """Hash of all values."""
     name: str = field(default="")
-    """What it is called."""
+    """Name of the table."""
 
 
 def entries(source: str) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""What a run says in numbers: one line per method, for the terminal and for the report."""
+"""Summary of a run: one line per method, for the terminal and for the report."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def summary(rows: pd.DataFrame, task: str, context: str) -> pd.DataFrame:
 
 
 def n_tables_of(found: pd.DataFrame) -> int:
-    """How many tables a summary is over."""
+    """Return the number of tables that a summary is over."""
     return int(found["n_tables"].to_numpy().max()) if len(found) else 0
 
 

@@ -20,16 +20,16 @@ MOST_CANDIDATES = 500
 
 @dataclass(frozen=True)
 class Search:
-    """What a search found."""
+    """Result of a search."""
 
     options: dict[str, Any]
     """The best options; empty where the defaults were best."""
     loss: float
     """Their cross-validated log-loss or mean squared error."""
     n_candidates: int
-    """How many were tried, the defaults first."""
+    """Number of candidates tried, the defaults first."""
     seconds: float
-    """How long it took."""
+    """Duration of the search."""
 
 
 def random_search(
