@@ -20,7 +20,7 @@ class Trainable(Protocol):
     """The dataclass that `PFN` builds the network from."""
 
     def loss(self, batch: TaskBatch) -> Float[Tensor, ""]:
-        """What training minimises: the mean over the predicted rows."""
+        """Return the training loss, a mean over the predicted rows."""
         ...
 
 

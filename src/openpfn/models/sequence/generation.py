@@ -42,7 +42,7 @@ class Generated(NamedTuple):
     y: Float[Tensor, "... N"]
     """Targets."""
     logits: Float[Tensor, "... T V"]
-    """What each generated target was drawn from, before the temperature."""
+    """Logits that each generated target was drawn from, before the temperature."""
 
 
 @torch.no_grad()
@@ -57,7 +57,7 @@ def roll_out(
     num_rollouts: int,
     generator: torch.Generator | None,
 ) -> Generated:
-    """What `generate` of the sequence networks gives; see there."""
+    """Return what `generate` of the sequence networks gives; see there."""
     if x_distribution is None and hasattr(model, "embedded"):
         raise TypeError(
             "x_distribution is None: give the distribution of the rows' x, such as"
