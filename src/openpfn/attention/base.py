@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from openpfn import registry
 
 State = Any
-"""What a mechanism keeps of the context rows: a NamedTuple of tensors, each with the leading axis
+"""State of a mechanism after the context rows: a NamedTuple of tensors, each with the leading axis
 G, or of such states."""
 LONGEST_EXPLICIT = 512
 """Context rows up to which softmax(QKᵀ)V is written out in bfloat16 on a CPU: there the fused
@@ -138,16 +138,16 @@ class RowAttention(nn.Module, ABC):
 
     @abstractmethod
     def read(self, rows: Float[Tensor, "G Q E"], state: State) -> Float[Tensor, "G Q E"]:
-        """What query rows take from the context."""
+        """Return the answers to query rows."""
 
     @abstractmethod
     def mix(self, context: Float[Tensor, "G n E"], state: State) -> Float[Tensor, "G n E"]:
-        """What the context rows take from each other."""
+        """Return the answers to context rows."""
 
     def forward(
         self, rows: Float[Tensor, "G N E"], n_context: int
     ) -> tuple[Float[Tensor, "G N E"], State]:
-        """Context and query rows in one pass: the first `n_context` rows mix, the others read."""
+        """Return the answers to all rows: the first `n_context` mix, the others read."""
         context, queries = rows[:, :n_context], rows[:, n_context:]
         state = self.finalize(self.summarize(context))
         return (
@@ -185,7 +185,7 @@ class ProjectedAttention(RowAttention):
 
     @abstractmethod
     def attend(self, query: Float[Tensor, "G Q E"], state: State) -> Float[Tensor, "G Q E"]:
-        """What projected queries take from the state, heads merged."""
+        """Return the answers to projected queries, heads merged."""
 
     def forward(
         self, rows: Float[Tensor, "G N E"], n_context: int
@@ -300,8 +300,8 @@ def attend_in_blocks(
     reading: Int[Tensor, "m r"],
     allowed: Bool[Tensor, "m #s r"] | None,
 ) -> Float[Tensor, "G H p K"]:
-    """What rows `asking[i]` take by softmax from rows `reading[i]` where `allowed`, for each of m
-    blocks; p = m·s answers in that order.
+    """Return what rows `asking[i]` take by softmax from rows `reading[i]` where `allowed`, for each
+    of m blocks; p = m·s answers in that order.
 
     Scores of one block at a time are all that exists: never n×n.
     """
@@ -345,7 +345,7 @@ def pool_sums(
     key: Float[Tensor, "G H n K"],
     value: Float[Tensor, "G H n V"],
 ) -> PoolSums:
-    """What `points` sum up of the rows, at least in float32."""
+    """Return the sums over the rows for each of `points`, at least in float32."""
     with torch.autocast(key.device.type, enabled=False):
         wide = torch.promote_types(key.dtype, torch.float32)
         scores = (points.to(key.dtype) * key.shape[-1] ** -0.5) @ key.transpose(

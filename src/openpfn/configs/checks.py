@@ -16,7 +16,8 @@ PLAIN: dict[Any, tuple[Any, Any, str]] = {
     float: (Real, float, "a number"),
     str: (str | os.PathLike, os.fspath, "text"),
 }
-"""What is taken for a field of each type, what it is made into, and how an error calls it."""
+"""For each type of a field: the types of values it takes, the type it makes of them, and its name
+in errors."""
 
 
 def check_fields(config: Any) -> None:

@@ -10,7 +10,7 @@ from openpfn.configs.checks import check_fields
 
 @dataclass(frozen=True)
 class RealTableConfig:
-    """Which rows and columns of which table make a task."""
+    """Choice of the table, rows and columns that make a task."""
 
     source: str = "breast_cancer"
     """A bundled table, a CSV, TSV or parquet file, FOLDER/NAME, openml:data/ID or

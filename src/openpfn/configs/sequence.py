@@ -19,7 +19,7 @@ SIZES = {"uniform": 100, "mixture": 32, "quantiles": 199}
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """What all sequence networks share: a pre-norm transformer and its input."""
+    """Fields that all sequence networks share: a pre-norm transformer and its input."""
 
     d_model: int = 128
     """Width of the residual stream."""
@@ -75,7 +75,7 @@ class SequenceConfig:
 
 @dataclass(frozen=True)
 class _Values(SequenceConfig):
-    """How numbers are predicted."""
+    """Fields that say how numbers are predicted."""
 
     prediction_type: Literal["distribution", "point"] = "distribution"
     """A distribution, trained by its log-density, or the mean alone, trained by the squared

@@ -112,7 +112,7 @@ class ProgramGenerator(SequencePrior):
         return trace.pools
 
     def _traced(self, task: Tensor, x: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """What one task's program gives, and what its sites drew."""
+        """Return what one task's program gives, and what its sites drew."""
         return self._outputs(Trace(), x)
 
     def _traced_at_once(

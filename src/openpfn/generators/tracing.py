@@ -29,8 +29,8 @@ def sample(name: str | None, distribution: Distribution) -> Tensor:
 
 
 class Trace:
-    """What the sites of one run of a program drew. `given` are values that sites take instead of
-    drawing."""
+    """Record of what the sites of one run of a program drew. `given` are values that sites take
+    instead of drawing."""
 
     def __init__(
         self, task: Tensor | None = None, given: Mapping[str, Tensor] | None = None
@@ -40,7 +40,7 @@ class Trace:
         self.pools: dict[str, Tensor] = {}
 
     def run(self, program: Callable[..., Any], *arguments: Any) -> Any:
-        """What `program` gives, its sites drawing here."""
+        """Run `program` so that its sites draw here, and return what it gives."""
         token = _TRACE.set(self)
         try:
             return program(*arguments)

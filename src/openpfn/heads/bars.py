@@ -16,9 +16,9 @@ from openpfn.heads.base import Head, OverLogits, Values, as_tensor
 MEDIAN_OF_HALF_NORMAL = 0.6744897501960817
 """Median of |Z|, Z standard normal."""
 MEAN_OF_HALF_NORMAL = math.sqrt(2 / math.pi)
-"""E|Z|."""
+"""Mean of |Z|, Z standard normal."""
 GINI_OF_HALF_NORMAL = 2 / math.sqrt(math.pi) * (2 - math.sqrt(2))
-"""E||Z| − |Z'||, which is √2 E min(|U|, |V|) by turning (Z, Z') by 45°."""
+"""Mean of ||Z| − |Z'||, which is √2 E min(|U|, |V|) by turning (Z, Z') by 45°."""
 
 
 class BarDistribution(OverLogits):
@@ -229,7 +229,7 @@ class BarDistribution(OverLogits):
         )
 
     def _log_peaks(self) -> Float[Tensor, " K"]:
-        """Log of the highest density in each bucket, were all probability in it."""
+        """Log of the highest density in each bucket if it held all probability."""
         left, right = (0.5 * math.log(2 / math.pi) - s.log() for s in self.scales)
         return self._with_tails(-self.widths.log(), left, right)
 
@@ -240,8 +240,8 @@ class BarDistribution(OverLogits):
 
 
 def _distance_in_tail(c: Tensor) -> Tensor:
-    """E||Z| − c|: beyond the tail (c < 0) the plain distance, else E|Z| − c + 2 ∫₀ᶜ P(|Z| ≤ t)
-    dt."""
+    """Return E||Z| − c|: the plain distance beyond the tail (c < 0), else
+    E|Z| − c + 2 ∫₀ᶜ P(|Z| ≤ t) dt."""
     inside = c.clamp(min=0)
     area = inside * torch.special.erf(
         inside / math.sqrt(2)
@@ -258,7 +258,7 @@ class Bucketizer:
 
     @cached_property
     def flat(self) -> BarDistribution:
-        """All buckets equally probable: what does not depend on logits is asked of it."""
+        """The distribution with equally probable buckets; answers what needs no logits."""
         return self.predictive(torch.zeros(len(self.borders) - 1, device=self.borders.device))
 
     @property

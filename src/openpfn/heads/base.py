@@ -248,7 +248,7 @@ class Head(nn.Module, ABC):
 
     aliases: ClassVar[tuple[str, ...]] = ()
     predicts: ClassVar[Literal["classes", "numbers"]] = "numbers"
-    """What the distributions are over: class indices, or numbers (standardised by the context)."""
+    """Kind of target: class indices, or numbers (standardised by the context)."""
 
     def __init__(
         self, d_model: int | None = None, d_hidden: int | None = None, n_outputs: int = 0
@@ -270,8 +270,8 @@ class Head(nn.Module, ABC):
         options: Mapping[str, int | float | str],
         *classes: int,
     ) -> Head:
-        """The head with its `options` by name. Raises ValueError for one that it does not have,
-        listing those it has."""
+        """Build the head with its `options` by name. Raises ValueError for one that it does not
+        have, listing those it has."""
         registry.check_options(cls, cls.options(), options)
         return cls(d_model, d_hidden, *classes, **options)  # pyright: ignore[reportArgumentType]
 
@@ -291,7 +291,7 @@ class Head(nn.Module, ABC):
         return torch.zeros(self.n_outputs)
 
     def forward(self, rows: Float[Tensor, "... E"]) -> Float[Tensor, "... V"]:
-        """The logits of each row."""
+        """Return the logits of each row."""
         return self.out(F.gelu(self.hidden(rows))).float()
 
     @abstractmethod
@@ -311,5 +311,5 @@ class Head(nn.Module, ABC):
     def loss(
         self, logits: Float[Tensor, "... V"], y: Float[Tensor, "..."] | Int[Tensor, "..."]
     ) -> Float[Tensor, "..."]:
-        """What training minimises, per target: −log probability of the true `y` in nats."""
+        """Return the training loss per target: −log probability of the true `y` in nats."""
         return -self.predictive(logits).log_prob(y)

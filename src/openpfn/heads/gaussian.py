@@ -18,9 +18,9 @@ LOG_2PI = math.log(2 * math.pi)
 BISECTIONS = 64
 """Halvings of the bracket around a quantile of a mixture: as many as float64 can tell apart."""
 STARTS = 64
-"""Components from whose means the climb to a mixture's mode begins."""
+"""Number of components from whose means the climb to a mixture's mode begins."""
 CLIMBS = 100
-"""Steps of that climb."""
+"""Number of steps of that climb."""
 MOST_AT_ONCE = 128
 """Components up to which the entropies of all targets are found together, by dense formulas."""
 MOST_PAIRED = 2048
@@ -198,7 +198,7 @@ class GaussianMixture(OverLogits):
         return to_y - self._mean_distance_of_two() / 2
 
     def _mean_distance_of_two(self) -> Float[Tensor, "..."]:
-        """E|Y − Y'| of two independent draws, over all pairs of components."""
+        """Return E|Y − Y'| of two independent draws, from all pairs of components."""
         probs, n = self.probs, self.logits.shape[-1]
         size = max(1, ELEMENTS_AT_ONCE // max(1, probs.numel()))
         total = torch.zeros_like(probs[..., 0])
@@ -307,7 +307,7 @@ def _gauss_legendre(n: int) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
 
 
 def bisected(cdf: Callable[[Tensor], Tensor], p: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Where `cdf` reaches `p`, between `low` and `high`, by bisection."""
+    """Return where `cdf` reaches `p`, between `low` and `high`, by bisection."""
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         below = cdf(middle) < p
@@ -320,7 +320,7 @@ def _log_normal(y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
 
 
 def _mean_distance(m: Tensor, variance: Tensor) -> Tensor:
-    """E|Z| of a normal Z with mean `m`."""
+    """Return E|Z| of a normal Z with mean `m`."""
     s = variance.sqrt()
     z = m / s
     return s * (math.sqrt(2 / math.pi) * torch.exp(-z.square() / 2)) + m * torch.special.erf(

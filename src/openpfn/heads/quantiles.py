@@ -12,8 +12,7 @@ from openpfn.heads.base import Head, Predictive, Values, as_tensor
 LEAST_GAP = 1e-5
 """Least distance of neighbouring quantiles of a network: a density may not grow without bound."""
 TAIL_STEPS = 2
-"""A tail falls as fast as the quantiles do from the outermost level to the one so many further
-in."""
+"""Number of levels further in, up to which the quantiles say how fast a tail falls."""
 
 
 class Quantiles(Predictive):
@@ -180,8 +179,8 @@ def _mean_square(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _tail(beyond: Tensor, scale: Tensor, end: float) -> Tensor:
-    """What a tail of the probability `end` adds to the CRPS of a value `beyond` its begin (negative
-    for a value on the other side)."""
+    """Return the share in the CRPS of a tail of the probability `end`, for a value `beyond` where
+    the tail begins (negative on the other side)."""
     u = beyond.clamp(min=0) / scale
     past = end**2 * torch.exp(-2 * u) / 2  # ∫ F² further out than the value
     closer = u - 2 * end * -torch.expm1(-u) + end**2 * -torch.expm1(-2 * u) / 2

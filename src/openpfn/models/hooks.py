@@ -225,7 +225,7 @@ class HookedModule(nn.Module):
         return answer, self.make_cache(kept, not remove_batch_dim) if return_cache_object else kept
 
     def make_cache(self, activations: dict[str, Tensor], has_batch_dim: bool) -> Any:
-        """What `run_with_cache` gives for these activations."""
+        """Return these activations as `run_with_cache` gives them."""
         return ActivationCache(activations)
 
     def _points(self, name: Names) -> list[HookPoint]:

@@ -26,7 +26,7 @@ LARGEST_PART = 2**21
 
 @dataclass(frozen=True)
 class PoolPosterior:
-    """How probable each task of a pool is."""
+    """Probability of each task of a pool."""
 
     logits: Float[Tensor, "... M"]
     """Log-probabilities of the M tasks."""

@@ -15,14 +15,14 @@ from openpfn.attention.base import LONGEST_EXPLICIT, short_attention
 
 
 class KeysAndValues(NamedTuple):
-    """What softmax attention keeps of the context rows."""
+    """State of softmax attention after the context rows."""
 
     key: Float[Tensor, "G H n K"]
     value: Float[Tensor, "G H n K"]
 
 
 class Sums(NamedTuple):
-    """What linear attention keeps of the context rows."""
+    """State of linear attention after the context rows."""
 
     memory: Float[Tensor, "G H K K"]
     key_sum: Float[Tensor, "G H K"]
@@ -49,7 +49,7 @@ class PublishedAttention(nn.Module, ABC):
         columns: Bool[Tensor, "B C"] | None,
         last_column_only: bool = False,
     ) -> Float[Tensor, "B A N E"]:
-        """What the cells of each row take from each other; padded columns are never read."""
+        """Return what the cells of each row take from each other; padded columns are never read."""
         asking = cells[:, -1:] if last_column_only else cells  # (B, A, N, E)
         key, value = self.to_key_value(cells).chunk(2, dim=-1)
         heads = self.attend_columns(
@@ -74,7 +74,7 @@ class PublishedAttention(nn.Module, ABC):
         value: Float[Tensor, "B N H C K"],
         columns: Bool[Tensor, "B C"] | None,
     ) -> Float[Tensor, "B N H A K"]:
-        """What the columns A take from the columns C."""
+        """Return what the columns A take from the columns C."""
 
     @abstractmethod
     def summarize(self, context: Float[Tensor, "G n E"]) -> RowState:
@@ -82,7 +82,7 @@ class PublishedAttention(nn.Module, ABC):
 
     @abstractmethod
     def read(self, rows: Float[Tensor, "G N E"], state: RowState) -> Float[Tensor, "G N E"]:
-        """What any rows, context or query, take from the context."""
+        """Return what any rows, context or query, take from the context."""
 
 
 class PublishedSoftmax(PublishedAttention):

@@ -22,7 +22,7 @@ grows with them."""
 
 
 class PublishedStatistics(NamedTuple):
-    """What the encoders keep of the context rows."""
+    """Statistics of the context rows, as the encoders need them."""
 
     mean: Float[Tensor, "B D"]
     std: Float[Tensor, "B D"]
@@ -30,7 +30,7 @@ class PublishedStatistics(NamedTuple):
 
 
 class PublishedState(NamedTuple):
-    """What the network keeps of the context rows: enough to predict any query row."""
+    """State after the context rows: enough to predict any query row."""
 
     statistics: PublishedStatistics
     layers: list[RowState]

@@ -77,7 +77,7 @@ class SequenceNetwork(HookedModule):
     def losses(
         self, logits: Float[Tensor, "... V"], y: Float[Tensor, "..."] | Int[Tensor, "..."]
     ) -> Float[Tensor, "..."]:
-        """What training minimises, for each `y`: −log probability in nats, the squared error of
+        """Return the training loss for each `y`: −log probability in nats, the squared error of
         point predictions, or what else the head says.
 
         Raises ValueError for a class that there is not, or a number beyond bounded buckets.
@@ -236,7 +236,7 @@ def predicts_tokens(config: Config) -> bool:
 
 
 def _fixed_by(config: Any) -> dict[str, Any]:
-    """What the configuration fixes of the heads that the original knows."""
+    """Return what the configuration fixes of its head: borders, or where a mixture begins."""
     if config.bucket_type == "uniform":
         borders = torch.linspace(config.y_min, config.y_max, config.d_vocab + 1)
         return {"borders": borders, "support": config.bucket_support}

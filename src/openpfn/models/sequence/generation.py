@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -18,7 +18,8 @@ from openpfn.models.inputs import (
     check_temperature,
     check_tensors,
 )
-from openpfn.models.sequence.transformer import KeysAndValues
+from openpfn.models.sequence.backbone import SequenceNetwork
+from openpfn.models.sequence.transformer import Block, KeysAndValues
 from openpfn.randomness import draw_inputs, seeded
 
 XDistribution = (
@@ -26,6 +27,10 @@ XDistribution = (
 )
 """A distribution of x, or a function (n_sequences, n_rows, generator) -> (n_sequences, n_rows,
 columns)."""
+
+
+Choose = Callable[[Float[Tensor, "S V"]], Float[Tensor, " S"]]
+"""Picks each sequence's next target from its logits."""
 
 
 class Generated(NamedTuple):
@@ -37,12 +42,12 @@ class Generated(NamedTuple):
     y: Float[Tensor, "... N"]
     """Targets."""
     logits: Float[Tensor, "... T V"]
-    """What each generated target was drawn from, before the temperature."""
+    """Logits that each generated target was drawn from, before the temperature."""
 
 
 @torch.no_grad()
 def roll_out(
-    model: Any,
+    model: SequenceNetwork,
     x_distribution: XDistribution | None,
     num_generate: int,
     prompt_x: Tensor | None,
@@ -52,7 +57,7 @@ def roll_out(
     num_rollouts: int,
     generator: torch.Generator | None,
 ) -> Generated:
-    """What `generate` of the sequence networks gives; see there."""
+    """Return what `generate` of the sequence networks gives; see there."""
     if x_distribution is None and hasattr(model, "embedded"):
         raise TypeError(
             "x_distribution is None: give the distribution of the rows' x, such as"
@@ -111,7 +116,7 @@ def roll_out(
     )
 
 
-def _check_prompt(model: Any, x: Any, y: Any) -> None:
+def _check_prompt(model: SequenceNetwork, x: Any, y: Any) -> None:
     """Raise TypeError or ValueError unless the network can read the prompt."""
     given = {name: value for name, value in (("prompt_x", x), ("prompt_y", y)) if value is not None}
     check_tensors(**given)
@@ -163,7 +168,7 @@ def _prompt_rows(
     return rows
 
 
-def _ways(model: Any) -> Callable[..., tuple[Tensor, Tensor]]:
+def _ways(model: SequenceNetwork) -> Callable[..., tuple[Tensor, Tensor]]:
     mask = model.config.mask_type
     if mask == "set" or model.is_hooked:
         return _anew
@@ -173,7 +178,7 @@ def _ways(model: Any) -> Callable[..., tuple[Tensor, Tensor]]:
 
 
 def _anew(
-    model: Any, x: Tensor | None, y: Tensor, num_generate: int, choose: Any
+    model: Any, x: Tensor | None, y: Tensor, num_generate: int, choose: Choose
 ) -> tuple[Tensor, Tensor]:
     """The whole sequence anew for each row: where a new row changes what the others stand for, and
     where hooks look on."""
@@ -189,7 +194,7 @@ def _anew(
 
 
 def _pairs(
-    model: Any, x: Tensor, y: Tensor, num_generate: int, choose: Any
+    model: Any, x: Tensor, y: Tensor, num_generate: int, choose: Choose
 ) -> tuple[Tensor, Tensor]:
     """Each step sends (x, y) of the row before and x of the next through the layers together: both
     read only cached rows and each other.
@@ -234,7 +239,7 @@ def _tokens(
 
 
 def _elements(
-    model: Any, x: None, y: Tensor, num_generate: int, choose: Any
+    model: Any, x: None, y: Tensor, num_generate: int, choose: Choose
 ) -> tuple[Tensor, Tensor]:
     """One token a step: the element before; the first step takes the start token and the prompt."""
     n_prompt, n = y.shape[1], y.shape[1] + num_generate
@@ -250,15 +255,17 @@ def _elements(
 
 
 def _through(
-    model: Any, new: Float[Tensor, "S m E"], caches: list[KeysAndValues], seen: int
+    model: SequenceNetwork, new: Float[Tensor, "S m E"], caches: list[KeysAndValues], seen: int
 ) -> Float[Tensor, "S V"]:
     """Logits of the last of the new tokens."""
-    for i, (block, cache) in enumerate(zip(model.blocks, caches, strict=True)):
+    blocks = cast(list[Block], list(model.blocks))
+    for i, (block, cache) in enumerate(zip(blocks, caches, strict=True)):
         new = block.step(new, cache, seen, last=i == len(caches) - 1)
     return model.unembed(model.ln_final(new[:, -1]))
 
 
-def _caches(model: Any, n_sequences: int, n_tokens: int) -> list[KeysAndValues]:
+def _caches(model: SequenceNetwork, n_sequences: int, n_tokens: int) -> list[KeysAndValues]:
     config, like = model.config, model.unembed.weight
+    assert config.d_head is not None
     shape = (n_sequences, config.n_heads, n_tokens, config.d_head)
     return [KeysAndValues(like.new_empty(shape), like.new_empty(shape)) for _ in model.blocks]

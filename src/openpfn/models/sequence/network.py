@@ -125,8 +125,8 @@ class SequencePFN(SequenceNetwork):
         return_logits: bool = False,
         return_cache: bool = False,
     ) -> Any:
-        """What the network believes after a prompt. With y one shorter than x, about the last row;
-        else about each row given those before.
+        """Return what the network believes after a prompt. With y one shorter than x, about the last
+        row; else about each row given those before.
 
         Both with or without a leading batch axis. The answer is a `Predictive`, or logits with
         `return_logits`; with `return_cache` a pair of it and the cache. Raises ValueError for
@@ -193,7 +193,7 @@ class SequencePFN(SequenceNetwork):
         return F.linear(x, self.embed.weight[:, : self.config.input_dim], self.embed.bias)
 
     def embedded_y(self, y: Float[Tensor, "B N"]) -> Float[Tensor, "B N E"]:
-        """What the (x, y) tokens have more than the x tokens."""
+        """Return what is added to the x tokens to make the (x, y) tokens."""
         if self.n_y > 1:
             return (
                 F.embedding(y.long(), self.embed.weight[:, self.config.input_dim :].t())

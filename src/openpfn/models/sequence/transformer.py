@@ -109,8 +109,8 @@ class Attention(nn.Module):
     def two_streams(
         self, x: Float[Tensor, "B N E"], y: Float[Tensor, "B N E"], last: bool
     ) -> tuple[Float[Tensor, "B N E"], Float[Tensor, "B N E"] | None]:
-        """What the tokens x_i and (x_i, y_i) take under the mask "autoregressive-pfn", with N keys
-        in place of 2 N.
+        """Return what the tokens x_i and (x_i, y_i) take under the mask "autoregressive-pfn", with N
+        keys in place of 2 N.
 
         In the last layer nobody reads what the (x, y) tokens take: None.
         """
@@ -151,8 +151,8 @@ class Attention(nn.Module):
     def step(
         self, new: Float[Tensor, "B m E"], cache: KeysAndValues, n_seen: int, last: bool
     ) -> Float[Tensor, "B a E"]:
-        """What the `m` new tokens take from the `n_seen` cached ones and, causally, each other;
-        their keys and values enter the cache.
+        """Return what the `m` new tokens take from the `n_seen` cached ones and, causally, each
+        other; their keys and values enter the cache.
 
         In the last layer only the last token asks: a = 1, else a = m.
         """

@@ -102,8 +102,8 @@ class UnsupervisedPFN(SequenceNetwork):
         return_logits: bool = False,
         return_cache: bool = False,
     ) -> Any:
-        """What the network believes about the element after the prompt `y`, with or without a
-        leading batch axis.
+        """Return what the network believes about the element after the prompt `y`, with or without
+        a leading batch axis.
 
         The answer is a `Predictive`, or logits with `return_logits`; with `return_cache` a pair of
         it and the cache. Raises ValueError for values that are missing or infinite.

@@ -18,7 +18,7 @@ value."""
 
 
 class ColumnStatistics(NamedTuple):
-    """What the encoder keeps of the context: per task and column, and nothing that grows with it
+    """Statistics of the context: per task and column, and nothing that grows with it
     but `sorted`."""
 
     mean: Float[Tensor, "B D"]
@@ -28,9 +28,9 @@ class ColumnStatistics(NamedTuple):
     sorted: Float[Tensor, "B D n"] | None
     """Context values in order, missing ones last as inf; None without ranks."""
     n_present: Float[Tensor, "B D"]
-    """How many context values are not missing."""
+    """Number of context values that are not missing."""
     neighbours: Int[Tensor, "S B D"] | None
-    """Which column each cell also embeds, per further shift; None without column grouping."""
+    """Column that each cell also embeds, per further shift; None without column grouping."""
     categorical: Float[Tensor, "B D"] | None
 
     def thinned(self, most: int) -> ColumnStatistics:

@@ -36,7 +36,7 @@ a small context does not foresee at all may not outweigh a whole batch."""
 
 
 class TableState(NamedTuple):
-    """What the network keeps of the context rows: enough to predict any query row."""
+    """State after the context rows: enough to predict any query row."""
 
     statistics: ColumnStatistics
     layers: list[State]
@@ -44,7 +44,7 @@ class TableState(NamedTuple):
     n_context: int
     n_classes: Int[Tensor, " B"] | None
     scale: TargetScale | None = None
-    """How targets that are numbers are centred and scaled; None where they are classes."""
+    """Centre and scale of targets that are numbers; None where they are classes."""
 
     def thinned(self, most: int) -> TableState:
         """This state with at most `most` single values of each column; ranks are then known to half
@@ -269,7 +269,7 @@ class TabularPFN(HookedModule):
     def encoders(
         self, numbers: bool
     ) -> tuple[TargetEncoder | NumberEncoder, TargetEncoder | NumberEncoder | None]:
-        """What embeds the targets, and what adds them to the cells of their row."""
+        """Return the encoder of targets, and the one that adds them to the cells of their row."""
         if numbers:
             hints = self.number_hint_encoder if self.config.target_aware else None
             return self.number_encoder, hints
