@@ -26,12 +26,13 @@ def test_a_table_without_values_is_refused(X):
         fit(X)
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, 10**400], ids=["inf", "minus", "huge"])
-@pytest.mark.parametrize("dtype", [float, object])
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(np.inf, float), (-np.inf, np.float32), (np.inf, object), (10**400, object)],
+    ids=["inf", "minus", "object", "huge"],
+)
 def test_infinity_in_an_array_is_refused_by_column(value, dtype):
     X = np.ones((6, 3), dtype=dtype)
-    if dtype is float and isinstance(value, int):
-        pytest.skip("no float array holds it")
     fitted = fit(np.arange(18).reshape(6, 3).astype(dtype))
     X[4, 2] = value
     for use in (fit, fitted.predict):

@@ -91,7 +91,7 @@ def plain_values(values: pd.Series) -> ColumnValues:
             f"column {shown(values.name)} holds {error}, which cannot be used. Turn it into"
             " columns of numbers, words or dates, or leave it out."
         ) from None
-    except (NotImplementedError, TypeError, ValueError, OverflowError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"column {shown(values.name)} of dtype {values.dtype} cannot be read ({error}). Turn it"
             " into numbers, words or dates, or leave it out."
