@@ -125,8 +125,8 @@ class SequencePFN(SequenceNetwork):
         return_logits: bool = False,
         return_cache: bool = False,
     ) -> Any:
-        """Return what the network believes after a prompt. With y one shorter than x, about the last
-        row; else about each row given those before.
+        """Return what the network believes after a prompt. With y one shorter than x, about the
+        last row; else about each row given those before.
 
         Both with or without a leading batch axis. The answer is a `Predictive`, or logits with
         `return_logits`; with `return_cache` a pair of it and the cache. Raises ValueError for

@@ -109,8 +109,8 @@ class Attention(nn.Module):
     def two_streams(
         self, x: Float[Tensor, "B N E"], y: Float[Tensor, "B N E"], last: bool
     ) -> tuple[Float[Tensor, "B N E"], Float[Tensor, "B N E"] | None]:
-        """Return what the tokens x_i and (x_i, y_i) take under the mask "autoregressive-pfn", with N
-        keys in place of 2 N.
+        """Return what the tokens x_i and (x_i, y_i) take under the mask "autoregressive-pfn", with
+        N keys in place of 2 N.
 
         In the last layer nobody reads what the (x, y) tokens take: None.
         """
