@@ -8,6 +8,7 @@ import torch
 from openpfn import checkpoint
 from openpfn.batch import TaskBatch
 from openpfn.configs import TabularConfig
+from openpfn.heads.bars import BarDistribution
 from openpfn.heads.base import Head, Rescaled
 from openpfn.heads.gaussian import Gaussian
 from openpfn.models import PFN
@@ -181,5 +182,6 @@ def test_options_of_the_head_are_used_and_aliases_are_settled():
     assert model.config.regression_head == "bars"
     answer = model.predictive(numbers())
     assert isinstance(answer, Rescaled)
+    assert isinstance(answer.standardised, BarDistribution)
     assert answer.standardised.logits.shape == (3, 4, 7)
     assert answer.standardised.support == "bounded"
