@@ -62,10 +62,10 @@ class CLibrary(HostLibrary):
     """One exported network; every method returns the status by name first."""
 
     def __init__(
-        self, model: torch.nn.Module, folder: Path, options: CodeOptions, optimize: str = "-O1"
+        self, model: Any, folder: Path, options: CodeOptions, optimize: str = "-O1"
     ) -> None:
         self.options = options
-        self.n_classes = options.for_network(model.config.max_classes).max_classes
+        self.n_classes: int = options.for_network(model.config.max_classes).max_classes
         write_library(model, folder, options)
         super().__init__(folder, optimize)  # the same bits as with -O2, sooner
 
