@@ -65,7 +65,7 @@ class CLibrary(HostLibrary):
         self, model: Any, folder: Path, options: CodeOptions, optimize: str = "-O1"
     ) -> None:
         self.options = options
-        self.n_classes: int = options.for_network(model.config.max_classes).max_classes
+        self.n_classes: Any = options.for_network(model.config.max_classes).max_classes
         write_library(model, folder, options)
         super().__init__(folder, optimize)  # the same bits as with -O2, sooner
 
