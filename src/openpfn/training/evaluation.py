@@ -15,6 +15,7 @@ from torch import Tensor
 from openpfn.batch import TaskBatch
 from openpfn.configs.training import TrainingConfig
 from openpfn.data.stream import TaskStream
+from openpfn.heads.base import Rescaled
 from openpfn.heads.categorical import Categorical
 from openpfn.training.sources import is_prior, task_source
 
@@ -52,16 +53,18 @@ class Evaluation:
         """`eval_loss` (nats, or squared error of a point), `eval_accuracy`, `eval_auc` and
         `eval_mse`: see `figures`.
 
-        Each batch counts the same, each task in the area under the curve. NaN where a figure has no
-        meaning.
+        Each batch counts the same, each task in the area under the curve. A figure is the mean over
+        the batches where it has a meaning, which are classification or regression; NaN if there
+        are none.
         """
         measured = [
             figures(model, batch.to(device), self.config.log_distributional_mse)
             for batch in self.draw()
         ]
-        means = {
-            f"eval_{name}": sum(one[name] for one in measured) / len(measured)
-            for name in ("loss", "accuracy", "mse")
+        loss = sum(one["loss"] for one in measured) / len(measured)
+        means = {"eval_loss": loss} | {
+            f"eval_{name}": _mean_of_known([one[name] for one in measured])
+            for name in ("accuracy", "mse")
         }
         return means | {"eval_auc": float(torch.cat([one["auc"] for one in measured]).nanmean())}
 
@@ -111,6 +114,11 @@ def _kept_apart(loader: Any, config: TrainingConfig) -> Any:
     return evaluated
 
 
+def _mean_of_known(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
 def _length(source: Any) -> int | None:
     """Return how many batches an iterable gives; None where it does not know, or is endless."""
     try:
@@ -124,7 +132,8 @@ def figures(model: Any, batch: TaskBatch, distributional_mse: bool = True) -> di
 
     Accuracy, and with inputs the area under the ROC curve of each class against the rest, where it
     answers with classes; the squared error of a point, or, if `distributional_mse`, of the mean of
-    a distribution over numbers. NaN where there is none.
+    a distribution over numbers: of a table's, in the context's standard deviations, as tables have
+    units of their own. NaN where there is none.
     """
     found: dict[str, Any] = {
         "loss": float(model.loss(batch)),
@@ -145,9 +154,12 @@ def figures(model: Any, batch: TaskBatch, distributional_mse: bool = True) -> di
             if batch.x is None
             else found | {"auc": areas_under_roc(probabilities.float(), y).cpu()}
         )
-    return (
-        found | {"mse": float((answer.mean - y).square().mean())} if distributional_mse else found
-    )
+    if not distributional_mse:
+        return found
+    error = answer.mean - y
+    if isinstance(answer, Rescaled):
+        error = error / answer.scale
+    return found | {"mse": float(error.square().mean())}
 
 
 def areas_under_roc(
