@@ -32,6 +32,7 @@ def test_numbers_are_written_exactly(value):
         {"use_ranks": True},
         {"categorical_flags": True},
         {"column_shifts": (0, 1)},
+        {"head": None, "regression_head": "quantiles"},
         {"attention_options": {"features": "learned"}},
     ],
     ids=str,

@@ -122,6 +122,7 @@ def check_supported(config: Any, options: CodeOptions) -> CodeOptions:
     mechanism.macros()
     columns = attention_name(config.column_attention_type)
     carried = {
+        "head": config.head == "categorical",
         "column_attention_type": columns == "softmax" and not config.column_attention_options,
         "qassmax": not config.qassmax,
         "norm": config.norm == "rms",
@@ -134,8 +135,9 @@ def check_supported(config: Any, options: CodeOptions) -> CodeOptions:
         if not is_carried:
             raise ValueError(
                 f"{name} is {getattr(config, name)!r}, which the C code does not carry. It carries"
-                f" softmax between columns, {' and '.join(carried_attention())} between rows, norm"
-                " rms, knots or linear, missing_flags, target_aware and separate_query_weights,"
+                " the categorical head, softmax between columns,"
+                f" {' and '.join(carried_attention())} between rows, norm rms, knots or linear,"
+                " missing_flags, target_aware and separate_query_weights,"
                 " without thinking rows, ranks, categorical flags, column shifts and qassmax."
             )
     return options.for_network(config.max_classes)
