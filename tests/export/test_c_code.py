@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openpfn.export.c_code import library, number
+from openpfn.export.network.quantize import quantise_rows
 from openpfn.export.options import BACKENDS, CodeOptions
-from openpfn.export.quantize import quantise_rows
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))

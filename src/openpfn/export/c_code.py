@@ -10,14 +10,14 @@ import numpy as np
 
 from openpfn.checkpoint.fingerprint import fingerprint_of
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.calibrate import measured_ranges
-from openpfn.export.fixed_point import (
+from openpfn.export.network.calibrate import measured_ranges
+from openpfn.export.network.fixed_point import (
     IntegerMatrix,
     check_widths,
     choose_exponents,
     integer_weights,
 )
-from openpfn.export.mechanisms import (
+from openpfn.export.network.mechanisms import (
     RowMechanism,
     attention_name,
     backends_of,
@@ -25,11 +25,11 @@ from openpfn.export.mechanisms import (
     row_mechanism,
     runtime,
 )
+from openpfn.export.network.quantize import QuantisedMatrix
+from openpfn.export.network.weights import gather, n_knots, quantised, separate_reading
 from openpfn.export.options import Backend, CodeOptions
-from openpfn.export.quantize import QuantisedMatrix
 from openpfn.export.record import recorded_source, write_record
 from openpfn.export.values import LARGEST_VALUE, SMALLEST_DIFFERENCE
-from openpfn.export.weights import gather, n_knots, quantised, separate_reading
 from openpfn.files import write_whole
 
 HEAD = f"""/* OpenPFN's runtime: see pfn.h. */
