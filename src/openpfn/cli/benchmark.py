@@ -39,9 +39,9 @@ def tables(argv: list[str]) -> int:
     from rich.console import Console
 
     from openpfn.benchmark.tables import results
-    from openpfn.benchmark.tables.report import write_report
+    from openpfn.benchmark.tables.report.page import write_report
+    from openpfn.benchmark.tables.report.summary import summary_tables
     from openpfn.benchmark.tables.run import run
-    from openpfn.benchmark.tables.summary import summary_tables
 
     if "" not in sys.path:
         sys.path.insert(0, "")  # module:Class of the user's own folder
@@ -65,7 +65,7 @@ def report(argv: list[str]) -> int:
         ReportConfig, args=argv, prog="openpfn benchmark report", description=report.__doc__
     )
     from openpfn.benchmark.tables import results
-    from openpfn.benchmark.tables.report import write_report
+    from openpfn.benchmark.tables.report.page import write_report
 
     rows = results.read(config.results)
     baseline = None if config.baseline is None else results.read(config.baseline)

@@ -7,9 +7,9 @@ import pytest
 from export.c_library import CLibrary, random_network
 
 from openpfn.attention.linear import LinearAttention
-from openpfn.export.network import mechanisms
 from openpfn.export.budget import all_backends
 from openpfn.export.c_code import library
+from openpfn.export.network import mechanisms
 from openpfn.export.network.mechanisms import (
     MECHANISMS,
     backends_of,
