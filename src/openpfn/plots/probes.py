@@ -62,6 +62,7 @@ def difference_map(
         if groups[i] != groups[i - 1]:
             axes.axhline(i - 0.5, color=FAINT, linewidth=0.5)
     axes.spines[:].set_visible(False)
-    axes.set_title(title, fontsize=8.5, color=INK, loc="left", pad=18)
+    axes.set_title(" ", fontsize=8, pad=10)  # room for the row counts
+    figure.suptitle(title, x=0.01, ha="left", fontsize=8.5, color=INK)
     # no date: the same results give the same file
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -104,7 +104,7 @@ def draw_map(path: Path, found: pd.DataFrame, method: str, config: ProbesConfig)
         values,
         [f"{structure}, {kind}" for structure, kind in lines],
         places,
-        f"{method}: {metric} less that of the better of {better}",
+        f"{method}: {metric} less the better one's\nof {better}",
     )
 
 
@@ -192,6 +192,8 @@ def command(config: ProbesConfig) -> str:
         if counts and value != plain(usual[field.name]):
             told = " ".join(map(_word, value)) if isinstance(value, list) else _word(value)
             words.append(f"--{field.name.replace('_', '-')} {told}")
+    if config.page is not None:
+        words.append(f"--page {config.page.name if config.page.is_absolute() else config.page}")
     return " ".join(words)
 
 
