@@ -72,11 +72,11 @@ def find_network(checkpoint: Any, model: Any, device: str) -> Network:
     """
     if model is not None:
         return _in_memory(model, device)
-    from openpfn.checkpoint import SHIPPED, locate
+    from openpfn.checkpoint import locate, shipped_name
 
     path = locate(DEFAULT_CHECKPOINT if checkpoint == "auto" else checkpoint).resolve()
     # a path that means the same wherever the process stands that reads a pickle or a saved file
-    source = path.stem if path.parent == SHIPPED.resolve() else str(path)
+    source = shipped_name(path) or str(path)
     status = path.stat()
     return _from_file(source, path, (status.st_mtime_ns, status.st_size), str(pick_device(device)))
 
