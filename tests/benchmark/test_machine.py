@@ -30,9 +30,7 @@ with memory_growth() as second:
 print(*first, *second)
 """
     # a fresh process: this one may use again what an earlier test has freed
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     first, second = map(float, done.stdout.split())
     assert first == pytest.approx(128, abs=16)
     assert second < 16

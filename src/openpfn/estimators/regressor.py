@@ -248,9 +248,10 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     def _numbers(self, y: Any, table: pd.DataFrame) -> Float[np.ndarray, " n"]:
         """Return the targets in float64."""
         self._require(y)
-        if getattr(y, "ndim", np.ndim(y)) == 2 and np.shape(y)[1] > 1:
+        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+        if len(shape) == 2 and shape[1] > 1:
             raise ValueError(
-                f"y has {np.shape(y)[1]} columns, but PFNRegressor predicts one number per row. Fit"
+                f"y has {shape[1]} columns, but PFNRegressor predicts one number per row. Fit"
                 " one regressor per column, as sklearn.multioutput.MultiOutputRegressor does."
             )
         y = column_or_1d(y, warn=True)
@@ -260,7 +261,8 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
                 f"Input y contains NaN: {missing} targets are missing. Leave those rows out."
             )
         numbers = _as_floats(y)
-        assert_all_finite(numbers, input_name="y")
+        with np.errstate(invalid="ignore"):  # the sum of huge numbers, which is looked at first
+            assert_all_finite(numbers, input_name="y")
         check_consistent_length(table, numbers)
         return numbers
 
