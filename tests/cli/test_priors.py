@@ -310,6 +310,7 @@ finally:
         assert word in said
 
 
+@pytest.mark.slow
 def test_info_tells_the_profile_of_a_prior_and_of_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -337,6 +338,7 @@ def test_info_tells_the_profile_of_a_prior_and_of_a_file(
     assert "max_features = 3" in said
 
 
+@pytest.mark.slow
 def test_show_draws_a_prior_a_file_and_regression(tmp_path: Path) -> None:
     words = ["--max_seq_len", "40", "--max_features", "4"]
     assert (

@@ -112,6 +112,7 @@ def test_padding_is_zero_and_values_are_finite_or_missing(name: str, corner: str
         assert not batch.x.isnan().any()
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_without_gaps_nothing_is_missing_and_with_gaps_something_is(name: str) -> None:
     assert not draw(name, replace(SMALL, missing_share=0)).x.isnan().any()
@@ -143,6 +144,7 @@ def test_a_batch_is_whole(name: str) -> None:
     assert batch.x.is_contiguous()
 
 
+@pytest.mark.slow
 @every_prior
 def test_the_generator_decides_everything(name: str) -> None:
     assert same(draw(name, seed=3), draw(name, seed=3))
@@ -151,6 +153,7 @@ def test_the_generator_decides_everything(name: str) -> None:
     assert same(draw(name, seed=3), draw(name, seed=3))
 
 
+@pytest.mark.slow
 @every_prior
 def test_a_pickled_prior_draws_the_same(name: str) -> None:
     prior = made(name)
@@ -181,6 +184,7 @@ def test_tasks_report_their_graph(name: str) -> None:
     assert batch.latents["depth"].min() >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "least_depth"), [("scm_mlp", 4.8), ("scm_tree", 3.2)])
 def test_graphs_are_wide_and_deep(name: str, least_depth: float) -> None:
     """Mean hidden width ≥ 42 and several layers, as in the slow generators; for few columns, which
@@ -197,6 +201,7 @@ def test_graphs_are_wide_and_deep(name: str, least_depth: float) -> None:
     assert torch.cat([g.depth.float() for g in graphs]).mean() > least_depth
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_the_filter_makes_tasks_learnable(name: str) -> None:
     def flat(learnable: bool) -> float:
@@ -227,6 +232,7 @@ def test_regression_tasks_have_finite_numbers_and_no_classes(name: str, corner: 
     assert same(batch, draw(name, config, n_tasks=9))
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_a_share_of_the_batches_is_regression_and_each_is_of_one_kind(name: str) -> None:
     config = replace(SMALL, regression_share=0.4, learnable=False)
@@ -234,6 +240,7 @@ def test_a_share_of_the_batches_is_regression_and_each_is_of_one_kind(name: str)
     assert 3 <= sum(kinds) <= 14
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_the_filter_makes_numbers_predictable(name: str) -> None:
     def explained(learnable: bool) -> torch.Tensor:
@@ -294,6 +301,7 @@ def test_a_mixture_of_unknown_parts_is_refused() -> None:
         draw("mixture", replace(SMALL, parts=("scm_graf",), part_weights=(1.0,)))
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_mixture_share_rows_and_context() -> None:
     shapes = {
         (batch.n_rows, batch.n_train)

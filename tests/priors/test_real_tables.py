@@ -144,6 +144,7 @@ def test_every_choice_of_rows_is_equally_likely():
     assert ((counts - 5000) ** 2 / 5000).sum() < 31  # χ² of 11 degrees of freedom: p = 0.001
 
 
+@pytest.mark.slow
 def test_a_task_is_what_an_encoder_fitted_to_its_context_makes_of_its_rows(table):
     prior, batch = made(table), draw(made(table))
     assert prior.column_names[:3] == ["age", "city", "member"]
@@ -303,6 +304,7 @@ def test_a_mixture_of_synthetic_and_real_tables_is_refused():
         MixturePrior(PriorConfig(parts=("scm_mlp", "real_tables"), part_weights=(1.0, 1.0)))
 
 
+@pytest.mark.slow
 def test_dumps_hold_the_tasks_of_both_parts(table, tmp_path):
     paths = create_h5_prior_from_dataset(
         table,
@@ -332,6 +334,7 @@ def test_dumps_hold_the_tasks_of_both_parts(table, tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["test.h5", "train.h5"]
 
 
+@pytest.mark.slow
 def test_dumps_repeat_under_a_seed_and_missing_values_can_be_filled(tmp_path, table):
     def values(seed, **options):
         name = f"{seed}{sorted(options)}"

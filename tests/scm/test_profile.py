@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from openpfn.batch import TaskBatch
@@ -33,6 +34,7 @@ class Threshold:
         )
 
 
+@pytest.mark.slow
 def test_a_threshold_is_learnt_and_noise_is_not() -> None:
     sharp, flat = profile_prior(Threshold(True), 6), profile_prior(Threshold(False), 6)
     assert sharp["tasks"] == 6
@@ -43,6 +45,7 @@ def test_a_threshold_is_learnt_and_noise_is_not() -> None:
     assert flat["forest_flat"] > 0.4
 
 
+@pytest.mark.slow
 def test_gain_is_accuracy_less_majority() -> None:
     profile = profile_prior(Threshold(True), 5)
     for model in ("forest", "logistic"):
@@ -55,6 +58,7 @@ def test_gain_is_accuracy_less_majority() -> None:
         )
 
 
+@pytest.mark.slow
 def test_appearance_counts_real_columns_only() -> None:
     profile = profile_prior(Threshold(True), 4)
     assert profile["columns"] == 2
@@ -68,6 +72,7 @@ def test_appearance_counts_real_columns_only() -> None:
     assert "hidden_width" not in profile
 
 
+@pytest.mark.slow
 def test_a_prior_of_ours_reports_its_graphs_and_repeats_itself() -> None:
     prior = MixturePrior(PriorConfig(max_features=4, max_seq_len=40))
     profile = profile_prior(prior, 6, seed=2)
