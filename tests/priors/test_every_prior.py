@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from openpfn import registry
 from openpfn.batch import TaskBatch
@@ -117,6 +118,42 @@ def test_padding_is_zero_and_values_are_finite_or_missing(name: str, corner: str
 def test_without_gaps_nothing_is_missing_and_with_gaps_something_is(name: str) -> None:
     assert not draw(name, replace(SMALL, missing_share=0)).x.isnan().any()
     assert draw(name, replace(SMALL, missing_share=1)).x.isnan().any()
+
+
+@every_synthetic_prior
+@pytest.mark.parametrize("regression_share", [0.0, 1.0])
+def test_rows_are_repeated_exactly_where_it_is_asked_for(
+    name: str, regression_share: float
+) -> None:
+    config = PriorConfig(
+        min_features=5,
+        max_features=5,
+        max_seq_len=120,
+        categorical_share=0,
+        learnable=False,
+        min_context_share=0.5,
+        max_context_share=0.5,
+        regression_share=regression_share,
+    )
+
+    def repeats(share: float) -> tuple[Tensor, Tensor]:
+        """Pairs of a context and a query row with equal columns, of each task, and how many of them
+        have equal targets."""
+        batch = draw(name, replace(config, repeated_rows_share=share), n_tasks=40)
+        x = batch.x.nan_to_num(-7.5)
+        same_x = (x[:, :60, None] == x[:, None, 60:]).all(3)
+        same_y = batch.y[:, :60, None] == batch.y[:, None, 60:]
+        return same_x.sum((1, 2)), (same_x & same_y).sum((1, 2))
+
+    pairs, with_target = repeats(1.0)
+    assert (pairs > 0).float().mean() > 0.85
+    continuous = repeats(0.0)[0] == 0  # not a table of two values here and there
+    assert continuous.float().mean() > 0.5
+    assert (with_target >= 0.6 * pairs).float().mean() > 0.75
+    if regression_share == 0:
+        batch = draw(name, replace(config, repeated_rows_share=1.0), n_tasks=40)
+        for y, k in zip(batch.y, batch.n_classes, strict=True):
+            assert torch.equal(y.unique(), torch.arange(int(k)).to(y.dtype))
 
 
 @every_synthetic_prior
