@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from openpfn.plots.beliefs import INK, named, panels
+from openpfn.plots.beliefs import FAINT, GRID, INK, WIDTH, named, panels
 
 COLOR, OUTSIDE = "#c8452f", "#2f6f8f"
 COVERAGES = (0.5, 0.9)
@@ -133,6 +134,19 @@ def densities(
     axes.set_ylim(-0.15, len(rows))
     marks = "line: mean" if truth is None else "line: mean, point: true value"
     return named(axes, f"density of each row ({marks})", x_label=y_label)
+
+
+def figure_of_two(title: str) -> tuple[Figure, tuple[Axes, Axes]]:
+    """A new figure with room for a fan, and below it for densities."""
+    figure = Figure(figsize=(WIDTH, 7.2), dpi=150, layout="constrained", facecolor="white")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK, fontweight="bold")
+    above, below = figure.subplots(2, 1, height_ratios=[1.3, 1])
+    for axes in (above, below):
+        axes.grid(color=GRID, linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=8, colors=FAINT, length=0)
+        axes.spines[:].set_visible(False)
+    return figure, (above, below)
 
 
 def _points(
