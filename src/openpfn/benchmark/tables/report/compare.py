@@ -10,8 +10,8 @@ import pandas as pd
 from openpfn.benchmark import page
 from openpfn.benchmark.metrics import SMALLER_IS_BETTER
 from openpfn.benchmark.page import Field, Line
-from openpfn.benchmark.tables import statistics
-from openpfn.benchmark.tables.summary import METRICS, TITLES
+from openpfn.benchmark.tables.report import statistics
+from openpfn.benchmark.tables.report.summary import METRICS, TITLES
 
 N_LISTED = 10
 """Tables that changed most, listed."""

@@ -19,7 +19,7 @@ import numpy as np
 from openpfn import registry
 from openpfn.attention.base import RowAttention
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.c_structs import fields_layout, struct_layouts
+from openpfn.export.network.c_structs import fields_layout, struct_layouts
 from openpfn.export.options import BACKENDS, Backend
 
 Weights = dict[str, Any]

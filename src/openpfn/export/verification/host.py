@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Num
 
-from openpfn.export.c_structs import struct_layouts
-from openpfn.export.targets import STRICT, ToolError, find_target
+from openpfn.export.network.c_structs import struct_layouts
+from openpfn.export.verification.targets import STRICT, ToolError, find_target
 
 STATUSES = tuple(
     "ok argument features classes rows label value source not_fitted saved capacity".split()

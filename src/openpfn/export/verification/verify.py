@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from openpfn.export.measure import Measurement
+from openpfn.export.verification.measure import Measurement
 
 TOLERANCE = {"f32": 1e-5, "int8": 0.05, "int": 0.05}
 """How far logits may be from the network's in float32, as a share of the largest, by backend."""

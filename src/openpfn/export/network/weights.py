@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.mechanisms import RowMechanism, Weights, row_mechanism
-from openpfn.export.quantize import quantise_rows
+from openpfn.export.network.mechanisms import RowMechanism, Weights, row_mechanism
+from openpfn.export.network.quantize import quantise_rows
 
 Array = np.ndarray
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from openpfn.benchmark.machine import peak_memory_mb
+from openpfn.memory import peak_memory_mb
 
 
 def test_peak_memory_grows_with_what_is_held():
@@ -20,7 +20,7 @@ def test_peak_memory_grows_with_what_is_held():
 def test_the_growth_is_that_of_the_block_alone():
     code = """
 from mmap import mmap
-from openpfn.benchmark.machine import memory_growth
+from openpfn.memory import memory_growth
 with memory_growth() as first:
     held = mmap(-1, 2**26)
     held.write(bytes(2**20) * 64)
@@ -37,6 +37,6 @@ print(*first, *second)
 
 
 def test_a_limit_ends_an_allocation_beyond_it():
-    code = "from openpfn.benchmark.machine import limit_memory; limit_memory(1.0); bytearray(2**31)"
+    code = "from openpfn.memory import limit_memory; limit_memory(1.0); bytearray(2**31)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.strip().endswith("MemoryError")

@@ -13,9 +13,9 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Float
 
-from openpfn.export.host import STATUSES
-from openpfn.export.measure import Measurement
-from openpfn.export.vectors import Vectors
+from openpfn.export.verification.host import STATUSES
+from openpfn.export.verification.measure import Measurement
+from openpfn.export.verification.vectors import Vectors
 
 VERSION = 1
 GREETING_SECONDS = 0.5

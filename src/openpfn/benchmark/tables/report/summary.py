@@ -11,8 +11,8 @@ from rich import box
 from rich.table import Table
 
 from openpfn.benchmark.metrics import CLASSIFICATION, REGRESSION, SMALLER_IS_BETTER
-from openpfn.benchmark.tables import statistics
 from openpfn.benchmark.tables.methods import FLOOR
+from openpfn.benchmark.tables.report import statistics
 
 METRICS = {"classification": CLASSIFICATION, "regression": REGRESSION}
 """Metrics of each task, the one that methods are ranked by first."""

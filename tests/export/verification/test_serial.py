@@ -22,13 +22,13 @@ from openpfn import __version__
 from openpfn.cli import main
 from openpfn.cli.export import CodeCommand
 from openpfn.export.c_code import write_library
-from openpfn.export.host import HostLibrary
-from openpfn.export.measure import program
 from openpfn.export.options import CodeOptions
-from openpfn.export.serial import Board, SerialLine, bits, measure_board, model_id
 from openpfn.export.sketch import write_sketch
-from openpfn.export.targets import SANITIZERS, STRICT, find_target
-from openpfn.export.vectors import Vectors
+from openpfn.export.verification.host import HostLibrary
+from openpfn.export.verification.measure import program
+from openpfn.export.verification.serial import Board, SerialLine, bits, measure_board, model_id
+from openpfn.export.verification.targets import SANITIZERS, STRICT, find_target
+from openpfn.export.verification.vectors import Vectors
 
 ARDUINO = """
 #include <cstddef>

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 
 from openpfn.estimators import PFNClassifier
-from openpfn.export.vectors import Vectors
+from openpfn.export.verification.vectors import Vectors
 
 
 def reference_logits(model: Any, vectors: Vectors) -> Float[np.ndarray, "Q k"]:

@@ -7,14 +7,19 @@ import pytest
 from export.c_library import CLibrary, random_network
 
 from openpfn.attention.linear import LinearAttention
-from openpfn.export import mechanisms
 from openpfn.export.budget import all_backends
 from openpfn.export.c_code import library
-from openpfn.export.mechanisms import MECHANISMS, backends_of, carried_attention, row_mechanism
+from openpfn.export.network import mechanisms
+from openpfn.export.network.mechanisms import (
+    MECHANISMS,
+    backends_of,
+    carried_attention,
+    row_mechanism,
+)
 from openpfn.export.options import CodeOptions
-from openpfn.export.reference import reference_logits
-from openpfn.export.vectors import Vectors
-from openpfn.export.verify import relative_error
+from openpfn.export.verification.reference import reference_logits
+from openpfn.export.verification.vectors import Vectors
+from openpfn.export.verification.verify import relative_error
 
 
 class OwnAttention(LinearAttention):

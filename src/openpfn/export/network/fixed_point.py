@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.quantize import from_upper_halves, quantise_rows
+from openpfn.export.network.quantize import from_upper_halves, quantise_rows
 
 Weights = dict[str, Any]
 NORMED_BITS = 14

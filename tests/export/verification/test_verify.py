@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import openpfn.export
-from openpfn.export.verify import relative_error
+from openpfn.export.verification.verify import relative_error
 
 FOLDER = Path(openpfn.export.__file__).parent
 SHIPPED = [path for name in ("runtime", "programs", "boards") for path in (FOLDER / name).iterdir()]

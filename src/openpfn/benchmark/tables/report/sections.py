@@ -11,9 +11,9 @@ import pandas as pd
 from openpfn.benchmark import page
 from openpfn.benchmark.metrics import N_BINS, SMALLER_IS_BETTER
 from openpfn.benchmark.page import Field, Line
-from openpfn.benchmark.tables import statistics
 from openpfn.benchmark.tables.methods import FLOOR
-from openpfn.benchmark.tables.summary import METRICS, TITLES, part
+from openpfn.benchmark.tables.report import statistics
+from openpfn.benchmark.tables.report.summary import METRICS, TITLES, part
 from openpfn.plots import benchmark as draw
 
 TABLE_METRICS = {

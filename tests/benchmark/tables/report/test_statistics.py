@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openpfn.benchmark.tables import statistics
+from openpfn.benchmark.tables.report import statistics
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from openpfn.export.targets import PICOLIBC, STRICT, Target, ToolError, find_target
-from openpfn.export.vectors import Vectors
+from openpfn.export.verification.targets import PICOLIBC, STRICT, Target, ToolError, find_target
+from openpfn.export.verification.vectors import Vectors
 
 LIBRARY = ("pfn.h", "pfn_model.h", "pfn_weights.h", "pfn.c")
 FITTED = "pfn_fitted.h"

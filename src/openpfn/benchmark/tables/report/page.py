@@ -13,10 +13,10 @@ import pandas as pd
 from openpfn.benchmark import page
 from openpfn.benchmark.metrics import LEAST_PROBABILITY, N_BINS
 from openpfn.benchmark.page import Field, Line
-from openpfn.benchmark.tables import compare, report_parts, statistics
 from openpfn.benchmark.tables.methods import FLOOR
-from openpfn.benchmark.tables.report_parts import name_and_row, whole, words_of_context
-from openpfn.benchmark.tables.summary import (
+from openpfn.benchmark.tables.report import compare, sections, statistics
+from openpfn.benchmark.tables.report.sections import name_and_row, whole, words_of_context
+from openpfn.benchmark.tables.report.summary import (
     METRICS,
     TITLES,
     best_scores,
@@ -105,12 +105,12 @@ class Report:
             self._lede(found, values, task, context),
             self._main_table(found, task),
             self._left_out(rows, values),
-            report_parts.ranks(found, values, task, self.look, self.ours),
-            report_parts.dots(self.rows, task, context, self.look),
-            report_parts.curves(self.rows, task, sizes, self.look),
-            report_parts.calibration(rows, found, self.look) if task == "classification" else "",
-            report_parts.time(found, task, self.look),
-            report_parts.every_table(self.rows, task, context),
+            sections.ranks(found, values, task, self.look, self.ours),
+            sections.dots(self.rows, task, context, self.look),
+            sections.curves(self.rows, task, sizes, self.look),
+            sections.calibration(rows, found, self.look) if task == "classification" else "",
+            sections.time(found, task, self.look),
+            sections.every_table(self.rows, task, context),
         ]
         others = [size for size in sizes if size != context]
         pieces += [

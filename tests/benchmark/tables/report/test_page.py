@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openpfn.benchmark.tables import compare, results
-from openpfn.benchmark.tables.report import write_report
-from openpfn.benchmark.tables.report_parts import pooled_bins
-from openpfn.benchmark.tables.summary import summary, summary_tables
+from openpfn.benchmark.tables import results
+from openpfn.benchmark.tables.report import compare
+from openpfn.benchmark.tables.report.page import write_report
+from openpfn.benchmark.tables.report.sections import pooled_bins
+from openpfn.benchmark.tables.report.summary import summary, summary_tables
 from openpfn.cli import benchmark as cli
 from openpfn.plots import benchmark as draw
 
