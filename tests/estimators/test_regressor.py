@@ -255,7 +255,7 @@ def test_networks_of_the_other_kind_are_refused_and_shipped_ones_named(tmp_path,
     with pytest.raises(ValueError, match=r"'nano' predicts classes alone .* does: both"):
         PFNRegressor().fit(X, y)
     numbers_alone = random_network(type(NUMBERS)(**{**vars(NUMBERS), "head": None}))
-    with pytest.raises(ValueError, match=r"in memory predicts numbers alone .* does: both, nano"):
+    with pytest.raises(ValueError, match=r"in memory predicts numbers alone, .*does: both, nano"):
         PFNClassifier(model=numbers_alone).fit(X, y > 1)
     assert np.isfinite(PFNRegressor("both").fit(X, y).predict(X_QUERY)).all()
 

@@ -40,6 +40,7 @@ from openpfn.estimators.states import (
     put_together,
     take_apart,
 )
+from openpfn.estimators.statistics import TargetStatistics
 from openpfn.files import flush_to_disk, replacing
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json
@@ -85,10 +86,14 @@ def save(
         "n_features": int(estimator.n_features_in_),
         "columns": estimator.columns_.tolist(),
         "encoder": plain_encoder,
+        "statistics": estimator.statistics_ is not None,
         "context": None,
         **estimator.learnt(),
     }
     arrays = {f"encoder/{name}": array for name, array in encoder_arrays.items()}
+    if estimator.statistics_ is not None:
+        fitted = estimator.statistics_.arrays()
+        arrays |= {f"statistics/{name}": array for name, array in fitted.items()}
     tensors: dict[str, Tensor] = {}
     if context is not None:
         network = context.ready_network()
@@ -160,7 +165,9 @@ def _restored(
         estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
     estimator.columns_ = np.array(record["columns"], dtype=np.int64)
     estimator.encoder_ = TableEncoder.from_state(record["encoder"], _below("encoder/", arrays))
-    estimator.context_ = None
+    estimator.context_ = estimator.statistics_ = None
+    if record.get("statistics"):
+        estimator.statistics_ = TargetStatistics.from_arrays(_below("statistics/", arrays))
     if record["context"] is not None:
         estimator.context_ = context = _context(estimator, record["context"], arrays)
         if record["context"].get("groups") is not None:
@@ -173,7 +180,8 @@ def _restored(
 def _check_parts(estimator: PFNEstimator) -> None:
     """Raise IndexError where the parts of a loaded estimator cannot belong together."""
     encoder, context = estimator.encoder_, estimator.context_
-    width = max(len(estimator.columns_), 1)
+    statistics = estimator.statistics_
+    width = max(len(estimator.columns_), 1) + (statistics.n_columns if statistics else 0)
     facts = estimator.facts() | {
         "columns": len(encoder.columns) == estimator.n_features_in_  # pyright: ignore[reportAttributeAccessIssue]
         and set(estimator.columns_.tolist()) <= set(range(len(encoder.categorical))),
