@@ -287,7 +287,7 @@ def _table(config: RealTableConfig, table: Any) -> Table:
 
 def _holds_numbers(y: pd.Series) -> bool:
     """Whether a target is of numbers too many to be classes."""
-    return pd.api.types.is_numeric_dtype(y) and y.nunique() > y.notna().sum() / 2
+    return bool(pd.api.types.is_numeric_dtype(y) and y.nunique() > y.notna().sum() / 2)
 
 
 def _targets(table: Table) -> tuple[Int[np.ndarray, " T"], list[Any], Float[Tensor, " T"] | None]:
