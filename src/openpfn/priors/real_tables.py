@@ -25,6 +25,7 @@ from openpfn.tables.encode import TableEncoder
 from openpfn.tables.load import Table, load, require_columns
 from openpfn.tables.schema import Column
 from openpfn.tables.splits import stratified_split
+from openpfn.tables.target import read_target
 
 TASKS_PER_BATCH = 50
 LEAST_DISTINCT = 10
@@ -275,7 +276,7 @@ def _table(config: RealTableConfig, table: Any) -> Table:
         require_columns(table, [config.target], "the DataFrame")
         table = Table("a table in memory", table.drop(columns=config.target), table[config.target])
     whole = load(config.source, config.target) if table is None else table
-    if config.regression_share == 1 and _holds_numbers(whole.y):
+    if config.regression_share == 1 and read_target(whole.y).task == "regression":
         whole = replace(whole, task="regression")
     known = whole.y.notna().to_numpy()
     return replace(
@@ -283,11 +284,6 @@ def _table(config: RealTableConfig, table: Any) -> Table:
         X=whole.X.loc[known].reset_index(drop=True),
         y=whole.y.loc[known].reset_index(drop=True),
     )
-
-
-def _holds_numbers(y: pd.Series) -> bool:
-    """Whether a target is of numbers too many to be classes."""
-    return bool(pd.api.types.is_numeric_dtype(y) and y.nunique() > y.notna().sum() / 2)
 
 
 def _targets(table: Table) -> tuple[Int[np.ndarray, " T"], list[Any], Float[Tensor, " T"] | None]:
