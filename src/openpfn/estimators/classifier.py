@@ -201,6 +201,13 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
 
         return load(cls, path, device=device)
 
+    def believer(self, X: Any, y: Any, *, refit: str = "each") -> Any:
+        """Return what `openpfn.bayes.predictive_resample` asks and rolls out: this classifier after
+        reading `X` and `y`. The classifier itself stays as it is."""
+        from openpfn.estimators.resampling import classifier_believer
+
+        return classifier_believer(self, X, y, refit)
+
     def _check_parameters(self) -> None:
         if not isinstance(self.n_estimators, numbers.Integral) or self.n_estimators < 1:
             raise ValueError(
