@@ -50,6 +50,20 @@ class Block:
     """Completed targets, where trajectories are kept."""
 
 
+@dataclass(frozen=True)
+class CompletedRows:
+    """Given rows and drawn ones of R rollouts."""
+
+    prompts: Int[Tensor, " R"]
+    """The context that each rollout continues."""
+    features: Float[Tensor, "R N V"] | None
+    """Inputs as the model reads them."""
+    x: Float[Tensor, "R N D"] | None
+    """Inputs as functionals read them."""
+    y: Float[Tensor, "R N"]
+    """Targets, or class indices."""
+
+
 class Resampling:
     """The work of `predictive_resample`, checked and ready to be done block by block."""
 
@@ -110,7 +124,15 @@ class Resampling:
         return -(-self.n_rollouts // ROLLOUTS_PER_BLOCK)
 
     def block(self, index: int, progress: Progress | None = None) -> Block:
-        """Roll out the block `index`; the same however the others go."""
+        """Roll out the block `index` and take the functional; the same however the others go."""
+        made = self.rolled(index, progress)
+        data = Rolled(made.x, made.y, self.context.table, self._labels())
+        n = self.context.n_rows
+        trace = np.stack([self.functional(data.first(n + int(h))) for h in self.horizons])
+        return Block(trace, *self._kept(data)) if self.keep else Block(trace)
+
+    def rolled(self, index: int, progress: Progress | None = None) -> CompletedRows:
+        """The completed rows of the block `index`."""
         first = index * ROLLOUTS_PER_BLOCK
         size = min(ROLLOUTS_PER_BLOCK, self.n_rollouts - first)
         prompts = torch.arange(first, first + size) // self.n_samples
@@ -123,18 +145,18 @@ class Resampling:
             if progress is not None:
                 progress(done + n_rows, self.n_rollouts * self.horizon)
 
-        drawn = self._drawn(prompts, places, new, uniform, tell)
-        data = Rolled(
-            self._completed(self.context.x, prompts, places, new),
-            torch.cat([self.context.y[prompts], drawn], dim=1),
-            self.context.table,
-            self._labels(),
-        )
-        n = self.context.n_rows
-        trace = np.stack([self.functional(data.first(n + int(h))) for h in self.horizons])
-        if not self.keep:
-            return Block(trace)
-        return Block(trace, *self._kept(data))
+        shown = None
+        if new is not None:
+            shown = self.believer.features(new.flatten(0, 1)).unflatten(0, new.shape[:2])
+        features = self._completed(self.context.features, prompts, places, shown)
+        if self.method == "copula":
+            drawn = self._by_copula(prompts, places, shown, uniform)
+            tell(uniform.numel())
+        else:
+            drawn = self._by_rollout(features, self.context.y[prompts], uniform, tell)
+        x = self._completed(self.context.x, prompts, places, new)
+        y = torch.cat([self.context.y[prompts], drawn], dim=1)
+        return CompletedRows(prompts, features, x, y)
 
     def posterior(self, blocks: Sequence[Block]) -> MartingalePosterior:
         """Return the posterior that all blocks make together."""
@@ -209,24 +231,14 @@ class Resampling:
         assert new is not None
         return torch.cat([mine, new.to(mine)], dim=1)
 
-    def _drawn(
+    def _by_rollout(
         self,
-        prompts: Int[Tensor, " R"],
-        places: Int[Tensor, "R T"] | None,
-        new: Float[Tensor, "R T D"] | None,
+        rows: Float[Tensor, "R N V"] | None,
+        y: Float[Tensor, "R n"],
         uniform: Float[Tensor, "R T"],
         tell: Callable[[int], None],
     ) -> Float[Tensor, "R T"]:
-        """The targets of the rows that follow."""
-        shown = None
-        if new is not None:
-            shown = self.believer.features(new.flatten(0, 1)).unflatten(0, new.shape[:2])
-        if self.method == "copula":
-            drawn = self._by_copula(prompts, places, shown, uniform)
-            tell(uniform.numel())
-            return drawn
-        rows = self._completed(self.context.features, prompts, places, shown)
-        y = self.context.y[prompts]
+        """Targets of the rows that follow, each from what is believed given all rows before."""
         n = self.context.n_rows + self.horizon
         width = 0 if rows is None else rows.shape[-1]
         size = max(1, self.memory_limit // self.believer.bytes_per_rollout(n, width))

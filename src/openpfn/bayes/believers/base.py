@@ -69,6 +69,12 @@ class Believer(ABC):
             y = torch.cat([y, chosen.to(y).view(-1, 1)], dim=1)
         return y
 
+    def joint_log_prob(
+        self, x: Float[Tensor, "S n D"] | None, y: Float[Tensor, "S n"]
+    ) -> Float[Tensor, " S"] | None:
+        """Log-probability of the targets one after another; None where that takes a pass each."""
+        return None
+
     def features(self, rows: Any) -> Float[Tensor, "..."]:
         """The rows (an array, a tensor or a DataFrame) as numbers in the order of `ask`."""
         return as_rows(rows)

@@ -41,6 +41,9 @@ class ExactBeliever(Believer):
             return rolled_lines(self.exact, x, y, n_new, choose)
         return super().roll(x, y, n_new, choose)
 
+    def joint_log_prob(self, x: Tensor | None, y: Float[Tensor, "S n"]) -> Float[Tensor, " S"]:
+        return self.exact.prefixes(x, y).log_prob(y).sum(-1)
+
     def indices(self, y: Any) -> Float[Tensor, "..."]:
         found = super().indices(y)
         check_finite(y=found)

@@ -66,6 +66,13 @@ class SequenceBeliever(Believer):
         own_x = None if x is None else self._own(x)
         return continued(self.model, own_x, self._own(y), n_new, next_target, cached=self.cached)[0]
 
+    def joint_log_prob(self, x: Tensor | None, y: Float[Tensor, "S n"]) -> Float[Tensor, " S"]:
+        model: Any = self.model
+        with evaluating(model):
+            own = self._own(y)
+            logits = model(own) if x is None else model(self._own(x), own)
+            return model.predictive_of(logits).log_prob(own).sum(-1)
+
     def features(self, rows: Any) -> Float[Tensor, "..."]:
         found = super().features(rows)
         check_columns("x", found, self.model.config.input_dim)
