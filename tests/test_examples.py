@@ -44,6 +44,7 @@ def trainings(monkeypatch, tmp_path):
 
     monkeypatch.setattr(openpfn, "train", shortened, raising=False)
     monkeypatch.chdir(tmp_path)
+    pyplot.close("all")  # what other tests left open
     yield seen
     pyplot.close("all")
 

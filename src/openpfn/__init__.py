@@ -26,6 +26,7 @@ _HOME = {
     "UnsupervisedConfig": "configs.sequence",
     "PFN": "models",
     "PFNClassifier": "estimators",
+    "PFNRegressor": "estimators",
     "PriorDumpDataLoader": "data.dump_reader",
     "create_h5_prior_from_dataset": "data.real_table_dump",
     "estimate_riemann_borders": "heads.bars",

@@ -17,6 +17,7 @@ from openpfn.data.real_table_dump import (
 )
 from openpfn.device import get_default_device as get_default_device
 from openpfn.estimators import PFNClassifier as PFNClassifier
+from openpfn.estimators import PFNRegressor as PFNRegressor
 from openpfn.generators.base import sample_batch as sample_batch
 from openpfn.generators.bayesian import BayesianGenerator as BayesianGenerator
 from openpfn.generators.dataset import DatasetGenerator as DatasetGenerator

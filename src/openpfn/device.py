@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from pathlib import Path
-
 import torch
+
+from openpfn.memory import peak_memory_mb
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -80,14 +78,4 @@ def peak_megabytes(device: torch.device) -> float:
     NaN where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux's getrusage also counts what the process was forked or begun from
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    try:
-        import resource
-    except ImportError:  # Windows
-        return math.nan
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    return peak_memory_mb()

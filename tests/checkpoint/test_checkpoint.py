@@ -202,6 +202,7 @@ def test_every_shipped_checkpoint_loads_and_predicts():
         loaded = checkpoint.load(name)
         assert loaded.model(batch)[..., :2].isfinite().all()
         assert loaded.provenance["tasks"] > 0
+        assert checkpoint.read_header(name).digests[""]  # so that damage is noticed
 
 
 def test_pools_of_tasks_are_kept_beside_the_weights(tmp_path):

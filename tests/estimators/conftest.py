@@ -3,8 +3,9 @@ real architecture."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from openpfn.batch import TaskBatch
 from openpfn.configs import TabularConfig, preset
+from openpfn.heads import Gaussian, Rescaled
 from openpfn.models import PFN
+from openpfn.models.tabular.encoders import TargetScale
 
 
 class KernelNetwork(nn.Module):
@@ -55,6 +58,50 @@ class KernelNetwork(nn.Module):
         )
 
 
+class KernelState(NamedTuple):
+    """Rows and standardised numbers of a context."""
+
+    mean: Tensor
+    std: Tensor
+    rows: Tensor
+    z: Tensor
+    scale: TargetScale
+
+
+class KernelRegression(KernelNetwork):
+    """Means and variances of the context's numbers, weighted by a Gaussian kernel; prefers late
+    columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(max_classes=0, head=None, regression_head="gaussian")
+
+    def summarize(self, batch: TaskBatch) -> KernelState:
+        x = batch.x
+        assert x is not None
+        assert batch.n_classes is None
+        mean = x.nanmean(dim=1, keepdim=True)
+        std = (x - mean).square().nanmean(dim=1, keepdim=True).sqrt()
+        state = {"mean": mean.nan_to_num(), "std": torch.where(std > 0, std, 1.0).nan_to_num(1.0)}
+        scale = TargetScale.of(batch.y)
+        return KernelState(
+            **state, rows=self.scale(x, state), z=scale.standardised(batch.y), scale=scale
+        )
+
+    def read(self, x: Tensor, state: Any) -> Tensor:
+        self.n_read.append(tuple(x.shape))
+        rows = self.scale(x, state._asdict())
+        distance = (rows[:, :, None] - state.rows[:, None]).square().mean(dim=-1)  # (B, Q, n)
+        weight = torch.exp(-distance / 0.1) + 1e-6
+        weight = weight / weight.sum(dim=-1, keepdim=True)
+        mean = (weight @ state.z[..., None]).squeeze(-1)
+        variance = (weight * (state.z[:, None] - mean[..., None]).square()).sum(dim=-1)
+        return torch.stack([mean, variance + 1e-4], dim=-1)
+
+    def predictive_of(self, logits: Tensor, scale: TargetScale) -> Rescaled:
+        return Rescaled(Gaussian(logits[..., 0], logits[..., 1]), scale.mean, scale.std)
+
+
 SMALL = TabularConfig(
     d_model=16,
     n_heads=2,
@@ -65,6 +112,14 @@ SMALL = TabularConfig(
     categorical_flags=True,
 )
 """Every part of nano, in small."""
+NUMBERS = replace(
+    SMALL,
+    regression_head="quantiles",
+    regression_head_options={"n_levels": 19},
+    column_shifts=(0, 1),
+)
+"""The same with a head of numbers, too, and with neighbours, so that the order of columns
+matters."""
 
 
 def random_network(config: TabularConfig = SMALL, seed: int = 0) -> nn.Module:

@@ -1,5 +1,5 @@
-"""scikit-learn's own checks, all of them, on a network that predicts well by construction and on
-the shipped tiny."""
+"""scikit-learn's own checks, all of them, on networks that predict well by construction and on
+shipped ones."""
 
 from __future__ import annotations
 
@@ -8,12 +8,24 @@ from typing import Any
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from openpfn import PFNClassifier
-from tests.estimators.conftest import KernelNetwork
+from openpfn import PFNClassifier, PFNRegressor
+from openpfn.estimators.network import find_network
+from tests.estimators.conftest import KernelNetwork, KernelRegression
+
+
+def regressors_of_shipped_networks() -> list[PFNRegressor]:
+    """A regressor of the default checkpoint, where that predicts numbers."""
+    default = find_network("auto", None, "cpu")
+    return [PFNRegressor(n_estimators=1)] if default.predicts("numbers") else []
 
 
 @parametrize_with_checks(
-    [PFNClassifier(model=KernelNetwork()), PFNClassifier("tiny", n_estimators=1)]
+    [
+        PFNClassifier(model=KernelNetwork()),
+        PFNClassifier("tiny", n_estimators=1),
+        PFNRegressor(model=KernelRegression()),
+        *regressors_of_shipped_networks(),
+    ]
 )
 def test_scikit_learn_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(

@@ -16,8 +16,8 @@ import torch
 from openpfn.configs.presets import preset
 from openpfn.configs.tabular import TabularConfig
 from openpfn.export.c_code import write_library
-from openpfn.export.host import STATUSES, HostLibrary, address
 from openpfn.export.options import Backend, CodeOptions
+from openpfn.export.verification.host import STATUSES, HostLibrary, address
 from openpfn.models import PFN
 
 SOURCE = ctypes.CFUNCTYPE(

@@ -8,10 +8,10 @@ import pytest
 from export.c_library import random_network
 
 from openpfn.export.c_code import write_library
-from openpfn.export.measure import measure
 from openpfn.export.options import BACKENDS, CodeOptions
-from openpfn.export.targets import TARGETS
-from openpfn.export.vectors import Vectors
+from openpfn.export.verification.measure import measure
+from openpfn.export.verification.targets import TARGETS
+from openpfn.export.verification.vectors import Vectors
 from openpfn.tables.load import load
 
 SKETCH = {"ram": 70_656, "call": 5_340_000, "one row": 3_150_000}

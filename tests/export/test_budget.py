@@ -19,11 +19,11 @@ from openpfn.export.budget import (
 )
 from openpfn.export.c_code import write_library
 from openpfn.export.freeze import write_fitted
-from openpfn.export.measure import measure
+from openpfn.export.network.quantize import QuantisedMatrix
+from openpfn.export.network.weights import gather, quantised
 from openpfn.export.options import BACKENDS, CodeOptions
-from openpfn.export.quantize import QuantisedMatrix
-from openpfn.export.targets import TARGETS
-from openpfn.export.weights import gather, quantised
+from openpfn.export.verification.measure import measure
+from openpfn.export.verification.targets import TARGETS
 
 
 def stored_bytes(weights):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openpfn.export.c_code import library, number
+from openpfn.export.network.quantize import quantise_rows
 from openpfn.export.options import BACKENDS, CodeOptions
-from openpfn.export.quantize import quantise_rows
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
@@ -32,6 +32,7 @@ def test_numbers_are_written_exactly(value):
         {"use_ranks": True},
         {"categorical_flags": True},
         {"column_shifts": (0, 1)},
+        {"head": None, "regression_head": "quantiles"},
         {"attention_options": {"features": "learned"}},
     ],
     ids=str,

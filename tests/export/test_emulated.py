@@ -10,12 +10,12 @@ from export.c_library import random_network
 from openpfn import checkpoint
 from openpfn.export.budget import budget
 from openpfn.export.c_code import write_library
-from openpfn.export.measure import measure
 from openpfn.export.options import BACKENDS, CodeOptions
-from openpfn.export.reference import reference_logits
-from openpfn.export.targets import SANITIZERS, STRICT, TARGETS, find_target
-from openpfn.export.vectors import Vectors
-from openpfn.export.verify import TOLERANCE, relative_error
+from openpfn.export.verification.measure import measure
+from openpfn.export.verification.reference import reference_logits
+from openpfn.export.verification.targets import SANITIZERS, STRICT, TARGETS, find_target
+from openpfn.export.verification.vectors import Vectors
+from openpfn.export.verification.verify import TOLERANCE, relative_error
 
 EMULATED = [
     name for name, target in TARGETS.items() if target.emulator and target.missing() is None

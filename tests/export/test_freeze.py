@@ -12,15 +12,15 @@ from export.c_library import random_network
 
 from openpfn.cli import main
 from openpfn.export.c_code import write_library
-from openpfn.export.c_structs import without_comments
 from openpfn.export.freeze import as_comment, write_fitted
-from openpfn.export.host import STATUSES, HostLibrary
-from openpfn.export.measure import measure
-from openpfn.export.mechanisms import runtime
+from openpfn.export.network.c_structs import without_comments
+from openpfn.export.network.mechanisms import runtime
 from openpfn.export.options import BACKENDS, CodeOptions
 from openpfn.export.tables import ContextTable, context_table
-from openpfn.export.targets import SANITIZERS, STRICT, TARGETS, find_target
-from openpfn.export.vectors import Vectors
+from openpfn.export.verification.host import STATUSES, HostLibrary
+from openpfn.export.verification.measure import measure
+from openpfn.export.verification.targets import SANITIZERS, STRICT, TARGETS, find_target
+from openpfn.export.verification.vectors import Vectors
 
 SOFT_FLOAT = [name for name in ("rv32imc", "cortex-m3") if TARGETS[name].missing() is None][:1]
 """An emulated core whose arithmetic is the host's to the bit: it never fuses a multiplication and

@@ -10,9 +10,9 @@ import pytest
 from export.c_library import random_network
 
 from openpfn.export.c_code import write_library
-from openpfn.export.measure import program
 from openpfn.export.options import CodeOptions
-from openpfn.export.targets import SANITIZERS, find_target
+from openpfn.export.verification.measure import program
+from openpfn.export.verification.targets import SANITIZERS, find_target
 
 NETWORKS = {
     "int8": {"n_layers": 2, "separate_query_weights": True},

@@ -13,15 +13,15 @@ from export.test_library import table
 
 from openpfn import checkpoint
 from openpfn.export.c_code import write_library
-from openpfn.export.calibrate import measured_ranges
-from openpfn.export.fixed_point import integer_matrix
-from openpfn.export.measure import measure
-from openpfn.export.mechanisms import runtime
+from openpfn.export.network.calibrate import measured_ranges
+from openpfn.export.network.fixed_point import integer_matrix
+from openpfn.export.network.mechanisms import runtime
 from openpfn.export.options import CodeOptions
-from openpfn.export.reference import reference_logits
-from openpfn.export.targets import SANITIZERS
-from openpfn.export.vectors import Vectors
-from openpfn.export.verify import TOLERANCE, relative_error
+from openpfn.export.verification.measure import measure
+from openpfn.export.verification.reference import reference_logits
+from openpfn.export.verification.targets import SANITIZERS
+from openpfn.export.verification.vectors import Vectors
+from openpfn.export.verification.verify import TOLERANCE, relative_error
 
 NETWORKS = {
     "tiny": lambda: checkpoint.load("tiny").model,

@@ -11,9 +11,9 @@ from openpfn import checkpoint
 from openpfn.configs.presets import preset
 from openpfn.estimators import PFNClassifier
 from openpfn.export.options import CodeOptions
-from openpfn.export.reference import reference_logits
-from openpfn.export.vectors import Vectors
-from openpfn.export.verify import relative_error
+from openpfn.export.verification.reference import reference_logits
+from openpfn.export.verification.vectors import Vectors
+from openpfn.export.verification.verify import relative_error
 from openpfn.tables.load import load
 
 

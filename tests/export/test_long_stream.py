@@ -8,12 +8,12 @@ import pytest
 from export.c_library import random_network
 
 from openpfn.export.c_code import write_library
-from openpfn.export.measure import measure
 from openpfn.export.options import CodeOptions
-from openpfn.export.reference import reference_logits
-from openpfn.export.targets import TARGETS
-from openpfn.export.vectors import Vectors
-from openpfn.export.verify import TOLERANCE, relative_error
+from openpfn.export.verification.measure import measure
+from openpfn.export.verification.reference import reference_logits
+from openpfn.export.verification.targets import TARGETS
+from openpfn.export.verification.vectors import Vectors
+from openpfn.export.verification.verify import TOLERANCE, relative_error
 
 
 def vectors(n_rows: int) -> Vectors:

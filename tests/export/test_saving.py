@@ -10,13 +10,13 @@ import pytest
 from export.c_library import CLibrary, random_network, small_library, small_network
 
 from openpfn.export.freeze import write_fitted
-from openpfn.export.measure import measure
 from openpfn.export.options import BACKENDS, CodeOptions
-from openpfn.export.reference import reference_logits
 from openpfn.export.tables import ContextTable
 from openpfn.export.values import varies_too_little
-from openpfn.export.vectors import Vectors
-from openpfn.export.verify import relative_error
+from openpfn.export.verification.measure import measure
+from openpfn.export.verification.reference import reference_logits
+from openpfn.export.verification.vectors import Vectors
+from openpfn.export.verification.verify import relative_error
 
 
 @pytest.fixture(params=BACKENDS)

@@ -14,7 +14,6 @@ import torch
 from openpfn import registry
 from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
-from openpfn.generators.base import SequencePrior, sample_batch
 from openpfn.priors.base import TaskPrior
 from openpfn.scm.graphs import draw_graphs
 from openpfn.scm.learnability import explained_variance, gain_over_majority
@@ -38,9 +37,6 @@ every_prior = pytest.mark.parametrize("name", CLASSES)
 every_table_prior = pytest.mark.parametrize(
     "name", [name for name, prior in CLASSES.items() if prior.config_class is not None]
 )
-every_sequence_prior = pytest.mark.parametrize(
-    "name", [name for name, prior in CLASSES.items() if prior.config_class is None]
-)
 every_synthetic_prior = pytest.mark.parametrize(
     "name", [name for name, prior in CLASSES.items() if prior.config_class is PriorConfig]
 )
@@ -48,10 +44,8 @@ every_corner = pytest.mark.parametrize("corner", CORNERS)
 
 
 def made(name: str, config: Any = None) -> TaskPrior:
-    """The prior with `config`, or with a small one; the example of one that is made in Python."""
+    """The prior with `config`, or with a small one."""
     prior: Any = CLASSES[name]
-    if prior.config_class is None:
-        return prior.example()
     return prior(config or (SMALL if prior.config_class is PriorConfig else prior.config_class()))
 
 
@@ -178,41 +172,6 @@ def test_drawing_leaves_the_global_random_state_alone(name: str) -> None:
 @every_prior
 def test_latents_have_an_axis_of_tasks(name: str) -> None:
     assert all(len(value) == 5 for value in draw(name, n_tasks=5).latents.values())
-
-
-@every_sequence_prior
-def test_a_sequence_has_the_rows_that_are_asked_for(name: str) -> None:
-    prior = made(name)
-    assert prior.sample(2, torch.Generator().manual_seed(0)).n_rows == 64
-    longer = prior.of_length(9)
-    batch = longer.sample(3, torch.Generator().manual_seed(0))
-    assert batch.y.shape == (3, 9)
-    assert batch.y.dtype == torch.float32
-    assert batch.x is None or (batch.x.shape[:2] == (3, 9) and batch.x.dtype == torch.float32)
-    assert batch.n_train == 0
-    assert (
-        prior.sample(2, torch.Generator().manual_seed(0)).n_rows == 64
-    )  # the first one did not change
-    with pytest.raises(ValueError, match="seq_len is 0"):
-        prior.of_length(0)
-
-
-@every_sequence_prior
-def test_one_sequence_comes_with_its_parameters(name: str) -> None:
-    prior = made(name)
-    assert isinstance(prior, SequencePrior)
-    outputs = prior.generate(7)
-    with_params = prior.generate_with_params(7)
-    assert len(with_params) == (2 if isinstance(outputs, torch.Tensor) else 3)
-    assert with_params[-2].shape == (7,)
-    x, y = sample_batch(prior, 4, 6)
-    assert y.shape == (4, 6)
-    assert (x is None) == isinstance(outputs, torch.Tensor)
-
-
-@every_sequence_prior
-def test_tasks_of_a_batch_differ(name: str) -> None:
-    assert len(draw(name, n_tasks=6).y.unique(dim=0)) == 6
 
 
 @every_synthetic_prior

@@ -1,19 +1,12 @@
-"""The machine that a benchmark runs on: its processor and versions, memory in use, and a limit to
-it."""
+"""The machine that a benchmark runs on: its processor and versions."""
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-STATUS = Path("/proc/self/status")
 
 
 def describe_machine(threads: int) -> dict[str, Any]:
@@ -49,64 +42,3 @@ def installed_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def peak_memory_mb() -> float:
-    """Return the peak resident memory of this process in 10⁶ bytes; 0 where it is unknown."""
-    # Linux hands getrusage's peak from parent to child, so it is read from /proc there
-    in_status = _status_bytes("VmHWM")
-    return (_peak_of_resources() if in_status is None else in_status) / 1e6
-
-
-@contextmanager
-def memory_growth() -> Iterator[list[float]]:
-    """Yield a list whose one value is, after the block, by how many MiB this process grew at most.
-
-    Exact on Linux; elsewhere the growth beyond the earlier peak.
-    """
-    gc.collect()
-    grown = [0.0]
-    before = _status_bytes("VmRSS")
-    if before is None:
-        earlier = _peak_of_resources()
-        yield grown
-        grown[0] = (_peak_of_resources() - earlier) / 2**20
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    except OSError:
-        grown[0] = float("nan")
-    yield grown
-    grown[0] += ((_status_bytes("VmHWM") or before) - before) / 2**20
-
-
-def limit_memory(gigabytes: float) -> None:
-    """Have this process get at most so much address space; nothing on Windows."""
-    try:
-        import resource
-    except ImportError:  # on Windows
-        return
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = int(gigabytes * 2**30)
-    is_free = most == resource.RLIM_INFINITY
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if is_free else min(wanted, most), most))
-
-
-def _status_bytes(name: str) -> int | None:
-    """A field of /proc/self/status in bytes; None where there is none."""
-    try:
-        lines = STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    found = (int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-    return next(found, None)
-
-
-def _peak_of_resources() -> int:
-    """Peak resident memory in bytes as `getrusage` tells it; 0 on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -136,9 +136,11 @@ class Channel:
             yield self.waiting.get()
 
     def send(self, message: Any) -> None:
-        """Send one message to the parent."""
-        pickle.dump(message, self.answers)
-        self.answers.flush()
+        """Send one message to the parent; a signal's handler may do so too."""
+        # unbuffered: a buffer that the signal interrupted would refuse the handler
+        unsent = memoryview(pickle.dumps(message))
+        while unsent:
+            unsent = unsent[self.answers.write(unsent) :]
 
     def _read(self) -> None:
         while True:
@@ -252,7 +254,7 @@ def run_target(module: str, function: str) -> None:
     # copies: sys.stdin may not be in use by a thread when the interpreter ends, and what is printed
     # here must not mix with the answers
     orders = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     getattr(import_module(module), function)(Channel(orders, answers))
 

@@ -21,7 +21,7 @@ from openpfn.checkpoint.header import (
     read_header,
     training_config_of,
 )
-from openpfn.checkpoint.location import SHIPPED, locate, shipped_names
+from openpfn.checkpoint.location import SHIPPED, locate, shipped_name, shipped_names
 from openpfn.checkpoint.storage import (
     Checkpoint,
     TrainingState,
@@ -46,6 +46,7 @@ __all__ = [
     "plain",
     "read_header",
     "save",
+    "shipped_name",
     "shipped_names",
     "training_config_of",
 ]

@@ -50,3 +50,9 @@ def shipped_names() -> list[str]:
 def previous_of(path: Path) -> Path:
     """Return where the predecessor of the checkpoint `path` is kept."""
     return path.with_suffix(".previous.safetensors")
+
+
+def shipped_name(path: Path) -> str | None:
+    """Return the name of the shipped checkpoint whose file `path` is; None for another file."""
+    path = path.resolve()
+    return path.stem if path.parent == SHIPPED.resolve() else None

@@ -1,9 +1,10 @@
 """Measure quality on real tables beside peers, compare mechanisms of attention, time everything,
-hold networks against exact posteriors.
+hold networks against exact posteriors, probe them for blind spots.
 
 tables measures methods on real tables, report shows such results as a page again, attention trains
 networks that differ in their attention alone, speed times everything, bayes trains sequence
-networks whose exact answer is known, edge measures C libraries.
+networks whose exact answer is known, edge measures C libraries, probes measures methods on tables
+of known structure.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def tables(argv: list[str]) -> int:
     from rich.console import Console
 
     from openpfn.benchmark.tables import results
-    from openpfn.benchmark.tables.report import write_report
+    from openpfn.benchmark.tables.report.page import write_report
+    from openpfn.benchmark.tables.report.summary import summary_tables
     from openpfn.benchmark.tables.run import run
-    from openpfn.benchmark.tables.summary import summary_tables
 
     if "" not in sys.path:
         sys.path.insert(0, "")  # module:Class of the user's own folder
@@ -65,7 +66,7 @@ def report(argv: list[str]) -> int:
         ReportConfig, args=argv, prog="openpfn benchmark report", description=report.__doc__
     )
     from openpfn.benchmark.tables import results
-    from openpfn.benchmark.tables.report import write_report
+    from openpfn.benchmark.tables.report.page import write_report
 
     rows = results.read(config.results)
     baseline = None if config.baseline is None else results.read(config.baseline)
@@ -153,6 +154,26 @@ def edge(argv: list[str]) -> int:
     return 0
 
 
+def probes(argv: list[str]) -> int:
+    """Measure methods on a grid of tables of known structure; OUT/report.md and a map say what a
+    network is blind to."""
+    import tyro
+
+    from openpfn.benchmark.probes.config import ProbesConfig
+
+    config = tyro.cli(
+        ProbesConfig, args=argv, prog="openpfn benchmark probes", description=probes.__doc__
+    )
+    from openpfn.benchmark.probes.report import write_reports
+    from openpfn.benchmark.probes.run import run
+
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # module:Class of the user's own folder
+    write_reports(run(config), config)
+    print(f"results: {config.out / 'results.csv'}\nreport:  {config.out / 'report.md'}")
+    return 0
+
+
 SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "tables": tables,
     "report": report,
@@ -160,5 +181,6 @@ SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "speed": speed,
     "bayes": bayes,
     "edge": edge,
+    "probes": probes,
 }
 """Name of each subcommand and the function that runs it."""

@@ -184,13 +184,13 @@ def print_budget(argv: list[str]) -> int:
 def verify(argv: list[str]) -> int:
     """Compile, run and compare; 1 where the logits differ by more than the backend's tolerance."""
     options = tyro.cli(VerifyCommand, args=argv, prog="openpfn export verify")
-    from openpfn.export.measure import measure
     from openpfn.export.record import exported_network
-    from openpfn.export.reference import reference_logits
-    from openpfn.export.serial import measure_board
-    from openpfn.export.targets import find_target
-    from openpfn.export.vectors import frozen_vectors, table_vectors
-    from openpfn.export.verify import Verification
+    from openpfn.export.verification.measure import measure
+    from openpfn.export.verification.reference import reference_logits
+    from openpfn.export.verification.serial import measure_board
+    from openpfn.export.verification.targets import find_target
+    from openpfn.export.verification.vectors import frozen_vectors, table_vectors
+    from openpfn.export.verification.verify import Verification
 
     if options.port is None:
         find_target(options.target)

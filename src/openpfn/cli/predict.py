@@ -1,11 +1,11 @@
-"""Predict a column of one table from the rows of another: probabilities per class into a CSV
-file."""
+"""Predict a column of one table from the rows of another: probabilities per class, or means and
+quantiles of a number, into a CSV file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -13,6 +13,8 @@ from openpfn.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from openpfn.tables.target import Target
 
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
@@ -26,11 +28,11 @@ OTHER_FORMATS = frozenset(
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Predict a column of one table from the rows of another: probabilities per class into a CSV
-    file.
+    """Predict a column of one table from the rows of another: probabilities per class, or mean and
+    quantiles of a number, into a CSV file.
 
-    Prints how each column is read. If TEST holds the target too, it is not used to predict: the
-    predictions are scored with it.
+    Prints whether the target holds classes or numbers, and how each column is read. If TEST holds
+    the target too, it is not used to predict: the predictions are scored with it.
     """
 
     train: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRAIN")]
@@ -40,8 +42,14 @@ class PredictOptions:
     target: str
     """The column to predict."""
     out: Path
-    """Where to write the predictions: prediction, then one column of probabilities per class. A
-    CSV file, compressed where the name ends in .gz, .bz2, .xz or .zip; .tsv has tabs."""
+    """Where to write the predictions: prediction, then one column of probabilities per class; or
+    mean, then one column per quantile. A CSV file, compressed where the name ends in .gz, .bz2, .xz
+    or .zip; .tsv has tabs."""
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """Whether the target is a class or a number. auto: numbers are regression, unless they are
+    whole, at most 10 different ones, and come twice or more on average."""
+    quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
+    """Levels of the quantiles that are written in regression."""
     force: bool = False
     """Overwrite the file at --out if there is one."""
     checkpoint: str = "auto"
@@ -49,11 +57,17 @@ class PredictOptions:
     n_estimators: int = 4
     """Views of the table whose answers are averaged."""
     softmax_temperature: float = 1.0
-    """Divides the averaged logits; below 1 sharpens the probabilities."""
+    """Divides the averaged logits in classification; below 1 sharpens the probabilities."""
     device: str = "auto"
     """auto (cuda, then mps, then cpu) or a torch device."""
     seed: int = 0
     """Decides the views."""
+
+    def __post_init__(self) -> None:
+        if not all(0 < level < 1 for level in self.quantiles):
+            raise ValueError(
+                f"quantiles is {self.quantiles}, must be levels between 0 and 1, such as 0.05 0.95."
+            )
 
 
 def main(argv: list[str]) -> int:
@@ -61,29 +75,88 @@ def main(argv: list[str]) -> int:
     options = tyro.cli(PredictOptions, args=argv, prog="openpfn predict")
     check_output(options)
     from openpfn.device import pick_device
-    from openpfn.estimators import PFNClassifier
+    from openpfn.tables.target import read_target
 
     pick_device(options.device)
 
     X, y, test = read_tables(options)
+    found = read_target(y)
+    task = found.task if options.task == "auto" else options.task
+    other = "classification" if task == "regression" else "regression"
+    how = "as asked" if options.task != "auto" else f"--task {other} reads it otherwise"
+    print(f"{task}: column {options.target!r} holds {found.reason} ({how})")
+    if task == "regression":
+        predict_numbers(options, found, X, y, test)
+    else:
+        predict_classes(options, X, y, test)
+    return 0
+
+
+def predict_classes(
+    options: PredictOptions, X: pd.DataFrame, y: pd.Series, test: pd.DataFrame
+) -> None:
+    """Write probabilities per class, and print how good they are where `test` has the target."""
+    from openpfn.estimators import PFNClassifier
+
     classifier = PFNClassifier(
         options.checkpoint,
         n_estimators=options.n_estimators,
         softmax_temperature=options.softmax_temperature,
         device=options.device,
         random_state=options.seed,
-    ).fit(X, y)
+    ).fit(X, y.to_numpy())
     print(
         f"{len(X)} context rows, {len(classifier.classes_)} classes:"
         f" {shortened(map(str, classifier.classes_))}"
     )
     print("\n".join(f"  {line}" for line in classifier.encoder_.describe()))
     probabilities = classifier.predict_proba(test[X.columns])
-    write(options.out, predictions(classifier.classes_, probabilities, test.index))
+    write(options.out, predictions(classifier.classes_, probabilities, test.index), "%.6f")
     print(f"{len(test)} predictions in {options.out}")
     if options.target in test.columns:
         print(score(test.loc[:, options.target], probabilities, classifier.classes_))
-    return 0
+
+
+def predict_numbers(
+    options: PredictOptions, found: Target, X: pd.DataFrame, y: pd.Series, test: pd.DataFrame
+) -> None:
+    """Write means and quantiles, and print how good they are where `test` has the target."""
+    import numpy as np
+    import pandas as pd
+
+    from openpfn.estimators import PFNRegressor
+
+    if options.softmax_temperature != 1:
+        raise ValueError(
+            f"softmax_temperature is {options.softmax_temperature}, but {options.target!r} is"
+            " predicted as a number. Leave it out, or use --task classification."
+        )
+    numbers = found.numbers(y)
+    read = ~np.isnan(numbers)
+    if not read.any():
+        raise ValueError(
+            f"column {options.target!r} of {options.train} holds {found.reason}, and no numbers."
+            " Use --task classification."
+        )
+    if not read.all():
+        print(f"left out {int((~read).sum())} rows whose {options.target} is no number")
+    regressor = PFNRegressor(
+        options.checkpoint,
+        n_estimators=options.n_estimators,
+        device=options.device,
+        random_state=options.seed,
+    ).fit(X.loc[read], numbers[read])
+    low, high = numbers[read].min(), numbers[read].max()
+    print(f"{int(read.sum())} context rows, {options.target} from {low:.6g} to {high:.6g}")
+    print("\n".join(f"  {line}" for line in regressor.encoder_.describe()))
+    believed = regressor.predict(test[X.columns], output="distribution")
+    columns = {"mean": believed.mean.numpy()} | {
+        f"quantile {level:g}": believed.quantile(level).numpy() for level in options.quantiles
+    }
+    write(options.out, pd.DataFrame(columns, index=test.index))
+    print(f"{len(test)} predictions in {options.out}")
+    if options.target in test.columns:
+        print(score_numbers(found.numbers(test.loc[:, options.target]), believed, options.target))
 
 
 def check_output(options: PredictOptions) -> None:
@@ -108,8 +181,8 @@ def check_output(options: PredictOptions) -> None:
         )
 
 
-def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, Any, pd.DataFrame]:
-    """Return columns and labels of the context rows, and the rows to predict.
+def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
+    """Return columns and targets of the context rows, and the rows to predict.
 
     Raises ValueError where they do not fit together.
     """
@@ -122,7 +195,7 @@ def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, Any, pd.DataFram
         print(f"left out {int((~labelled).sum())} rows of {options.train} without {options.target}")
     train = train.loc[labelled]
     y = train[options.target]
-    if y.nunique() < 2:
+    if y.nunique() < (1 if options.task == "regression" else 2):
         found = f"only the value {y.iloc[0]!r}" if len(y) else "no values"
         raise ValueError(
             f"column {options.target!r} of {options.train} holds {found}: at least two classes are"
@@ -141,7 +214,7 @@ def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, Any, pd.DataFram
             f"columns of {options.test} that {options.train} does not have are not used:"
             f" {shortened(unused)}"
         )
-    return X, y.to_numpy(), test
+    return X, y, test
 
 
 def predictions(classes: Any, probabilities: Any, index: Any) -> pd.DataFrame:
@@ -160,8 +233,10 @@ def predictions(classes: Any, probabilities: Any, index: Any) -> pd.DataFrame:
     return table
 
 
-def write(path: Path, table: pd.DataFrame) -> None:
+def write(path: Path, table: pd.DataFrame, float_format: str | None = None) -> None:
     """Write `table` as CSV, atomically: no half-written file is ever at `path`.
+
+    Numbers are written with all their digits, or as `float_format` says.
 
     Raises OSError, naming `path`, where there is no room.
     """
@@ -177,7 +252,7 @@ def write(path: Path, table: pd.DataFrame) -> None:
             table.to_csv(
                 unfinished,
                 index=False,
-                float_format="%.6f",
+                float_format=float_format,
                 sep="\t" if is_tsv else ",",
                 compression=compression,
             )
@@ -221,6 +296,27 @@ def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
         else ""
     )
     return f"accuracy {accuracy:.4f}, AUC {auc:.4f}, log-loss {loss:.4f} ({n_known} rows{left_out})"
+
+
+def score_numbers(y: Any, believed: Any, name: str) -> str:
+    """Return how good the distributions `believed` are, over the rows whose number is known."""
+    import numpy as np
+
+    known = ~np.isnan(y)
+    n_known = int(known.sum())
+    if n_known == 0:
+        return f"no scores: column {name!r} holds no numbers"
+    truth, error = y[known], believed.mean.numpy()[known] - y[known]
+    low, high = (end.numpy()[known] for end in believed.interval(0.9))
+    spread = ((truth - truth.mean()) ** 2).sum()
+    r2 = f"R² {1 - (error**2).sum() / spread:.4f}, " if spread > 0 else ""
+    crps = believed.crps(np.where(known, y, 0.0)).numpy()[known].mean()
+    inside = np.mean((low <= truth) & (truth <= high))
+    left_out = f", {len(y) - n_known} rows left out: no number" if n_known < len(y) else ""
+    return (
+        f"RMSE {np.sqrt((error**2).mean()):.6g}, MAE {np.abs(error).mean():.6g}, {r2}CRPS"
+        f" {crps:.6g}, {inside:.0%} within the 90% interval ({n_known} rows{left_out})"
+    )
 
 
 def _words(classes: Any) -> list[str]:

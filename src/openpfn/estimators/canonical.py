@@ -29,16 +29,16 @@ def canonical_order(
 
 
 def in_canonical_order(
-    context: Float[np.ndarray, "n D"], places: Int[np.ndarray, " n"]
-) -> tuple[Float[np.ndarray, "n D"], Int[np.ndarray, " n"]]:
-    """Return the rows and classes of a context, in an order that the rows alone decide.
+    context: Float[np.ndarray, "n D"], targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, "n D"], Int[np.ndarray, " n"] | Float[np.ndarray, " n"]]:
+    """Return the rows and targets of a context, in an order that these alone decide.
 
     Sums over rows then round alike: the same rows give the same bits, however they come. The order
     is a fixed shuffle of the sorted rows, so that neighbours are no more alike than others.
     """
-    order = np.lexsort([places, *context.T[::-1]])
+    order = np.lexsort([targets, *context.T[::-1]])
     order = order[np.random.default_rng(0).permutation(len(order))]
-    return context[order], places[order]
+    return context[order], targets[order]
 
 
 def _key(rows: Float[np.ndarray, "n D"]) -> tuple[int, tuple[float, ...], bytes]:

@@ -3,34 +3,32 @@ data."""
 
 from __future__ import annotations
 
-import numbers
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, no_type_check
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import check_random_state
+from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     assert_all_finite,
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
-    validate_data,
 )
 
+from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.canonical import canonical_order, in_canonical_order
-from openpfn.estimators.context import Context
-from openpfn.estimators.ensemble import draw_members
-from openpfn.estimators.network import Network, find_network
-from openpfn.tables.encode import TableEncoder
+from openpfn.estimators.class_context import ClassContext
+from openpfn.estimators.ensemble import Member, draw_members
+from openpfn.estimators.network import Network, advice, find_network
+from openpfn.tables.json_values import array_from_json, array_to_json
 
 
-class PFNClassifier(ClassifierMixin, BaseEstimator):
+class PFNClassifier(ClassifierMixin, PFNEstimator):
     """Classifier that predicts in context: `fit` shows the rows to a network, nothing is trained.
 
     Takes arrays and DataFrames with numbers, categories, truth values, dates, words and missing
@@ -61,13 +59,17 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
     classes_ : the labels, sorted.
     n_features_in_, feature_names_in_ : columns of the context.
     encoder_ : the `TableEncoder`; `encoder_.describe()` tells how each column is read.
-    context_ : the `Context`; None where all rows have one class.
+    context_ : the `ClassContext`; None where all rows have one class.
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
     >>> PFNClassifier().fit(X[::2], y[::2]).predict_proba(X[1::2]).shape
     (75, 3)
     """
+
+    context_: ClassContext | None
+    saved_parameters = ("n_estimators", "softmax_temperature", "memory_limit")
+    targets_name = "labels"
 
     @no_type_check  # scikit-learn's contract: the constructor takes anything, `fit` complains
     def __init__(
@@ -98,14 +100,7 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         self._check_parameters()
         table = self._table(X, reset=True)
         labels = self._labels(y, table)
-        self.encoder_ = TableEncoder()
-        rows = self.encoder_.fit_transform(table)
-        if rows.shape[1] == 0:
-            raise ValueError(
-                f"X holds no values: all of its {table.shape[1]} columns are missing in every row."
-                " Give at least one column with values."
-            )
-        self.columns_ = _columns_that_vary(rows)
+        rows = self._fit_encoder(table)
         n_classes = len(self.classes_)
         self.order_, self.tied_ = canonical_order(rows, labels, n_classes)
         self.context_ = None
@@ -114,26 +109,13 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
             in_order = getattr(network.model, "reads_classes_as_numbers", False)
             if in_order:  # class 1 lies between 0 and 2: keep them as they sort
                 self.order_, self.tied_ = np.arange(n_classes), []
-            self._compare_with_training(network, *rows.shape)
+            self._check_network(network)
+            self._warn_beyond_training(network, *rows.shape)
             seen, places = in_canonical_order(self._select(rows), np.argsort(self.order_)[labels])
-            self.context_ = Context(
-                network,
-                draw_members(
-                    int(self.n_estimators),
-                    1 if in_order else n_classes,  # nor shift them round
-                    check_random_state(self.random_state).randint(2**31 - 1),
-                ),
-                seen,
-                places,
-                (
-                    self.encoder_.categorical[self.columns_]
-                    if len(self.columns_)
-                    else np.zeros(1, dtype=bool)
-                ),
-                n_classes,
-                self.device,
-                None if self.memory_limit is None else int(self.memory_limit),
-            ).read()
+            n_shifts = 1 if in_order else n_classes  # nor shift them round
+            members = draw_members(int(self.n_estimators), n_shifts, self._seed())
+            self.context_ = self.make_context(network, members, seen, places, self._categorical())
+            self.context_.read()
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "Q k"]:
@@ -155,51 +137,53 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    @property
-    def state_bytes_(self) -> int:
-        """Bytes that the states of the context take in memory; 0 where none are kept."""
-        check_is_fitted(self)
-        return 0 if self.context_ is None else self.context_.state_bytes
-
-    def save(
+    def make_context(
         self,
-        path: str | Path,
-        *,
-        embed_weights: bool | None = None,
-        keep_rows: bool = True,
-        states: str | None = None,
-    ) -> Path:
-        """Write the fitted classifier to one safetensors file, without pickle.
+        network: Network,
+        members: list[Member],
+        rows: Float[np.ndarray, "n S"] | None,
+        targets: Int[np.ndarray, " n"] | None,
+        categorical: Bool[np.ndarray, " S"],
+    ) -> ClassContext:
+        return ClassContext(
+            network,
+            members,
+            rows,
+            targets,
+            categorical,
+            self.device,
+            None if self.memory_limit is None else int(self.memory_limit),
+            n_classes=len(self.classes_),
+        )
 
-        Parameters
-        ----------
-        path : where to.
-        embed_weights : bool or None
-            Put the network's weights into the file. None: only those of a shipped checkpoint stay
-            out, and are recorded by name and hash.
-        keep_rows : bool
-            False leaves out the context's rows and labels. The states take their place, and sorted
-            column values are
-            thinned to 1,000 per column.
-        states : "float32", "bfloat16" or None
-            Store what the network keeps of the context, so that the loaded classifier predicts
-            without reading it again:
-            with the same bits, or in half the size with nearly the same probabilities. None stores
-            it only where the rows are left out.
+    def learnt(self) -> dict[str, Any]:
+        try:
+            classes = array_to_json(self.classes_)
+        except TypeError as error:
+            raise ValueError(
+                f"the classes cannot be saved: {error}. Fit with words or numbers as labels."
+            ) from error
+        return {"classes": classes, "order": self.order_.tolist(), "tied": self.tied_}
 
-        Raises ValueError where states are to be stored that `memory_limit` did not let `fit` keep.
-        """
-        from openpfn.estimators.saving import save
+    def relearn(self, record: Mapping[str, Any]) -> None:
+        classes = record["classes"]
+        if isinstance(classes, list):  # before format 3
+            classes = {"dtype": record["classes_dtype"], "values": classes}
+        self.classes_ = array_from_json(classes)
+        self.order_, self.tied_ = np.array(record["order"]), record["tied"]
 
-        check_is_fitted(self)
-        return save(self, path, embed_weights=embed_weights, keep_rows=keep_rows, states=states)
-
-    @classmethod
-    def load(cls, path: str | Path, *, device: str = "auto") -> PFNClassifier:
-        """Return the classifier that `save` wrote to `path`. Raises ValueError if it is damaged."""
-        from openpfn.estimators.saving import load
-
-        return load(cls, path, device=device)
+    def facts(self) -> dict[str, bool]:
+        context, n_classes = self.context_, len(self.classes_)
+        facts = {
+            "classes": sorted(self.order_.tolist()) == list(range(n_classes))
+            and all(0 <= place < n_classes for group in self.tied_ for place in group),
+            "context": n_classes == 1 or context is not None,
+        }
+        if context is not None and context.targets is not None:
+            facts["labels"] = context.targets.dtype == np.int64 and np.unique(
+                context.targets
+            ).tolist() == list(range(n_classes))
+        return facts
 
     def believer(self, X: Any, y: Any, *, refit: str = "each") -> Any:
         """Return what `openpfn.bayes.predictive_resample` asks and rolls out: this classifier after
@@ -209,46 +193,27 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
         return classifier_believer(self, X, y, refit)
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.n_estimators, numbers.Integral) or self.n_estimators < 1:
-            raise ValueError(
-                f"n_estimators is {self.n_estimators!r}, must be a whole number of at least 1."
-            )
+        super()._check_parameters()
         if not self.softmax_temperature > 0:
             raise ValueError(
                 f"softmax_temperature is {self.softmax_temperature!r}, must be above 0."
             )
-        if self.memory_limit is not None and not self.memory_limit > 0:
-            raise ValueError(
-                f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or"
-                " None."
-            )
 
-    def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        """Return `X` as a DataFrame, its shape and column names checked."""
-        if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
-            X = X.to_pandas()
-        if not isinstance(X, pd.DataFrame):
-            # what is infinite is refused by the encoder, which names the column
-            checked = validate_data(
-                self, _without_padding(X), reset=reset, dtype=None, ensure_all_finite=False
-            )
-            return pd.DataFrame(checked)
-        validate_data(self, X=X, reset=reset, skip_check_array=True)  # pyright: ignore[reportArgumentType]
-        if 0 in X.shape:
-            what = "sample" if len(X) == 0 else "feature"
+    def _check_network(self, network: Network) -> None:
+        if not network.predicts("classes"):
             raise ValueError(
-                f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required"
-                f" by {type(self).__name__}."
+                f"{network} predicts numbers alone, but PFNClassifier needs one that predicts"
+                f" classes. Use PFNRegressor, or {advice('classes')}."
             )
-        return X
+        if len(self.classes_) > network.max_classes:
+            raise ValueError(
+                f"y has {len(self.classes_)} classes, but this network can tell at most"
+                f" {network.max_classes} apart. Merge rare classes, or use a checkpoint with more."
+            )
 
     def _labels(self, y: Any, table: pd.DataFrame) -> Int[np.ndarray, " n"]:
         """Set `classes_` and return the index of each row's class."""
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
-                " None."
-            )
+        self._require(y)
         y = column_or_1d(y, warn=True)
         if y.dtype == object:
             y = pd.Series(y).infer_objects().to_numpy()
@@ -273,65 +238,3 @@ class PFNClassifier(ClassifierMixin, BaseEstimator):
                 " labels of one type, such as words."
             ) from error
         return labels
-
-    def _select(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
-        """Return the columns that vary; a column of zeros where none does."""
-        return rows[:, self.columns_] if len(self.columns_) else np.zeros((len(rows), 1))
-
-    def _compare_with_training(self, network: Network, n_rows: int, n_columns: int) -> None:
-        if len(self.classes_) > network.max_classes:
-            raise ValueError(
-                f"y has {len(self.classes_)} classes, but this network can tell at most"
-                f" {network.max_classes} apart. Merge rare classes, or use a checkpoint with more."
-            )
-        for n, limit, what in (
-            (n_rows, network.max_rows, "rows"),
-            (n_columns, network.max_columns, "columns"),
-        ):
-            if limit is not None and n > limit:
-                warnings.warn(
-                    f"X has {n} {what}, but this checkpoint was trained on at most {limit}:"
-                    " predictions may be worse than they could be.",
-                    stacklevel=3,
-                )
-
-    def __sklearn_clone__(self) -> PFNClassifier:
-        """Return a copy that shares a model in memory, which is read and never changed."""
-        parameters = {
-            name: value if name == "model" else clone(value, safe=False)
-            for name, value in self.get_params(deep=False).items()
-        }
-        copy = type(self)(**parameters)
-        routing = getattr(self, "_metadata_request", None)
-        if routing is not None:
-            setattr(copy, "_metadata_request", clone(routing, safe=False))  # noqa: B010
-        return copy
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        return tags
-
-
-def _without_padding(X: Any) -> Any:
-    """Return lists with words as an array of objects: NumPy makes all as long as the longest."""
-    if not isinstance(X, (list, tuple)):
-        return X
-    rows = [row for row in X if isinstance(row, (list, tuple))]
-    if not any(isinstance(value, str) for row in rows for value in row):
-        return X
-    try:
-        return np.array(X, dtype=object)
-    except ValueError:  # of rows that are not equally long scikit-learn tells
-        return X
-
-
-def _columns_that_vary(rows: Float[np.ndarray, "n D"]) -> Int[np.ndarray, " S"]:
-    """Return the columns with at least two different values, where missing counts as one."""
-    missing = np.isnan(rows)
-    filled = np.where(missing, np.inf, rows)
-    highest = np.where(missing, -np.inf, rows).max(axis=0, initial=-np.inf)
-    lowest = filled.min(axis=0, initial=np.inf)
-    return np.flatnonzero((highest > lowest) | (missing.any(axis=0) & ~missing.all(axis=0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.special import log_softmax
+from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.estimators.ensemble import Member, View
@@ -30,13 +31,13 @@ _ASKED: dict[int, tuple[int, bool]] = {}
 """How many calls read a model now, and whether it was in training before the first of them."""
 
 
-class Context:
-    """The context of one classification task, seen through the views of an ensemble.
+class Context(ABC):
+    """The context of one task, seen through the views of an ensemble.
 
-    `labels` are class indices 0 … n_classes − 1. Views of the same width pass through the network
-    as one batch of tasks. States that do not fit into `memory_limit` bytes are computed anew for
-    each prediction. A context that came from a file without rows has none, only `groups` of views
-    and their `states`. Threads may ask it at the same time: the first of them reads the context.
+    Views of the same width pass through the network as one batch of tasks. States that do not fit
+    into `memory_limit` bytes are computed anew for each prediction. A context that came from a file
+    without rows has none, only `groups` of views and their `states`. Threads may ask it at the same
+    time: the first of them reads the context.
     """
 
     def __init__(
@@ -44,27 +45,42 @@ class Context:
         network: Network,
         members: list[Member],
         rows: Float[np.ndarray, "n D"] | None,
-        labels: Int[np.ndarray, " n"] | None,
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"] | None,
         categorical: Bool[np.ndarray, " D"],
-        n_classes: int,
         device: str,
         memory_limit: int | None,
     ) -> None:
-        self.members, self.rows, self.labels, self.categorical = members, rows, labels, categorical
+        self.members, self.rows, self.categorical = members, rows, categorical
+        self.targets = targets
         self.n_rows = 0 if rows is None else len(rows)
-        self.n_classes, self.device, self.memory_limit = n_classes, device, memory_limit
+        self.device, self.memory_limit = device, memory_limit
         self.source, self.fingerprint = network.source, network.fingerprint
         self.network: Network | None = network
         self.groups: list[list[View]] | None = None
         self.states: list[Any] = []
         self._reading = threading.RLock()
 
-    def read(self) -> Context:
-        """Show the context to the network; `mean_log_probs` does so where it was not yet done."""
+    @property
+    @abstractmethod
+    def n_classes(self) -> int | None:
+        """Number of classes; None where the targets are numbers."""
+
+    @abstractmethod
+    def shown(
+        self, view: View, targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
+    ) -> Int[np.ndarray, " n"] | Float[np.ndarray, " n"]:
+        """Return `targets` as `view` shows them to the network."""
+
+    def read(self) -> None:
+        """Show the context to the network; `answers` does so where it was not yet done."""
         network = self.ready_network()
         assert self.rows is not None, "a context without rows keeps its states"
         groups = self._grouped(
-            [View.fit(member, self.rows, self.categorical) for member in self.members], network
+            [
+                View.fit(member, self.rows, self.categorical, self.targets)
+                for member in self.members
+            ],
+            network,
         )
         kept, states = 0, []
         for group in groups:
@@ -73,7 +89,6 @@ class Context:
             states.append(state if self._within_limit(kept) else None)
         with self._reading:
             self.groups, self.states = groups, states
-        return self
 
     def views_and_states(self) -> list[tuple[list[View], Any]]:
         """Return the groups of views, each with its state, or None where that is not kept."""
@@ -83,29 +98,26 @@ class Context:
             assert self.groups is not None
             return list(zip(self.groups, self.states, strict=True))
 
-    def resume(self, groups: list[list[View]], states: list[Any], n_rows: int) -> Context:
-        """Take up the views and states that another context of these rows had, and return self."""
+    def resume(self, groups: list[list[View]], states: list[Any], n_rows: int) -> None:
+        """Take up the views and states that another context of these rows had."""
         self.groups, self.states, self.n_rows = groups, states, n_rows
-        return self
 
     @property
     def state_bytes(self) -> int:
         """Bytes of the states that are kept."""
         return nested_bytes(self.states)
 
-    def mean_log_probs(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q k"]:
-        """Return log-probabilities of the classes, averaged over the views (not summing to one)."""
+    def answers(
+        self, rows: Float[np.ndarray, "Q D"]
+    ) -> Iterator[tuple[list[View], Any, slice, Float[Tensor, "B q outputs"]]]:
+        """Yield the network's answers to `rows`, some rows at a time, for each group of views: the
+        views, their state, which rows these are, and the logits (in memory of the processor)."""
         network = self.ready_network()
-        total = np.zeros((len(rows), self.n_classes))
         for group, kept in self.views_and_states():
             state = kept if kept is not None else self._summarize(group, network)
             views = np.stack([view(rows) for view in group])  # (B, Q, V)
             for part in self._parts(views, network):
-                logits = self._ask(network, views[:, part], state)  # (B, q, classes)
-                log_probs = log_softmax(logits.astype(np.float64), axis=-1)
-                for view, answer in zip(group, log_probs, strict=True):
-                    total[part] += answer[:, view.class_order(self.n_classes)]
-        return total / len(self.members)
+                yield group, state, part, self._ask(network, views[:, part], state)
 
     def ready_network(self) -> Network:
         """Return the network.
@@ -118,7 +130,7 @@ class Context:
                 network = find_network(self.source, None, self.device)
                 if network.fingerprint != self.fingerprint:
                     raise ValueError(
-                        "this classifier was fitted with other weights than checkpoint"
+                        "this estimator was fitted with other weights than checkpoint"
                         f" {self.source!r} holds now. Fit it again, or bring back the checkpoint it"
                         " was fitted with."
                     )
@@ -142,46 +154,45 @@ class Context:
 
     def example_state(self, group: list[View]) -> Any:
         """Return a state of the same make as that of `group`, of two rows of zeros."""
-        labels = np.stack([view.show_classes(np.arange(2), self.n_classes) for view in group])
-        return self._show(
-            np.zeros((len(group), 2, group[0].width), dtype=np.float32),
-            labels,
-            group,
-            self.ready_network(),
-        )
+        targets = np.stack([self.shown(view, np.arange(2)) for view in group])
+        rows = np.zeros((len(group), 2, group[0].width), dtype=np.float32)
+        return self._show(rows, targets, group, self.ready_network())
 
     def _summarize(self, group: list[View], network: Network) -> Any:
         assert self.rows is not None
-        assert self.labels is not None
-        labels = np.stack([view.show_classes(self.labels, self.n_classes) for view in group])
-        return self._show(np.stack([view(self.rows) for view in group]), labels, group, network)
+        assert self.targets is not None
+        targets = np.stack([self.shown(view, self.targets) for view in group])
+        return self._show(np.stack([view(self.rows) for view in group]), targets, group, network)
 
     def _show(
         self,
         rows: Float[np.ndarray, "B n V"],
-        labels: Int[np.ndarray, "B n"],
+        targets: Int[np.ndarray, "B n"] | Float[np.ndarray, "B n"],
         group: list[View],
         network: Network,
     ) -> Any:
+        n_classes = self.n_classes
+        # Metal has no float64, which numbers are centred in
+        single = n_classes is not None or network.device.type == "mps"
         batch = TaskBatch(
             x=torch.from_numpy(rows),
-            y=torch.from_numpy(labels.astype(np.float32)),
-            n_train=labels.shape[1],
-            n_classes=torch.full((len(group),), self.n_classes),
+            y=torch.from_numpy(targets.astype(np.float32 if single else np.float64)),
+            n_train=targets.shape[1],
+            n_classes=None if n_classes is None else torch.full((len(group),), n_classes),
             categorical=torch.from_numpy(np.stack([view.categorical for view in group])),
         )
-        with _evaluating(network.model):
+        with evaluating(network.model):
             return network.model.summarize(batch.to(network.device))
 
     def _ask(
         self, network: Network, views: Float[np.ndarray, "B q V"], state: Any
-    ) -> Float[np.ndarray, "B q k"]:
+    ) -> Float[Tensor, "B q outputs"]:
         n_rows = views.shape[1]
         padding = np.repeat(views[:, -1:], -n_rows % QUERY_MULTIPLE, axis=1)
         x = torch.from_numpy(np.concatenate([views, padding], axis=1)).to(network.device)
-        with _evaluating(network.model):
+        with evaluating(network.model):
             logits = network.model.read(x, state)
-        return logits[:, :n_rows, : self.n_classes].float().cpu().numpy()
+        return logits[:, :n_rows].float().cpu()
 
     def _grouped(self, views: list[View], network: Network) -> list[list[View]]:
         """Return views of the same width together, as many as should be read at once."""
@@ -220,7 +231,7 @@ class Context:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """Run without gradients and in evaluation mode; a model in training goes back to it after the
     last of the calls that read it."""
     with _MODES:

@@ -4,12 +4,13 @@ averaged."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from openpfn.estimators.targets import Plain, Power, TargetTransform
 from openpfn.estimators.transforms import (
     NormalScores,
     PrincipalComponents,
@@ -29,6 +30,8 @@ TRANSFORMS: dict[Variant, tuple[Any, ...]] = {
     "rotated": (Standardise, PrincipalComponents),
 }
 """Transforms that each variant applies, in turn."""
+TARGETS: dict[str, Any] = {"plain": Plain, "power": Power}
+"""How a member may see targets that are numbers."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Member:
     """Class c is shown to the network as (c + shift) modulo the number of classes."""
     seed: int | None = None
     """Seed of the column order; None keeps the table's order."""
+    target: Literal["plain", "power"] = "plain"
+    """How targets that are numbers are transformed."""
 
 
 def draw_members(n_members: int, n_classes: int, seed: int) -> list[Member]:
@@ -59,6 +64,15 @@ def draw_members(n_members: int, n_classes: int, seed: int) -> list[Member]:
     ]
 
 
+def draw_members_for_numbers(n_members: int, seed: int) -> list[Member]:
+    """Return the members of `draw_members`, every other one with a transformed target; which of
+    each four these are alternates, so that each variant of the columns comes with both."""
+    return [
+        replace(member, target="power" if (i + i // len(VARIANTS)) % 2 else "plain")
+        for i, member in enumerate(draw_members(n_members, 1, seed))
+    ]
+
+
 class View:
     """Member fitted to context rows, which turns rows of the table into what the network reads."""
 
@@ -68,6 +82,7 @@ class View:
         transforms: list[Transform],
         order: Int[np.ndarray, " V"],
         categorical: Bool[np.ndarray, " V"],
+        target: TargetTransform,
     ) -> None:
         self.member, self.transforms, self.order, self.categorical = (
             member,
@@ -75,12 +90,18 @@ class View:
             order,
             categorical,
         )
+        self.target = target
 
     @classmethod
     def fit(
-        cls, member: Member, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]
+        cls,
+        member: Member,
+        context: Float[np.ndarray, "n D"],
+        categorical: Bool[np.ndarray, " D"],
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"] | None = None,
     ) -> View:
-        """Return `member` fitted to context rows; `categorical` marks the columns of codes."""
+        """Return `member` fitted to context rows and their targets; `categorical` marks the columns
+        of codes. Only members that transform the target need it."""
         transforms: list[Transform] = []
         shown = context
         for kind in TRANSFORMS[member.variant]:
@@ -94,7 +115,8 @@ class View:
             else np.random.default_rng(member.seed).permutation(n_columns)
         )
         flags = np.concatenate([categorical, np.zeros(n_columns - len(categorical), dtype=bool)])
-        return cls(member, transforms, order, flags[order])
+        target = Plain() if targets is None else TARGETS[member.target].fit(targets + 0.0)
+        return cls(member, transforms, order, flags[order], target)
 
     @property
     def width(self) -> int:
@@ -122,6 +144,7 @@ class View:
             [transform.thinned(most) for transform in self.transforms],
             self.order,
             self.categorical,
+            self.target,
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -131,17 +154,23 @@ class View:
             for i, transform in enumerate(self.transforms)
             for name, array in transform.arrays().items()
         }
+        fitted |= {f"target.{name}": array for name, array in self.target.arrays().items()}
         return fitted | {"order": self.order, "categorical": self.categorical}
 
     @classmethod
     def from_arrays(cls, member: Member, arrays: Mapping[str, np.ndarray]) -> View:
         """Return the view of `member` whose `arrays()` these were."""
-        transforms = []
-        for i, kind in enumerate(TRANSFORMS[member.variant]):
-            own = {
-                name.partition(".")[2]: array
-                for name, array in arrays.items()
-                if name.startswith(f"{i}.")
-            }
-            transforms.append(kind(**own))
-        return cls(member, transforms, arrays["order"], arrays["categorical"])
+        transforms = [
+            kind(**_of(f"{i}.", arrays)) for i, kind in enumerate(TRANSFORMS[member.variant])
+        ]
+        target = TARGETS[member.target](**_of("target.", arrays))
+        return cls(member, transforms, arrays["order"], arrays["categorical"], target)
+
+
+def _of(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays whose name begins with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }

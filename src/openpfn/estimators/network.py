@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,16 @@ class Network:
     max_rows: int | None
     """Most rows of its training tasks, context and query together; None if unknown."""
 
+    def predicts(self, target: Literal["classes", "numbers"]) -> bool:
+        """Return whether it has a head of such targets."""
+        field, default = (
+            ("head", "categorical") if target == "classes" else ("regression_head", None)
+        )
+        return getattr(self.model.config, field, default) is not None
+
+    def __str__(self) -> str:
+        return "the model in memory" if self.source is None else f"checkpoint {self.source!r}"
+
     @property
     def max_classes(self) -> int:
         return self.model.config.max_classes
@@ -62,13 +72,28 @@ def find_network(checkpoint: Any, model: Any, device: str) -> Network:
     """
     if model is not None:
         return _in_memory(model, device)
-    from openpfn.checkpoint import SHIPPED, locate
+    from openpfn.checkpoint import locate, shipped_name
 
     path = locate(DEFAULT_CHECKPOINT if checkpoint == "auto" else checkpoint).resolve()
     # a path that means the same wherever the process stands that reads a pickle or a saved file
-    source = path.stem if path.parent == SHIPPED.resolve() else str(path)
+    source = shipped_name(path) or str(path)
     status = path.stat()
     return _from_file(source, path, (status.st_mtime_ns, status.st_size), str(pick_device(device)))
+
+
+def advice(target: Literal["classes", "numbers"]) -> str:
+    """Return where to find a checkpoint that predicts such targets, as part of a message."""
+    from openpfn.checkpoint import read_header, shipped_names
+
+    field, default = ("head", "categorical") if target == "classes" else ("regression_head", None)
+    shipped = [
+        name
+        for name in shipped_names()
+        if read_header(name).model_config.get(field, default) is not None
+    ]
+    if shipped:
+        return f"a shipped checkpoint that does: {', '.join(shipped)}"
+    return f"a checkpoint of your own whose configuration sets {field} (no shipped one does)"
 
 
 def nested_bytes(state: Any) -> int:

@@ -1,11 +1,12 @@
 """Fitted estimators in one safetensors file: context, encoder, views, and the network's weights or
 their name and hash.
 
-The metadata key `openpfn_estimator` is a JSON object. Tensors: `rows` and `labels` (the encoded
-context), `encoder/…`, `views/…` and `states/…` (what the network keeps of the context, per group of
-views), and `checkpoint`, the bytes of a checkpoint file, where the weights are embedded. Format 1
-had neither views nor states; since format 3 the metadata key `openpfn_digest` is a hash of the
-tensors and of the JSON text, which is checked on loading.
+The metadata key `openpfn_estimator` is a JSON object. Tensors: `rows` and `labels` or `targets`
+(the encoded context), `encoder/…`, `views/…` and `states/…` (what the network keeps of the context,
+per group of views), and `checkpoint`, the bytes of a checkpoint file, where the weights are
+embedded. Format 1 had neither views nor states; since format 3 the metadata key `openpfn_digest` is
+a hash of the tensors and of the JSON text, which is checked on loading. Format 4 brought
+regressors, and members that transform the target.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from torch import Tensor
 from openpfn import __version__, checkpoint
 from openpfn.checkpoint.fingerprint import content_digest, fingerprint_of
 from openpfn.device import pick_device
+from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.context import Context
 from openpfn.estimators.ensemble import Member, View
 from openpfn.estimators.network import Network, find_network
@@ -40,9 +42,10 @@ from openpfn.estimators.states import (
 )
 from openpfn.files import flush_to_disk, replacing
 from openpfn.tables.encode import TableEncoder
-from openpfn.tables.json_values import array_from_json, array_to_json, to_json
+from openpfn.tables.json_values import to_json
 
-FORMAT = 3
+FORMAT = 4
+ESTIMATORS = {"PFNClassifier", "PFNRegressor"}
 KEY = "openpfn_estimator"
 DIGEST = "openpfn_digest"
 FIRST_WITH_DIGEST = 3
@@ -53,15 +56,15 @@ MOST_VALUES = 1000
 
 
 def save(
-    estimator: Any,
+    estimator: PFNEstimator,
     path: str | Path,
     *,
     embed_weights: bool | None = None,
     keep_rows: bool = True,
     states: str | None = None,
 ) -> Path:
-    """Write the fitted classifier `estimator` to `path`, atomically. `PFNClassifier.save` tells
-    what the options do."""
+    """Write the fitted `estimator` to `path`, atomically. Its method `save` tells what the options
+    do."""
     if states is not None and states not in PRECISIONS:
         raise ValueError(f"states is {states!r}, must be None or one of {', '.join(PRECISIONS)}.")
     context: Context | None = estimator.context_
@@ -71,11 +74,9 @@ def save(
         "estimator": type(estimator).__name__,
         "version": __version__,
         "parameters": {
-            name: to_json(getattr(estimator, name))
-            for name in ("n_estimators", "softmax_temperature", "memory_limit")
+            name: to_json(getattr(estimator, name)) for name in estimator.saved_parameters
         },
         "checkpoint": str(estimator.checkpoint),
-        "classes": _classes(estimator.classes_),
         "feature_names": (
             [str(name) for name in estimator.feature_names_in_]
             if hasattr(estimator, "feature_names_in_")
@@ -83,10 +84,9 @@ def save(
         ),
         "n_features": int(estimator.n_features_in_),
         "columns": estimator.columns_.tolist(),
-        "order": estimator.order_.tolist(),
-        "tied": estimator.tied_,
         "encoder": plain_encoder,
         "context": None,
+        **estimator.learnt(),
     }
     arrays = {f"encoder/{name}": array for name, array in encoder_arrays.items()}
     tensors: dict[str, Tensor] = {}
@@ -105,7 +105,7 @@ def save(
                 " to save it."
             )
         if keep_rows:
-            arrays |= _rows(context)
+            arrays |= _rows(estimator, context)
         record["context"] = {
             "members": [asdict(member) for member in context.members],
             "categorical": context.categorical.tolist(),
@@ -126,7 +126,7 @@ def save(
 
 
 def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
-    """Return the classifier of class `cls` in `path`.
+    """Return the estimator of class `cls` in `path`.
 
     Raises ValueError if the file is none, is damaged, or if its checkpoint has other weights now.
     """
@@ -154,15 +154,11 @@ def _restored(
         name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith("states/")
     }
     estimator = cls(record["checkpoint"], device=device, **record["parameters"])
-    classes = record["classes"]
-    if isinstance(classes, list):  # before format 3
-        classes = {"dtype": record["classes_dtype"], "values": classes}
-    estimator.classes_ = array_from_json(classes)
+    estimator.relearn(record)
     estimator.n_features_in_ = record["n_features"]
     if record["feature_names"] is not None:
         estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
     estimator.columns_ = np.array(record["columns"], dtype=np.int64)
-    estimator.order_, estimator.tied_ = np.array(record["order"]), record["tied"]
     estimator.encoder_ = TableEncoder.from_state(record["encoder"], _below("encoder/", arrays))
     estimator.context_ = None
     if record["context"] is not None:
@@ -174,29 +170,23 @@ def _restored(
     return estimator
 
 
-def _check_parts(estimator: Any) -> None:
-    """Raise IndexError where the parts of a loaded classifier cannot belong together."""
+def _check_parts(estimator: PFNEstimator) -> None:
+    """Raise IndexError where the parts of a loaded estimator cannot belong together."""
     encoder, context = estimator.encoder_, estimator.context_
-    n_classes, width = len(estimator.classes_), max(len(estimator.columns_), 1)
-    facts = {
-        "columns": len(encoder.columns) == estimator.n_features_in_
+    width = max(len(estimator.columns_), 1)
+    facts = estimator.facts() | {
+        "columns": len(encoder.columns) == estimator.n_features_in_  # pyright: ignore[reportAttributeAccessIssue]
         and set(estimator.columns_.tolist()) <= set(range(len(encoder.categorical))),
-        "classes": sorted(estimator.order_.tolist()) == list(range(n_classes))
-        and all(0 <= place < n_classes for group in estimator.tied_ for place in group),
-        "context": n_classes == 1 or context is not None,
     }
     if context is not None:
         facts["categories"] = context.categorical.shape == (width,)
         facts["members"] = len(context.members) > 0
-        facts["rows"] = (context.rows is None) == (context.labels is None)
-        if context.rows is not None and context.labels is not None:
-            labels = context.labels
+        facts["rows"] = (context.rows is None) == (context.targets is None)
+        if context.rows is not None and context.targets is not None:
             facts["rows"] = (
                 context.rows.dtype == np.float64
-                and context.rows.shape == (len(labels), width)
+                and context.rows.shape == (len(context.targets), width)
                 and not np.isinf(context.rows).any()
-                and labels.dtype == np.int64
-                and np.unique(labels).tolist() == list(range(n_classes))
             )
     wrong = [name for name, is_right in facts.items() if not is_right]
     if wrong:
@@ -213,17 +203,8 @@ def _try_out(estimator: Any) -> None:
     estimator.encoder_.describe()
 
 
-def _classes(classes: np.ndarray) -> dict[str, Any]:
-    try:
-        return array_to_json(classes)
-    except TypeError as error:
-        raise ValueError(
-            f"the classes cannot be saved: {error}. Fit with words or numbers as labels."
-        ) from error
-
-
 def _context(
-    estimator: Any, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    estimator: PFNEstimator, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Context:
     if record["source"] is None:
         network = _embedded_network(arrays["checkpoint"], estimator.device)
@@ -231,29 +212,26 @@ def _context(
         network = find_network(record["source"], None, estimator.device)
     if fingerprint_of(network.model) != record["fingerprint"]:
         raise ValueError(
-            f"the classifier was saved with other weights than checkpoint {record['source']!r}"
+            f"the estimator was saved with other weights than checkpoint {record['source']!r}"
             " holds now. Fit it again, or bring back that checkpoint; save(embed_weights=True)"
             " keeps the weights in the file."
         )
-    return Context(
+    return estimator.make_context(
         network,
         [Member(**member) for member in record["members"]],
         arrays.get("rows"),
-        arrays.get("labels"),
+        arrays.get(estimator.targets_name),
         np.array(record["categorical"], dtype=bool),
-        len(estimator.classes_),
-        estimator.device,
-        estimator.memory_limit,
     )
 
 
-def _rows(context: Context) -> dict[str, np.ndarray]:
-    if context.rows is None or context.labels is None:
+def _rows(estimator: PFNEstimator, context: Context) -> dict[str, np.ndarray]:
+    if context.rows is None or context.targets is None:
         raise ValueError(
-            "this classifier came from a file without rows, so it has none to save. Use"
+            "this estimator came from a file without rows, so it has none to save. Use"
             " keep_rows=False, or fit it again."
         )
-    return {"rows": context.rows, "labels": context.labels.astype(np.int64)}
+    return {"rows": context.rows, estimator.targets_name: context.targets}
 
 
 def _groups(
@@ -340,7 +318,7 @@ def _embedded_network(content: np.ndarray, device: str) -> Network:
         except Exception as error:
             reason = str(error).replace(str(path), "it").splitlines()[0]
             raise ValueError(
-                f"the weights inside the saved classifier are damaged ({reason}). Bring back a"
+                f"the weights inside the saved estimator are damaged ({reason}). Bring back a"
                 " copy, or fit and save it anew."
             ) from error
     return find_network(None, model.to(pick_device(device)), "auto")
@@ -389,6 +367,10 @@ def _read(path: Path, estimator: str) -> tuple[dict[str, Any], dict[str, Tensor]
         raise ValueError(
             f"{path} is damaged: its record is no JSON ({error}). Save it anew."
         ) from error
+    if isinstance(record, dict) and (held := record.get("estimator")) in ESTIMATORS - {estimator}:
+        raise ValueError(
+            f"{path} holds a {held} and does not hold a {estimator}. Load it with {held}.load."
+        )
     if not isinstance(record, dict) or record.get("estimator") != estimator:
         raise ValueError(
             f"{path} does not hold a {estimator}. Give a file written by {estimator}.save."

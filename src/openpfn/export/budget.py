@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from openpfn.configs.tabular import TabularConfig
 from openpfn.export.c_code import check_supported, supported_backends
-from openpfn.export.mechanisms import row_mechanism
+from openpfn.export.network.mechanisms import row_mechanism
+from openpfn.export.network.weights import n_knots, separate_reading
 from openpfn.export.options import Backend, CodeOptions
-from openpfn.export.weights import n_knots, separate_reading
 
 CODE_BYTES = {"fpu": 7 * 1024, "soft": 13824}
 """Upper bound of the code of fit and predict at -O2, with what the compiler's library adds, on

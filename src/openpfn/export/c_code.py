@@ -10,14 +10,14 @@ import numpy as np
 
 from openpfn.checkpoint.fingerprint import fingerprint_of
 from openpfn.configs.tabular import TabularConfig
-from openpfn.export.calibrate import measured_ranges
-from openpfn.export.fixed_point import (
+from openpfn.export.network.calibrate import measured_ranges
+from openpfn.export.network.fixed_point import (
     IntegerMatrix,
     check_widths,
     choose_exponents,
     integer_weights,
 )
-from openpfn.export.mechanisms import (
+from openpfn.export.network.mechanisms import (
     RowMechanism,
     attention_name,
     backends_of,
@@ -25,11 +25,11 @@ from openpfn.export.mechanisms import (
     row_mechanism,
     runtime,
 )
+from openpfn.export.network.quantize import QuantisedMatrix
+from openpfn.export.network.weights import gather, n_knots, quantised, separate_reading
 from openpfn.export.options import Backend, CodeOptions
-from openpfn.export.quantize import QuantisedMatrix
 from openpfn.export.record import recorded_source, write_record
 from openpfn.export.values import LARGEST_VALUE, SMALLEST_DIFFERENCE
-from openpfn.export.weights import gather, n_knots, quantised, separate_reading
 from openpfn.files import write_whole
 
 HEAD = f"""/* OpenPFN's runtime: see pfn.h. */
@@ -122,6 +122,7 @@ def check_supported(config: Any, options: CodeOptions) -> CodeOptions:
     mechanism.macros()
     columns = attention_name(config.column_attention_type)
     carried = {
+        "head": config.head == "categorical",
         "column_attention_type": columns == "softmax" and not config.column_attention_options,
         "qassmax": not config.qassmax,
         "norm": config.norm == "rms",
@@ -134,8 +135,9 @@ def check_supported(config: Any, options: CodeOptions) -> CodeOptions:
         if not is_carried:
             raise ValueError(
                 f"{name} is {getattr(config, name)!r}, which the C code does not carry. It carries"
-                f" softmax between columns, {' and '.join(carried_attention())} between rows, norm"
-                " rms, knots or linear, missing_flags, target_aware and separate_query_weights,"
+                " the categorical head, softmax between columns,"
+                f" {' and '.join(carried_attention())} between rows, norm rms, knots or linear,"
+                " missing_flags, target_aware and separate_query_weights,"
                 " without thinking rows, ranks, categorical flags, column shifts and qassmax."
             )
     return options.for_network(config.max_classes)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from openpfn.export.c_code import braced
-from openpfn.export.host import HostLibrary
-from openpfn.export.measure import FITTED
 from openpfn.export.record import read_record, recorded_source, write_record
 from openpfn.export.tables import ContextTable
+from openpfn.export.verification.host import HostLibrary
+from openpfn.export.verification.measure import FITTED
 from openpfn.files import write_whole
 
 

@@ -28,6 +28,8 @@ class BayesianGenerator(SequencePrior):
     The columns of x are the likelihood's `input_dim`. The latent `params` holds θ. `seq_len`,
     `n_train` and `device` are those of `SequencePrior`.
 
+    >>> from torch.distributions import Normal
+    >>> from openpfn.generators import Prior
     >>> likelihood = Likelihood(
     ...     Normal, lambda theta, x: {"loc": (theta * x).sum(-1), "scale": 0.1}, input_dim=10
     ... )

@@ -50,6 +50,7 @@ class DeterministicGenerator(SequencePrior):
     Raises ValueError when the function gives other than one target a row. The latent `params` holds
     the parameters.
 
+    >>> from torch.distributions import Normal
     >>> generator = DeterministicGenerator(
     ...     Normal(torch.zeros(3), 1.0), lambda x, w: x @ w, input_dim=3, noise_std=0.1
     ... )

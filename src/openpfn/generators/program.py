@@ -31,6 +31,8 @@ class ProgramGenerator(SequencePrior):
     warning, and so does one that samples a kind of distribution whose parameters cannot be told
     (transformed ones, for example).
 
+    >>> from torch.distributions import Normal
+    >>> from openpfn.generators import sample
     >>> def line(x):
     ...     slope = sample("slope", Normal(0.0, 1.0))
     ...     noise = sample("noise", torch.distributions.Gamma(2.0, 4.0))

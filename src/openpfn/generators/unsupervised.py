@@ -26,6 +26,8 @@ class UnsupervisedBayesian(SequencePrior):
     Values that are whole numbers serve as tokens. The latent `params` holds θ.
     `seq_len`, `n_train` and `device` are those of `SequencePrior`.
 
+    >>> from torch.distributions import Bernoulli, Beta
+    >>> from openpfn.generators import Likelihood, Prior
     >>> coin = Likelihood(Bernoulli, lambda theta, x: {"probs": theta}, input_dim=1)
     >>> flips = UnsupervisedBayesian(Prior(Beta(1.0, 1.0)), coin).generate(seq_len=64)
     >>> flips.shape

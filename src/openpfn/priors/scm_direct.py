@@ -70,7 +70,7 @@ def _nodes(
         torch.ones_like(causes.n_clusters),  # targets come from scores alone
         n_features.float(),
         torch.ones(len(n_features), device=noise.device),
-        is_level,
+        is_level.unsqueeze(1).expand(-1, N_READINGS, -1),
     )
 
 

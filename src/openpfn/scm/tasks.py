@@ -37,8 +37,9 @@ class Nodes:
     n_clusters: Int[Tensor, " B"]
     hidden_width: Float[Tensor, " B"]
     depth: Float[Tensor, " B"]
-    is_level: Bool[Tensor, "B D"] | None = None
-    """Columns whose values stand for levels of a category; None where there are none."""
+    is_level: Bool[Tensor, "B R D"] | None = None
+    """Columns of each reading whose values stand for levels of a category; None where there are
+    none."""
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ def _read(
         n_features.repeat_interleave(n_readings),
         config,
         noise,
-        None if nodes.is_level is None else nodes.is_level.repeat_interleave(n_readings, 0),
+        None if nodes.is_level is None else nodes.is_level.flatten(0, 1),
     )
     columns = columns.view(n_tasks, n_readings, width, n_rows)
     categorical = categorical.view(n_tasks, n_readings, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -159,6 +160,19 @@ def test_a_table_without_columns_or_context_is_refused(model):
         model(tasks(n_columns=0))
     with pytest.raises(ValueError, match="at least one context row"):
         model(tasks(n_train=0))
+
+
+@pytest.mark.parametrize("label", [-1.0, 0.5, 99.0, torch.nan])
+def test_a_label_that_is_no_class_is_refused(model, label):
+    batch = tasks()
+    wrong = batch.y.clone()
+    wrong[0, 0] = label
+    with pytest.raises(ValueError, match="classes or tokens apart"):
+        model(replace(batch, y=wrong))
+    wrong = batch.y.clone()
+    wrong[0, -1] = label
+    with pytest.raises(ValueError, match="classes or tokens apart"):
+        model.loss(replace(batch, y=wrong))
 
 
 def test_a_configuration_names_the_wrong_field():

@@ -4,7 +4,6 @@ regression, or time the mechanisms; it tells which share of it is done."""
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark.attention.config import AttentionConfig
-from openpfn.benchmark.machine import peak_memory_mb
 from openpfn.benchmark.process import Channel
+from openpfn.device import peak_megabytes
 from openpfn.files import write_whole
 from openpfn.tables.schema import Kind
 
@@ -87,12 +86,8 @@ def train_run(config: AttentionConfig, job: Job, tell: Callable[[float], None]) 
             )
         ],
     )
-    peak = (
-        torch.cuda.max_memory_allocated() / 1e6
-        if config.device != "cpu"
-        else peak_memory_mb() or math.nan
-    )
     device = next(model.parameters()).device
+    peak = peak_megabytes(device)
     with torch.no_grad():
         scores = by_length(
             config, tasks, lambda batch: model.predictive(batch.to(device)).probs.cpu().numpy()

@@ -68,10 +68,6 @@ class GaussianProcessTasks(SequencePrior):
         super().__init__(seq_len=seq_len)
         self.gp = gp
 
-    @classmethod
-    def example(cls) -> GaussianProcessTasks:
-        return cls(smooth())
-
     def draw(
         self, n_tasks: int, n_rows: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:

@@ -23,12 +23,12 @@ from openpfn.benchmark.tables.splitting import n_context, split
 from openpfn.benchmark.tables.suites import Entry, LoadedTable, choose, load_table
 from openpfn.export.budget import budget
 from openpfn.export.c_code import write_library
-from openpfn.export.host import HostLibrary
-from openpfn.export.measure import measure
 from openpfn.export.options import BACKENDS, Backend, CodeOptions
-from openpfn.export.targets import TARGETS, find_target
 from openpfn.export.values import LARGEST_VALUE, varies_too_little
-from openpfn.export.vectors import Vectors
+from openpfn.export.verification.host import HostLibrary
+from openpfn.export.verification.measure import measure
+from openpfn.export.verification.targets import TARGETS, find_target
+from openpfn.export.verification.vectors import Vectors
 from openpfn.tables.schema import read_column, to_numbers
 
 

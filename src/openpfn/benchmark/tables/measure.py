@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from openpfn.benchmark import metrics
-from openpfn.benchmark.machine import memory_growth
 from openpfn.benchmark.process import Channel
 from openpfn.benchmark.tables.config import TablesConfig
 from openpfn.benchmark.tables.methods import Method
@@ -21,6 +20,7 @@ from openpfn.benchmark.tables.prepare import Reader
 from openpfn.benchmark.tables.splitting import n_context, split, split_seed
 from openpfn.benchmark.tables.suites import Entry, LoadedTable, load_table
 from openpfn.benchmark.tables.tune import Search, random_search
+from openpfn.memory import memory_growth
 
 LEVELS = np.arange(0.5, 100) / 100
 """Levels of the quantiles that CRPS is computed from: the middles of a hundred equal steps."""

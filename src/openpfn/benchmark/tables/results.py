@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,24 +111,33 @@ class ResultsFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         repair(path)
         if not path.exists() or path.stat().st_size == 0:
-            self._write(_line(COLUMNS))
+            append_line(path, csv_line(COLUMNS))
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add `row`; columns that it lacks stay empty."""
         unknown = row.keys() - set(COLUMNS)
         assert not unknown, f"results have no column {unknown}"
-        self._write(_line([_word(row.get(name, "")) for name in COLUMNS]))
+        append_line(self.path, csv_line([row.get(name, "") for name in COLUMNS]))
 
-    def _write(self, line: str) -> None:
-        with self.path.open("ab", buffering=0) as file:
-            size, left = file.tell(), memoryview(line.encode())
-            try:
-                while left:
-                    left = left[file.write(left) :]
-                os.fsync(file.fileno())
-            except BaseException:  # a full disk takes a part of a line, and Ctrl-C comes any time
-                file.truncate(size)
-                raise
+
+def append_line(path: Path, line: str) -> None:
+    """Put `line` at the end of the file at `path`: it is there whole, or not at all."""
+    with path.open("ab", buffering=0) as file:
+        size, left = file.tell(), memoryview(line.encode())
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except BaseException:  # a full disk takes a part of a line, and Ctrl-C comes any time
+            file.truncate(size)
+            raise
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    """Return the line of a CSV file that holds `values`; NaN is an empty field."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([_word(value) for value in values])
+    return text.getvalue()
 
 
 def repair(path: Path) -> bool:
@@ -228,9 +237,3 @@ def _word(value: Any) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.8g}"
     return " ".join(str(value).split())  # an error's line breaks would break the file's lines
-
-
-def _line(words: Any) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(words)
-    return text.getvalue()

@@ -59,7 +59,7 @@ def run(
     )
     n_failed = 0
     own = nullcontext(workers) if workers is not None else Pool(WORKER, config.jobs)
-    with own as pool, _progress(console) as progress:
+    with own as pool, progress_bars(console) as progress:
         bar = progress.add_task("measuring", total=len(left), failed="")
         for row in _measure_all(left, config, pool):
             file.append(row)
@@ -146,7 +146,8 @@ def _measure_all(
         ) from error
 
 
-def _progress(console: Console) -> Progress:
+def progress_bars(console: Console) -> Progress:
+    """Return the bar of `measuring` cells, with the number that failed."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),

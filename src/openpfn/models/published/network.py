@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from openpfn.batch import TaskBatch
 from openpfn.configs.published import PublishedConfig
 from openpfn.heads.categorical import Categorical, CategoricalHead
+from openpfn.models.inputs import check_classes
 from openpfn.models.published.attention import ATTENTIONS, PublishedAttention, RowState
 from openpfn.models.tabular.network import present_columns
 
@@ -88,6 +89,7 @@ class PublishedPFN(nn.Module):
 
     def loss(self, batch: TaskBatch) -> Float[Tensor, ""]:
         """Mean −log probability of the query rows' true classes, in nats."""
+        check_classes(batch.y_query, self.config.max_classes)
         return F.cross_entropy(self(batch).flatten(0, 1), batch.y_query.flatten().long())
 
     def summarize(self, batch: TaskBatch) -> PublishedState:
@@ -149,6 +151,7 @@ class PublishedPFN(nn.Module):
             raise ValueError(
                 f"n_train is {batch.n_train}: a table network needs at least one context row."
             )
+        check_classes(batch.y_context, self.config.max_classes)
         return batch.x
 
 

@@ -1,0 +1,1 @@
+"""From the rows of a results file to statements about them: statistics, summaries, pages."""

@@ -1,0 +1,230 @@
+"""`PFNEstimator`: what the classifier and the regressor share: reading tables, views, saving."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from openpfn.estimators.context import Context
+from openpfn.estimators.ensemble import Member
+from openpfn.estimators.network import Network
+from openpfn.tables.encode import TableEncoder
+
+E = TypeVar("E", bound="PFNEstimator")
+
+
+class PFNEstimator(BaseEstimator, ABC):
+    """Estimator whose `fit` shows the rows of a table to a network, and trains nothing."""
+
+    checkpoint: Any
+    model: Any
+    n_estimators: Any
+    device: Any
+    random_state: Any
+    memory_limit: Any
+
+    encoder_: TableEncoder
+    columns_: Int[np.ndarray, " S"]
+    context_: Context | None
+
+    saved_parameters: ClassVar[tuple[str, ...]]
+    """Parameters of the constructor that a saved file holds, beside the checkpoint."""
+    targets_name: ClassVar[str]
+    """What a saved file calls the targets of the context."""
+
+    @property
+    def state_bytes_(self) -> int:
+        """Bytes that the states of the context take in memory; 0 where none are kept."""
+        check_is_fitted(self)
+        return 0 if self.context_ is None else self.context_.state_bytes
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        embed_weights: bool | None = None,
+        keep_rows: bool = True,
+        states: str | None = None,
+    ) -> Path:
+        """Write the fitted estimator to one safetensors file, without pickle.
+
+        Parameters
+        ----------
+        path : where to.
+        embed_weights : bool or None
+            Put the network's weights into the file. None: only those of a shipped checkpoint stay
+            out, and are recorded by name and hash.
+        keep_rows : bool
+            False leaves out the context's rows and targets. The states take their place, and sorted
+            column values are
+            thinned to 1,000 per column.
+        states : "float32", "bfloat16" or None
+            Store what the network keeps of the context, so that the loaded estimator predicts
+            without reading it again:
+            with the same bits, or in half the size with nearly the same answers. None stores
+            it only where the rows are left out.
+
+        Raises ValueError where states are to be stored that `memory_limit` did not let `fit` keep.
+        """
+        from openpfn.estimators.saving import save
+
+        check_is_fitted(self)
+        return save(self, path, embed_weights=embed_weights, keep_rows=keep_rows, states=states)
+
+    @classmethod
+    def load(cls: type[E], path: str | Path, *, device: str = "auto") -> E:
+        """Return the estimator that `save` wrote to `path`. Raises ValueError if it is damaged, or
+        holds an estimator of another class."""
+        from openpfn.estimators.saving import load
+
+        return load(cls, path, device=device)
+
+    @abstractmethod
+    def learnt(self) -> dict[str, Any]:
+        """Return what `fit` learnt of the target, as values for JSON."""
+
+    @abstractmethod
+    def relearn(self, record: Mapping[str, Any]) -> None:
+        """Take up what `learnt` returned."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, bool]:
+        """Return whether the parts of a loaded estimator fit together, by what is looked at."""
+
+    @abstractmethod
+    def make_context(
+        self,
+        network: Network,
+        members: list[Member],
+        rows: Float[np.ndarray, "n S"] | None,
+        targets: np.ndarray | None,
+        categorical: Bool[np.ndarray, " S"],
+    ) -> Context:
+        """Return the context of these rows and targets, which was not read yet."""
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.n_estimators, numbers.Integral) or self.n_estimators < 1:
+            raise ValueError(
+                f"n_estimators is {self.n_estimators!r}, must be a whole number of at least 1."
+            )
+        if self.memory_limit is not None and not self.memory_limit > 0:
+            raise ValueError(
+                f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or"
+                " None."
+            )
+
+    def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        """Return `X` as a DataFrame, its shape and column names checked."""
+        if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
+            X = X.to_pandas()
+        if not isinstance(X, pd.DataFrame):
+            # what is infinite is refused by the encoder, which names the column
+            checked = validate_data(
+                self, _without_padding(X), reset=reset, dtype=None, ensure_all_finite=False
+            )
+            return pd.DataFrame(checked)
+        validate_data(self, X=X, reset=reset, skip_check_array=True)  # pyright: ignore[reportArgumentType]
+        if 0 in X.shape:
+            what = "sample" if len(X) == 0 else "feature"
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required"
+                f" by {type(self).__name__}."
+            )
+        return X
+
+    def _require(self, y: Any) -> None:
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
+                " None."
+            )
+
+    def _fit_encoder(self, table: pd.DataFrame) -> Float[np.ndarray, "n D"]:
+        """Set `encoder_` and `columns_`, and return the rows as numbers."""
+        self.encoder_ = TableEncoder()
+        rows = self.encoder_.fit_transform(table)
+        if rows.shape[1] == 0:
+            raise ValueError(
+                f"X holds no values: all of its {table.shape[1]} columns are missing in every row."
+                " Give at least one column with values."
+            )
+        self.columns_ = _columns_that_vary(rows)
+        return rows
+
+    def _select(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
+        """Return the columns that vary; a column of zeros where none does."""
+        return rows[:, self.columns_] if len(self.columns_) else np.zeros((len(rows), 1))
+
+    def _categorical(self) -> Bool[np.ndarray, " S"]:
+        """Return which of the columns that `_select` returns hold codes."""
+        if not len(self.columns_):
+            return np.zeros(1, dtype=bool)
+        return self.encoder_.categorical[self.columns_]
+
+    def _seed(self) -> int:
+        """Return the seed of the views."""
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _warn_beyond_training(self, network: Network, n_rows: int, n_columns: int) -> None:
+        for n, limit, what in (
+            (n_rows, network.max_rows, "rows"),
+            (n_columns, network.max_columns, "columns"),
+        ):
+            if limit is not None and n > limit:
+                warnings.warn(
+                    f"X has {n} {what}, but this checkpoint was trained on at most {limit}:"
+                    " predictions may be worse than they could be.",
+                    stacklevel=3,
+                )
+
+    def __sklearn_clone__(self) -> Any:
+        """Return a copy that shares a model in memory, which is read and never changed."""
+        parameters = {
+            name: value if name == "model" else clone(value, safe=False)
+            for name, value in self.get_params(deep=False).items()
+        }
+        copy = type(self)(**parameters)
+        routing = getattr(self, "_metadata_request", None)
+        if routing is not None:
+            setattr(copy, "_metadata_request", clone(routing, safe=False))  # noqa: B010
+        return copy
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+def _without_padding(X: Any) -> Any:
+    """Return lists with words as an array of objects: NumPy makes all as long as the longest."""
+    if not isinstance(X, (list, tuple)):
+        return X
+    rows = [row for row in X if isinstance(row, (list, tuple))]
+    if not any(isinstance(value, str) for row in rows for value in row):
+        return X
+    try:
+        return np.array(X, dtype=object)
+    except ValueError:  # of rows that are not equally long scikit-learn tells
+        return X
+
+
+def _columns_that_vary(rows: Float[np.ndarray, "n D"]) -> Int[np.ndarray, " S"]:
+    """Return the columns with at least two different values, where missing counts as one."""
+    missing = np.isnan(rows)
+    filled = np.where(missing, np.inf, rows)
+    highest = np.where(missing, -np.inf, rows).max(axis=0, initial=-np.inf)
+    lowest = filled.min(axis=0, initial=np.inf)
+    return np.flatnonzero((highest > lowest) | (missing.any(axis=0) & ~missing.all(axis=0)))

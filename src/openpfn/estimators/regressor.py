@@ -1,0 +1,313 @@
+"""`PFNRegressor`: a scikit-learn regressor whose network was trained before it saw any of your
+data, and which answers with distributions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, no_type_check
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
+
+from openpfn.estimators.base import PFNEstimator
+from openpfn.estimators.beliefs import Certain, PooledQuantiles
+from openpfn.estimators.canonical import in_canonical_order
+from openpfn.estimators.ensemble import Member, draw_members_for_numbers
+from openpfn.estimators.network import Network, advice, find_network
+from openpfn.estimators.number_context import N_LEVELS, NumberContext
+from openpfn.heads.base import Predictive, Rescaled
+from openpfn.heads.quantiles import increasing
+
+Output = Literal["mean", "median", "mode", "quantiles", "distribution"]
+OUTPUTS: tuple[Output, ...] = get_args(Output)
+DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LEAST_ROWS_AT_ONCE = 1024
+"""Rows whose distributions are held at once whatever the memory limit: some 10 MB."""
+
+
+class PFNRegressor(RegressorMixin, PFNEstimator):
+    """Regressor that predicts in context: `fit` shows the rows to a network, nothing is trained.
+
+    Takes arrays and DataFrames with numbers, categories, truth values, dates, words and missing
+    values, and one number per row as the target. The answer is a distribution for each row, of
+    which `predict` gives the mean, or what else is asked; it does not depend on the other query
+    rows.
+
+    Parameters
+    ----------
+    checkpoint : str or Path
+        "auto" (the shipped "nano"), a shipped name, or the path of a checkpoint.
+    model : network in memory, optional
+        Used in place of a checkpoint; clones share it.
+    n_estimators : int
+        Views of the table (orders of columns, transformed columns, every other one with the skew
+        of the target taken out) whose quantiles are averaged.
+        The first is the table as it is.
+    device : str
+        "auto" (cuda, then mps, then cpu; a model in memory stays where it is) or a torch device.
+    random_state : int, RandomState or None
+        Decides the views. None draws other ones at each fit.
+    memory_limit : int or None
+        Bytes that working memory and, apart from it, the kept context may take; None for no limit.
+
+    Attributes
+    ----------
+    n_features_in_, feature_names_in_ : columns of the context.
+    encoder_ : the `TableEncoder`; `encoder_.describe()` tells how each column is read.
+    context_ : the `NumberContext`; None where all targets are equal.
+    centre_, spread_ : mean and standard deviation of the targets; spread_ is 0 where all are equal.
+
+    >>> import numpy as np
+    >>> X = np.linspace(0, 1, 20)[:, None]
+    >>> PFNRegressor().fit(X, np.full(20, 1.5)).predict([[0.3]], output="quantiles", quantiles=[.9])
+    array([[1.5]])
+    """
+
+    context_: NumberContext | None
+    saved_parameters = ("n_estimators", "memory_limit")
+    targets_name = "targets"
+
+    @no_type_check  # scikit-learn's contract: the constructor takes anything, `fit` complains
+    def __init__(
+        self,
+        checkpoint: str | Path = "auto",
+        *,
+        model: Any = None,
+        n_estimators: int = 4,
+        device: str = "auto",
+        random_state: Any = 0,
+        memory_limit: int | None = 2**30,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.model = model
+        self.n_estimators = n_estimators
+        self.device = device
+        self.random_state = random_state
+        self.memory_limit = memory_limit
+
+    def fit(self, X: Any, y: Any) -> PFNRegressor:
+        """Show the network the context: rows `X` (n, D) and their numbers `y` (n,).
+
+        Raises ValueError for infinite values, targets that are missing or no numbers, and a network
+        that predicts classes alone.
+        """
+        self._check_parameters()
+        table = self._table(X, reset=True)
+        targets = self._numbers(y, table)
+        rows = self._fit_encoder(table)
+        seen, targets = in_canonical_order(self._select(rows), targets)
+        self.centre_, self.spread_, standardised = _standardised(targets)
+        self.context_ = None
+        if self.spread_ > 0:
+            network = find_network(self.checkpoint, self.model, self.device)
+            self._check_network(network)
+            self._warn_beyond_training(network, *rows.shape)
+            members = draw_members_for_numbers(int(self.n_estimators), self._seed())
+            self.context_ = self.make_context(
+                network, members, seen, standardised, self._categorical()
+            )
+            self.context_.read()
+        return self
+
+    def predict(
+        self, X: Any, output: Output = "mean", quantiles: Sequence[float] | None = None
+    ) -> Any:
+        """Return what the network believes about each row of `X` (Q, D).
+
+        Parameters
+        ----------
+        X : query rows.
+        output : "mean", "median" or "mode" (Q,); "quantiles" (Q, L); or "distribution", a
+            `Predictive` of shape (Q,) with `log_prob`, `cdf`, `crps` and more, in units of y.
+        quantiles : L levels between 0 and 1, for the output "quantiles"; the deciles by default.
+        """
+        check_is_fitted(self)
+        if output not in OUTPUTS:
+            raise ValueError(f"output is {output!r}, must be one of {', '.join(OUTPUTS)}.")
+        if quantiles is not None and output != "quantiles":
+            raise ValueError(
+                f"quantiles are given, but output is {output!r}. Use output='quantiles'."
+            )
+        if output == "distribution":
+            return self._distribution(self._query(X))
+        if output == "quantiles":
+            levels = _checked_levels(DECILES if quantiles is None else quantiles)
+            return self._answers(X, lambda believed: believed.quantile(levels).T)
+        return self._answers(X, lambda believed: getattr(believed, output))
+
+    def interval(
+        self, X: Any, coverage: float = 0.9
+    ) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
+        """Return the lower and the upper end of the central interval that holds the share
+        `coverage` of the probability, for each row of `X` (Q, D)."""
+        check_is_fitted(self)
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage is {coverage}, must lie between 0 and 1, such as 0.9.")
+        ends = [(1 - coverage) / 2, (1 + coverage) / 2]
+        low, high = self.predict(X, output="quantiles", quantiles=ends).T
+        return low, high
+
+    def sample(
+        self, X: Any, n_samples: int = 1, random_state: Any = None
+    ) -> Float[np.ndarray, "Q n_samples"]:
+        """Return independent draws for each row of `X` (Q, D).
+
+        `random_state` decides them: an integer gives the same draws at each call, and the first
+        rows of a table the same whatever rows follow. None gives others at each call.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(f"n_samples is {n_samples}, must be at least 1.")
+        random = check_random_state(random_state)
+
+        def draws(believed: Predictive) -> torch.Tensor:
+            uniform = random.random_sample((*believed.shape, int(n_samples)))
+            uniform = np.maximum(uniform, 2.0**-54)  # the quantile at 0 is −∞
+            return believed.icdf(torch.from_numpy(uniform.T)).T
+
+        return self._answers(X, draws)
+
+    def make_context(
+        self,
+        network: Network,
+        members: list[Member],
+        rows: Float[np.ndarray, "n S"] | None,
+        targets: Float[np.ndarray, " n"] | None,
+        categorical: Bool[np.ndarray, " S"],
+    ) -> NumberContext:
+        limit = None if self.memory_limit is None else int(self.memory_limit)
+        return NumberContext(network, members, rows, targets, categorical, self.device, limit)
+
+    def learnt(self) -> dict[str, Any]:
+        return {"centre": self.centre_, "spread": self.spread_}
+
+    def relearn(self, record: Mapping[str, Any]) -> None:
+        self.centre_, self.spread_ = float(record["centre"]), float(record["spread"])
+
+    def facts(self) -> dict[str, bool]:
+        context = self.context_
+        facts = {
+            "scale": math.isfinite(self.centre_) and 0 <= self.spread_ < math.inf,
+            "context": (self.spread_ > 0) == (context is not None),
+        }
+        if context is not None and context.targets is not None:
+            facts["targets"] = context.targets.dtype == np.float64 and bool(
+                np.isfinite(context.targets).all()
+            )
+        return facts
+
+    def _query(self, X: Any) -> Float[np.ndarray, "Q S"]:
+        """Return the query rows as the context reads them."""
+        table = self._table(X, reset=False)
+        if self.context_ is None:
+            return np.zeros((len(table), 1))
+        return self._select(self.encoder_.transform(table))
+
+    def _distribution(self, rows: Float[np.ndarray, "Q S"]) -> Predictive:
+        centre = torch.tensor(self.centre_, dtype=torch.float64)
+        if self.context_ is None:
+            return Certain(centre.expand(len(rows)))
+        values = increasing(torch.from_numpy(self.context_.mean_quantiles(rows)))
+        spread = torch.tensor(self.spread_, dtype=torch.float64)
+        return Rescaled(PooledQuantiles(values), centre, spread)
+
+    def _answers(self, X: Any, ask: Callable[[Predictive], torch.Tensor]) -> np.ndarray:
+        """Return what `ask` makes of the distributions, some rows at a time."""
+        rows = self._query(X)
+        parts = [ask(self._distribution(rows[part])).numpy() for part in self._parts(len(rows))]
+        largest = np.finfo(np.float64).max
+        return np.clip(np.concatenate(parts), -largest, largest)
+
+    def _parts(self, n_rows: int) -> Iterator[slice]:
+        size = n_rows
+        if self.memory_limit is not None:
+            bytes_per_row = 4 * 8 * N_LEVELS  # the quantiles, and what is computed with them
+            size = max(int(self.memory_limit) // bytes_per_row, LEAST_ROWS_AT_ONCE)
+        return (slice(start, start + size) for start in range(0, n_rows, size))
+
+    def _check_network(self, network: Network) -> None:
+        if not network.predicts("numbers"):
+            raise ValueError(
+                f"{network} predicts classes alone (it has no regression_head), but PFNRegressor"
+                f" needs one that predicts numbers. Use {advice('numbers')}; for classes use"
+                " PFNClassifier."
+            )
+
+    def _numbers(self, y: Any, table: pd.DataFrame) -> Float[np.ndarray, " n"]:
+        """Return the targets in float64."""
+        self._require(y)
+        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+        if len(shape) == 2 and shape[1] > 1:
+            raise ValueError(
+                f"y has {shape[1]} columns, but PFNRegressor predicts one number per row. Fit"
+                " one regressor per column, as sklearn.multioutput.MultiOutputRegressor does."
+            )
+        y = column_or_1d(y, warn=True)
+        missing = int(np.asarray(pd.isna(y)).sum())
+        if missing and y.dtype.kind != "f":
+            raise ValueError(
+                f"Input y contains NaN: {missing} targets are missing. Leave those rows out."
+            )
+        numbers = _as_floats(y)
+        with np.errstate(invalid="ignore"):  # the sum of huge numbers, which is looked at first
+            assert_all_finite(numbers, input_name="y")
+        check_consistent_length(table, numbers)
+        return numbers
+
+
+def _as_floats(y: np.ndarray) -> Float[np.ndarray, " n"]:
+    """Return `y` in float64. Raises ValueError for what is no number."""
+    words = y.dtype.kind in "OTUS" and [v for v in y.tolist() if isinstance(v, (str, bytes))]
+    if words:
+        raise ValueError(
+            f"y holds words, such as {words[0]!r}, but PFNRegressor predicts numbers. Use"
+            " PFNClassifier for classes, or turn y into numbers."
+        )
+    try:
+        if y.dtype.kind in "cmM":
+            raise TypeError(f"{y.dtype} is no type of real numbers")
+        return y.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"y holds what is no number in float64 ({error}). Give one real number per row."
+        ) from error
+
+
+def _standardised(y: Float[np.ndarray, " n"]) -> tuple[float, float, Float[np.ndarray, " n"]]:
+    """Return mean and standard deviation of `y`, and `y` in units of these.
+
+    Computed in units of a power of two near the largest size, in which no sum overflows and no
+    digit is lost. The deviation is 0 where all are equal, and where float64 cannot hold it.
+    """
+    exponent = int(np.frexp(np.abs(y).max())[1])
+    scaled = np.ldexp(y, -exponent)  # within ±1
+    mean = scaled.mean()
+    std = float(np.sqrt(((scaled - mean) ** 2).sum() / max(1, len(y) - 1)))
+    if exponent > 1023:  # 2^1024 is no number in float64
+        std = min(std, 0.5)
+    spread = math.ldexp(std, exponent)
+    if y.min() == y.max() or spread == 0:
+        return float(y[0]), 0.0, np.zeros_like(y)
+    return math.ldexp(float(mean), exponent), spread, (scaled - mean) / std
+
+
+def _checked_levels(quantiles: Any) -> list[float]:
+    levels = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
+    if levels.ndim != 1 or not len(levels) or not ((levels > 0) & (levels < 1)).all():
+        raise ValueError(
+            f"quantiles is {quantiles!r}, must be levels between 0 and 1, such as"
+            " [0.05, 0.5, 0.95]."
+        )
+    return levels.tolist()

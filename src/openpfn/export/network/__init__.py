@@ -1,0 +1,1 @@
+"""The network as the C code holds it: mechanisms, weights, and their integers."""

@@ -1,0 +1,235 @@
+"""The report is one page that needs nothing else, says what the rows say, and shows what failed and
+what changed."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openpfn.benchmark.tables import results
+from openpfn.benchmark.tables.report import compare
+from openpfn.benchmark.tables.report.page import write_report
+from openpfn.benchmark.tables.report.sections import pooled_bins
+from openpfn.benchmark.tables.report.summary import summary, summary_tables
+from openpfn.cli import benchmark as cli
+from openpfn.plots import benchmark as draw
+
+SKILL = {"pfn:mine": 0.92, "logistic": 0.88, "knn": 0.80, "constant": 0.5}
+
+EVERYWHERE = {
+    "suite": "made up",
+    "half": "A",
+    "task": "classification",
+    "tuned": "0",
+    "n_context": 50,
+    "n_query": 70,
+    "n_features": 4,
+    "device": "cpu",
+    "seed": 0,
+    "max_query": 2000,
+    "data_sha256": "d" * 64,
+    "openpfn": "0.1",
+    "python": "3",
+    "scikit_learn": "1",
+    "numpy": "2",
+    "torch": "2",
+}
+
+
+def made_up(sizes=("50", "150"), n_tables=8, better=0.0):
+    """Results whose methods have the AUC of `SKILL`, up to noise; kNN fails on the last table."""
+    random = np.random.default_rng(0)
+    rows = []
+    for t in range(n_tables):
+        for size in sizes:
+            for split in range(2):
+                for name, skill in SKILL.items():
+                    auc = (
+                        0.5
+                        if name == "constant"
+                        else skill + 0.01 * random.normal() + (better if name == "pfn:mine" else 0)
+                    )
+                    failed = name == "knn" and t == n_tables - 1
+                    loss = dict.fromkeys(("log_loss", "brier", "calibration_error"), 1 - auc)
+                    scores = dict.fromkeys(("roc_auc", "accuracy", "balanced_accuracy"), auc) | loss
+                    costs = {
+                        "fit_seconds": 0.1 * len(name),
+                        "predict_seconds": 0.01,
+                        "peak_mib": 12.0,
+                    }
+                    costs["calibration"] = "0.5000,0.4000,10;0.9000,0.8000,30"
+                    cell = {
+                        "table": f"table {t}",
+                        "family": f"family {t}",
+                        "method": name,
+                        "context": size,
+                        "split": split,
+                        "counted": t > 0,
+                    }
+                    is_ours = name.startswith("pfn")
+                    package = (
+                        {"method_version": "openpfn 0.1", "checkpoint_sha256": "c" * 64}
+                        if is_ours
+                        else {"method_version": "scikit-learn 1"}
+                    )
+                    state = (
+                        {"status": "failed", "error": "RuntimeError: <no luck> & none"}
+                        if failed
+                        else {"status": "ok"}
+                    )
+                    row = (
+                        dict.fromkeys(results.COLUMNS, np.nan) | EVERYWHERE | cell | package | state
+                    )
+                    rows.append(row | ({} if failed else scores | costs))
+    return pd.DataFrame(rows)
+
+
+class Tags(HTMLParser):
+    """Checks that tags close in order, and collects what a browser would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loads = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.loads += [
+            (tag, n)
+            for n, v in attrs
+            if n in ("src", "href", "xlink:href") and not (v or "").startswith("#")
+        ]
+        if tag not in ("meta", "link", "img", "br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return write_report(made_up(), tmp_path_factory.mktemp("report") / "report.html").read_text()
+
+
+def test_the_page_is_whole_and_loads_nothing(page):
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert tags.loads == []
+    assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_every_picture_is_there_and_takes_the_colour_of_the_page(page):
+    for title in ("Ranks", "Table by table", "Learning curves", "Calibration", "Quality and time"):
+        assert f"<h3>{title}</h3>" in page
+    assert page.count("<svg") == 5
+    assert draw.INK not in page
+    assert "currentColor" in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_page_says_who_is_best_on_what_counts(page):
+    assert re.search(
+        r"On 7 tables with a context of 150 rows, <b[^>]*>pfn:mine</b> has the best mean rank"
+        r" \(1\.00 of 3",
+        page,
+    )
+    assert "Tables below the line come with scikit-learn too" in page
+
+
+def test_failures_are_shown_with_their_error_as_text(page):
+    assert "&lt;no luck&gt; &amp; none" in page
+    assert "scored there as the constant prediction" in page
+
+
+def test_the_summary_agrees_with_the_rows():
+    rows = made_up()
+    found = summary(rows, "classification", "150")
+    assert list(found.index) == ["pfn:mine", "logistic", "knn", "constant"]
+    counted = rows[(rows["context"] == "150") & rows["counted"]]
+    assert found.loc["logistic", "roc_auc"] == pytest.approx(
+        counted.loc[counted["method"] == "logistic", "roc_auc"].mean()
+    )
+    by_hand = counted[counted["method"] == "knn"].groupby("table")["roc_auc"].mean().fillna(0.5)
+    assert found.loc["knn", "roc_auc"] == pytest.approx(
+        by_hand.mean()
+    )  # what failed is scored as the constant
+    assert found.loc["knn", "n_failed"] == 2
+    assert found.loc["pfn:mine", "wins"] == 1
+    assert np.isnan(found.loc["constant", "rank"])
+    assert len(summary_tables(rows)) == 2
+
+
+def test_what_changed_since_the_baseline_is_shown(tmp_path):
+    now, before = made_up(("150",), 2, better=0.03), made_up(("150",), 2)
+    found = compare.changes(now, before, "roc_auc").groupby("label")["change"].mean()
+    assert found["pfn:mine"] == pytest.approx(0.03)
+    assert found["logistic"] == 0
+    text = write_report(now, tmp_path / "report.html", baseline=before).read_text()
+    assert "What changed" in text
+    assert "+0.0300" in text
+
+
+def test_changed_data_are_told_and_not_compared():
+    now = made_up()
+    now.loc[now["table"] == "table 3", "data_sha256"] = "e" * 64
+    assert "table 3" not in set(compare.changes(now, made_up(), "roc_auc")["table"])
+    assert (
+        "The data of these tables changed, so that their figures cannot be compared: table 3."
+        in compare.section(now, made_up())
+    )
+
+
+def test_pooled_bins_keep_rows_and_their_mean():
+    texts = pd.Series(["0.5,0.4,10;1.0,0.9,30", "0.5,0.6,10;1.0,1.0,50", np.nan])
+    bins = pooled_bins(texts)
+    assert bins.tolist() == [[0.5, 0.5, 20], [1.0, pytest.approx(77 / 80), 80]]
+    many = pooled_bins(pd.Series([f"{c:.2f},{c:.2f},10" for c in np.linspace(0.1, 1, 91)]))
+    assert len(many) == 15
+    assert many[:, 2].sum() == 910
+
+
+def test_bars_join_what_is_closer_than_the_critical_difference():
+    assert draw._groups([1.0, 1.5, 3.0, 3.2], 1.0) == [(1.0, 1.5), (3.0, 3.2)]
+    assert draw._groups([1.0, 2.0, 3.0], 1.5) == [(1.0, 2.0), (2.0, 3.0)]
+    assert draw._groups([1.0, 2.0, 3.0], 5.0) == [(1.0, 3.0)]
+    assert draw._groups([1.0, 3.0], 0.5) == []
+
+
+def test_the_command_writes_results_and_page(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    chosen = ["--methods", "naive_bayes", "--tables", "visits", "--context-sizes", "20"]
+    options = ["--suite", str(folder), *chosen, "--splits", "1", "--out", str(out)]
+    assert cli.main(["tables", *options]) == 0
+    shown = capsys.readouterr().out
+    assert "naive_bayes" in shown
+    assert (out / "report.html").is_file()
+    assert len(results.read(out)) == 2  # the method and the floor
+    assert (
+        cli.main(
+            [
+                "report",
+                "--results",
+                str(out),
+                "--baseline",
+                str(out),
+                "--out",
+                str(tmp_path / "again.html"),
+            ]
+        )
+        == 0
+    )
+    assert "What changed" in (tmp_path / "again.html").read_text()
+
+
+def test_an_unknown_subcommand_gets_the_choices():
+    with pytest.raises(ValueError, match="tables, report, attention, speed"):
+        cli.main(["table"])
+
+
+def test_results_without_rows_are_told(tmp_path):
+    results.ResultsFile(tmp_path / "results.csv")
+    with pytest.raises(ValueError, match="no results to report"):
+        write_report(results.read(tmp_path), tmp_path / "report.html")
