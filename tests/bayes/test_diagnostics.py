@@ -47,7 +47,8 @@ def test_sbc_passes_exact_posteriors_and_rejects_wrong_noise(noise_variance, lea
     prior, posterior = lines(), exact.ConjugateLinear(noise_variance)
     passed = [
         diagnostics.sbc(
-            *diagnostics.simulated(prior, posterior, n_tasks=1000, generator=seeded(i)), seed=i
+            *diagnostics.simulated(prior, posterior, n_tasks=1000, generator=seeded(100 + i)),
+            seed=i,
         ).passes()
         for i in range(20)
     ]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from openpfn import PFNClassifier
+from openpfn import PFNClassifier, PFNRegressor
 from openpfn.batch import TaskBatch
 from openpfn.bayes import predictive_resample
 from openpfn.bayes.believers import believer_of
@@ -182,3 +182,35 @@ def test_bad_input_of_classifiers_is_told(classifier):
         )
     with pytest.raises(ValueError, match="the context is empty: PFNClassifier needs rows"):
         predictive_resample(classifier, n_samples=2, horizon=2)
+
+
+@pytest.fixture(scope="module")
+def regressor() -> PFNRegressor:
+    model = awake(head=None, regression_head="bars")
+    return PFNRegressor(model=model, n_estimators=3)
+
+
+def test_a_regressor_believes_what_it_predicts(regressor):
+    X, _ = words()
+    y = 100 + np.exp(X["a"].to_numpy())
+    believer = believer_of(regressor, X, y)
+    rows, targets = believer.features(X)[None], believer.indices(y)[None]
+    believed = believer.ask(rows, targets, rows[:, :5])
+    fitted = regressor.fit(X, y).predict(X.head(5), output="distribution")
+    levels = [0.05, 0.3, 0.5, 0.9]
+    torch.testing.assert_close(
+        believed.quantile(levels)[:, 0], fitted.quantile(levels), atol=1e-3, rtol=0
+    )
+
+
+@pytest.mark.parametrize("refit", ["each", "frozen"])
+def test_numbers_of_a_table_are_resampled_in_their_units(regressor, refit):
+    X, _ = words()
+    y = 100 + np.exp(X["a"].to_numpy())
+    found = predictive_resample(
+        regressor, X, y, "mean", n_samples=4, horizon=3, refit=refit, generator=seeded()
+    )
+    assert found.samples.shape == (4, 1)
+    assert ((found.samples > 95) & (found.samples < 115)).all()
+    with pytest.raises(ValueError, match="y is constant: every row has the target 3"):
+        predictive_resample(regressor, X, np.full(len(X), 3.0), n_samples=2, horizon=2)

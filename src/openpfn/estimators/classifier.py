@@ -185,13 +185,6 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             ).tolist() == list(range(n_classes))
         return facts
 
-    def believer(self, X: Any, y: Any, *, refit: str = "each") -> Any:
-        """Return what `openpfn.bayes.predictive_resample` asks and rolls out: this classifier after
-        reading `X` and `y`. The classifier itself stays as it is."""
-        from openpfn.estimators.resampling import classifier_believer
-
-        return classifier_believer(self, X, y, refit)
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if not self.softmax_temperature > 0:

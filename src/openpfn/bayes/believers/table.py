@@ -26,12 +26,14 @@ LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @dataclass(frozen=True)
 class View:
-    """How one member of an ensemble sees rows and classes."""
+    """How one member of an ensemble sees rows and targets."""
 
     columns: Callable[[Float[Tensor, "S N D"]], Float[Tensor, "S N V"]]
     """From rows of the table to what the network reads."""
     classes: Int[Tensor, " C"] | None = None
     """The class that the network is shown for each of the table's; None for the same."""
+    targets: Callable[[Float[Tensor, "S n"]], Float[Tensor, "S n"]] | None = None
+    """From numbers of the table to those that the network is shown; None for the same."""
     categorical: Bool[Tensor, " V"] | None = None
     """Columns that hold category codes."""
 
@@ -40,7 +42,8 @@ class TableBeliever(Believer):
     """A network that reads a context and predicts query rows: a `TabularPFN`, or any with
     `predictive(batch)`.
 
-    `views` is the ensemble whose log-probabilities are averaged. With `refit` "each" every rollout
+    `views` is the ensemble whose log-probabilities of classes are averaged; of numbers the first
+    view answers. With `refit` "each" every rollout
     shows the network all of its rows anew for each next one: exact. With "frozen" the given rows
     keep the state they had, and new ones are appended to it: many times faster, and approximate.
     """
@@ -163,6 +166,8 @@ class TableBeliever(Believer):
         )
 
     def _as_shown(self, view: View, y: Float[Tensor, "S n"]) -> Float[Tensor, "S n"]:
+        if view.targets is not None:
+            return view.targets(y)
         return y if view.classes is None else view.classes.to(y.device)[y.long()].to(y)
 
     def _averaged(self, answers: list[Predictive]) -> Predictive:
