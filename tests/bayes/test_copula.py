@@ -11,11 +11,14 @@ from torch.distributions import Normal
 from openpfn.bayes import exact, predictive_resample
 from openpfn.bayes.believers import Believer
 from openpfn.bayes.copula import (
+    at_given_rows,
+    at_new_rows,
     conditional_copula,
     evolved_classes,
     evolved_levels,
     quantiles_by_place,
     step_size,
+    without_x,
 )
 from openpfn.heads.gaussian import Gaussian
 
@@ -38,8 +41,13 @@ def test_a_conditional_copula_averages_to_the_level_itself():
 def test_levels_of_every_row_are_uniform():
     """A martingale's later draws follow the distribution that it started from."""
     x = torch.randn(2000, 6, 2, generator=torch.Generator().manual_seed(1)).double()
-    for rows_of in (None, x):
-        levels = evolved_levels(uniform(2000, 6), rows_of, 3, 0.8, 0.8)
+    drawn_again = torch.randint(5, (2000, 6), generator=torch.Generator().manual_seed(2))
+    for places in (
+        without_x(2000, 6),
+        at_new_rows(x, 0.8),
+        at_given_rows(x[0, :5], drawn_again, 0.8),
+    ):
+        levels = evolved_levels(uniform(2000, 6), places, 3, 0.8)
         for t in range(6):
             apart = levels[:, t].sort().values - (torch.arange(2000) + 0.5) / 2000
             assert float(apart.abs().max()) < 0.035
@@ -49,14 +57,14 @@ def test_one_row_moves_the_next_toward_it_and_more_so_where_x_is_alike():
     u = torch.tensor([[0.99, 0.5]], dtype=torch.float64)
     near = torch.zeros(1, 2, 1, dtype=torch.float64)
     far = torch.tensor([[[0.0], [4.0]]], dtype=torch.float64)
-    by_distance = [float(evolved_levels(u, x, 0, 0.8, 0.8)[0, 1]) for x in (near, far)]
+    by_distance = [float(evolved_levels(u, at_new_rows(x, 0.8), 0, 0.8)[0, 1]) for x in (near, far)]
     assert by_distance[0] > 0.6
     assert abs(by_distance[1] - 0.5) < 0.01
 
 
 def test_probabilities_of_classes_are_a_martingale():
-    start = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64).expand(3000, 4, 3)
-    drawn = evolved_classes(uniform(3000, 4), start, None, 2, 0.5, 0.5)
+    start = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64).expand(3000, 1, 3)
+    drawn = evolved_classes(uniform(3000, 4), start, without_x(3000, 4), 2, 0.5)
     shares = torch.nn.functional.one_hot(drawn[:, -1], 3).double().mean(0)
     torch.testing.assert_close(shares, start[0, 0], atol=0.03, rtol=0)
 
@@ -66,7 +74,7 @@ def test_quantiles_of_rows_drawn_again_are_those_of_their_place():
     places = torch.tensor([[2, 0, 2], [1, 1, 2]])
     levels = uniform(2, 3)
     wanted = start.mean[0][places] + Normal(0.0, 1.0).icdf(levels.float())
-    found = quantiles_by_place(start, places, levels)
+    found = quantiles_by_place([start], places, levels)
     torch.testing.assert_close(found.float(), wanted, atol=1e-3, rtol=0)
 
 

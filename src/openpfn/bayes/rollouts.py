@@ -14,10 +14,13 @@ from torch import Tensor
 from openpfn.bayes.believers.base import Believer
 from openpfn.bayes.context import Context
 from openpfn.bayes.copula import (
+    at_given_rows,
+    at_new_rows,
     evolved_classes,
     evolved_levels,
     quantiles_by_place,
     standardised,
+    without_x,
 )
 from openpfn.bayes.functionals import Functional, OfEstimator, Rolled
 from openpfn.bayes.martingale import MartingalePosterior, Trajectories
@@ -275,50 +278,34 @@ class Resampling:
         return drawn
 
     def _copula_of(
-        self, b: int, places: Tensor | None, shown: Tensor | None, u: Float[Tensor, "S T"]
+        self, b: int, rows: Tensor | None, shown: Tensor | None, u: Float[Tensor, "S T"]
     ) -> Float[Tensor, "S T"]:
-        """Targets of the rollouts of one context."""
-        y, n = self.context.y[b : b + 1], self.context.n_rows
+        """Targets of the rollouts of one context, whose new rows repeat given `rows`, or are
+        `shown`."""
+        y, rho, n = self.context.y[b : b + 1], self.correlation, self.context.n_rows
         given = None if self.context.features is None else self.context.features[b]
         if given is None and shown is not None:
             given = shown.new_zeros(0, shown.shape[-1])
-        rho = self.correlation
-        if places is not None:
-            assert given is not None
-            start = self.believer.ask(given[None], y, given[None])
-            x = standardised(given[places], given)
-        elif shown is not None:
-            assert given is not None
-            return self._copula_elsewhere(given, y, shown, u)
+        if given is None:
+            places, asked = without_x(*u.shape), None
+        elif rows is not None:
+            places, asked = at_given_rows(standardised(given, given), rows, rho), given
         else:
-            start, x = self.believer.ask(None, y, None), None
-        if isinstance(start, Categorical):
-            probs = start.probs[0].double().cpu()
-            chosen = probs.expand(*u.shape, -1) if places is None else probs[places]
-            return evolved_classes(u, chosen.contiguous(), x, n, rho, rho).double()
-        levels = evolved_levels(u, x, n, rho, rho)
-        at = torch.zeros_like(u, dtype=torch.long) if places is None else places
-        return quantiles_by_place(start, at, levels)
-
-    def _copula_elsewhere(
-        self,
-        given: Float[Tensor, "n V"],
-        y: Float[Tensor, "1 n"],
-        shown: Float[Tensor, "S T V"],
-        u: Float[Tensor, "S T"],
-    ) -> Float[Tensor, "S T"]:
-        """The same at rows that were not given: the model is asked about each of them."""
-        n, rho = self.context.n_rows, self.correlation
-        x = standardised(shown, given)
-        flat = shown.flatten(0, 1)
-        parts = flat.split(QUERIES_AT_ONCE)
-        beliefs = [self.believer.ask(given[None], y, part[None]) for part in parts]
+            assert shown is not None
+            places, asked = at_new_rows(standardised(shown, given), rho), shown.flatten(0, 1)
+        parts = [None] if asked is None else [p[None] for p in asked.split(QUERIES_AT_ONCE)]
+        context = None if given is None else given[None]
+        beliefs = [self.believer.ask(context, y, part) for part in parts]
         if isinstance(beliefs[0], Categorical):
-            probs = torch.cat([b.probs[0].double().cpu() for b in beliefs])  # pyright: ignore
-            return evolved_classes(u, probs.unflatten(0, u.shape), x, n, rho, rho).double()
-        levels = evolved_levels(u, x, n, rho, rho).flatten().split(QUERIES_AT_ONCE)
-        drawn = [b.icdf(p[None])[0] for b, p in zip(beliefs, levels, strict=True)]
-        return torch.cat(drawn).double().cpu().view(u.shape)
+            probs = torch.cat([one.probs[0].double().cpu() for one in beliefs])  # pyright: ignore
+            start = probs.view(-1, places.n_places, probs.shape[-1]).expand(len(u), -1, -1)
+            return evolved_classes(u, start, places, n, rho).double()
+        levels = evolved_levels(u, places, n, rho)
+        if shown is not None:
+            flat = levels.flatten().split(QUERIES_AT_ONCE)
+            drawn = [one.icdf(p[None])[0] for one, p in zip(beliefs, flat, strict=True)]
+            return torch.cat(drawn).double().cpu().view(u.shape)
+        return quantiles_by_place(beliefs, places.of_rows, levels)
 
     # the functional
 
