@@ -73,6 +73,7 @@ def test_entropy_and_score_are_those_of_the_whole(monkeypatch, noise_variance):
         torch.testing.assert_close(parts.crps(y), whole.crps(y), atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
 def test_draws_have_the_mean_and_the_variance(monkeypatch):
     many = X[:1, :1].expand(2000, 2, 2)
     in_parts(monkeypatch, 10 * 4000)

@@ -83,6 +83,7 @@ def test_a_flipped_bit_of_weights_is_refused(weights):
     assert check_flips(weights, bits, lambda: bool(checkpoint.load(weights))) == N_FLIPS
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_the_header_is_refused_or_changes_nothing(weights):
     before = checkpoint.load(weights)
 

@@ -49,6 +49,7 @@ def test_given_checkpoints_replace_the_shipped_ones(tmp_path):
     assert list(demo.our_methods([])) == ["openpfn nano", "openpfn tiny"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_shipped_networks")
 def test_numbers_are_shown_where_a_network_predicts_them(tmp_path, capsys, monkeypatch):
     forest = RandomForestRegressor(5, random_state=0)

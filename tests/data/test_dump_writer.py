@@ -293,6 +293,7 @@ def fill_the_disk(path: Path, said: Path) -> None:
         said.write_text(str(error))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_leaves_whole_batches(tmp_path: Path) -> None:
     assert in_another_process(lambda: fill_the_disk(tmp_path / "d.h5", tmp_path / "said")) == 0
     n_tasks = read_contents(tmp_path / "d.h5").n_tasks

@@ -35,6 +35,7 @@ def fitted(**parameters: Any) -> PFNRegressor:
     return PFNRegressor(**{"model": NETWORK, **parameters}).fit(X, y)
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(seed=st.integers(0, 10**6))
 def test_row_order_of_the_context_does_not_matter(seed):
@@ -52,6 +53,7 @@ def test_a_row_alone_is_predicted_as_in_a_batch(output):
         assert_allclose(alone, together, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_less_memory_changes_no_answer(monkeypatch):
     monkeypatch.setattr("openpfn.estimators.regressor.LEAST_ROWS_AT_ONCE", 8)
     monkeypatch.setattr("openpfn.estimators.number_context.NUMBERS_AT_ONCE", 1)
@@ -266,6 +268,7 @@ def test_diabetes_is_learnt_from_the_context():
     assert cross_val_score(regressor, X, y, cv=3).mean() > 0.2
 
 
+@pytest.mark.slow
 def test_jobs_clones_and_pickles_give_the_same_answers(tmp_path):
     source = checkpoint.save(tmp_path / "mine.safetensors", NETWORK)
     regressor = PFNRegressor(source, n_estimators=2)

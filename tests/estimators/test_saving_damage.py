@@ -48,6 +48,7 @@ def predictions_or_error(path: Path) -> np.ndarray | str:
         return str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["header", "tensors"])
 def test_a_flipped_bit_is_refused(saved, tmp_path, part):
     chance, header, size = random.Random(0), header_length(saved), saved.stat().st_size

@@ -77,6 +77,7 @@ def test_memory_does_not_grow_with_rows_and_work_grows_in_proportion():
     assert few.cached_fit_operations < few.fit_operations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_memory_is_laid_out_for_the_maxima_and_work_goes_with_the_table(tmp_path, backend):
     model = random_network(n_layers=2)

@@ -73,6 +73,7 @@ def test_impossible_options_are_refused(options):
         CodeOptions(**options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_is_allocated_printed_or_kept(backend):
     files = library(random_network(n_layers=2), CodeOptions(backend))

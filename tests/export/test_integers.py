@@ -139,6 +139,7 @@ def test_row_order_of_the_context_does_not_matter_to_a_bit(network):
     np.testing.assert_array_equal(library.ask(x, 3), before)
 
 
+@pytest.mark.slow
 def test_impossible_states_are_refused(tmp_path):
     options = CodeOptions("int", max_features=6, max_classes=4)
     library = CLibrary(random_network(), tmp_path, options, "-O0")

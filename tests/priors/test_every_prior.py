@@ -67,6 +67,7 @@ def same(a: TaskBatch, b: TaskBatch) -> bool:
     )
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 @every_corner
 def test_shapes_and_ranges_keep_to_the_configuration(name: str, corner: str) -> None:
@@ -156,6 +157,7 @@ def test_rows_are_repeated_exactly_where_it_is_asked_for(
             assert torch.equal(y.unique(), torch.arange(int(k)).to(y.dtype))
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_category_codes_are_small_whole_numbers(name: str) -> None:
     batch = draw(name, replace(SMALL, categorical_share=1))
@@ -293,6 +295,7 @@ def test_the_filter_makes_numbers_predictable(name: str) -> None:
     assert filtered.mean() > unfiltered.mean() + 0.05
 
 
+@pytest.mark.slow
 def test_a_table_with_its_own_columns_holds_categories_of_many_levels() -> None:
     config = PriorConfig(
         min_features=6, max_features=6, max_seq_len=200, learnable=False, missing_share=0
@@ -309,6 +312,7 @@ def test_a_table_with_its_own_columns_holds_categories_of_many_levels() -> None:
     assert (shares == 0).any()
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_half_of_the_tasks_are_binary_and_few_have_many_classes(name: str) -> None:
     batch = draw(
@@ -322,6 +326,7 @@ def test_half_of_the_tasks_are_binary_and_few_have_many_classes(name: str) -> No
     assert 0.02 < float((batch.n_classes >= 7).float().mean()) < 0.2
 
 
+@pytest.mark.slow
 def test_a_mixture_takes_its_parts_by_name_and_weight() -> None:
     only_trees = replace(SMALL, parts=("scm_tree",), part_weights=(1.0,))
     weightless = replace(

@@ -151,6 +151,7 @@ def test_codes_are_places_among_what_the_context_holds():
     assert codes_of_context(torch.full((1, 3, 1), float("nan")), 2).isnan().all()
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything(table):
     assert torch.equal(
         draw(made(table), seed=5).latents["rows"], draw(made(table), seed=5).latents["rows"]
@@ -193,6 +194,7 @@ def test_labels_keep_the_table_s_order_unless_they_are_shuffled():
     assert len(maps) > 10
 
 
+@pytest.mark.slow
 def test_rare_classes_reach_every_task_and_every_context():
     table = people(600).assign(y=np.where(np.arange(600) < 6, "rare", "common"))
     batch = draw(made(table), 200)

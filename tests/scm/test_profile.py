@@ -116,6 +116,7 @@ def test_a_slope_is_explained_and_noise_is_not() -> None:
     assert "forest_gain" not in sharp
 
 
+@pytest.mark.slow
 def test_a_prior_of_both_kinds_has_the_figures_of_both() -> None:
     profile = profile_prior(Either(), 16)
     assert profile["tasks"] == 16

@@ -32,6 +32,7 @@ def evaluated_loss(model, batches) -> float:
         return sum(float(model.loss(batch)) for batch in batches) / len(batches)
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_loader_are_the_steps_of_the_run(dump):
     loader = PriorDumpDataLoader(dump, num_steps=5, batch_size=4)
     assert train(loader, NETWORK, config()).history["step"].iloc[-1] == 5

@@ -55,6 +55,7 @@ def test_resuming_leaves_finished_stages_and_continues_a_raised_one(tmp_path) ->
     assert model.config == NETWORK
 
 
+@pytest.mark.slow
 def test_a_checkpoint_records_all_stages(tmp_path) -> None:
     train_plan(plan_of(), tmp_path)
     data = checkpoint.read_header(tmp_path / "2-long").provenance["data"]

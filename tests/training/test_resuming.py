@@ -196,6 +196,7 @@ def test_a_longer_run_goes_on_from_the_end_of_a_shorter_one(tmp_path):
     assert longer.history["step"].is_monotonic_increasing
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumed_is_the_same_network(tmp_path):
     first = train(ToyPrior(), ToyNetwork(), config(tmp_path))
     again = train(ToyPrior(), ToyNetwork(seed=5), config(tmp_path), resume_from=tmp_path)
@@ -203,6 +204,7 @@ def test_a_finished_run_resumed_is_the_same_network(tmp_path):
     same_history(first.history, again.history)
 
 
+@pytest.mark.slow
 def test_the_rate_given_at_a_resume_wins(tmp_path):
     train(ToyPrior(), ToyNetwork(), config(tmp_path, num_steps=20))
     resumed = train(

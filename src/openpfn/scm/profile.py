@@ -68,7 +68,7 @@ def appearance_of(batches: list[TaskBatch]) -> dict[str, Any]:
         whole.append((filled == filled.round()).all(1).float())
         constant.append((filled == filled[:, :1]).all(1).float())
     missing_cells = torch.cat(missing)
-    report = {
+    report: dict[str, Any] = {
         "rows": float(np.mean([batch.n_rows for batch in batches])),
         "context_share": float(np.mean([batch.n_train / batch.n_rows for batch in batches])),
         "columns": float(torch.cat(real).mean()),

@@ -56,6 +56,7 @@ def test_every_peer_reads_words_dates_text_and_holes(folder, name):
             assert name == FLOOR or error < np.abs(y[query] - y[context].mean()).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logistic", "random_forest"])
 def test_one_query_row_does_not_change_what_another_gets(folder, name):
     table = load_table(str(folder), "words")

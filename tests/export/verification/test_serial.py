@@ -260,6 +260,7 @@ MISBEHAVING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", MISBEHAVING)
 def test_a_board_that_misbehaves_is_told(firmware, capsys, how):
     answer, message = MISBEHAVING[how]

@@ -58,6 +58,7 @@ def test_a_value_survives_the_way_through_its_text(value):
     assert same(from_text(to_text(value)), value)
 
 
+@pytest.mark.slow
 @given(st.lists(VALUES, min_size=4, max_size=4), st.text("ab-model1e ", max_size=12))
 def test_a_name_gives_back_what_it_was_made_of(values, base):
     first, second, third, fourth = values

@@ -227,6 +227,7 @@ def test_a_process_killed_while_it_writes_leaves_the_registry_whole(tmp_path):
     assert len(registry.runs()) == 5
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_leaves_no_part(registry, tmp_path):
     run = registry.start_run(RunRecord(""))
     registry.log_checkpoint(run, 1, weights(tmp_path, b"small"))

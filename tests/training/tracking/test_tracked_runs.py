@@ -98,6 +98,7 @@ def test_a_named_run_is_found_by_id_by_name_and_by_configuration(place):
     assert get_checkpoint_metadata(info.run_id, "earliest").step == 2
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_told(place):
     trained(place / "run", data_config=DataConfig(), wandb_run_name="exp")
     with pytest.raises(LookupError, match=r"no checkpoint of step 20. Steps kept: 2, 4"):
@@ -144,6 +145,7 @@ def test_the_newest_run_that_matches_is_loaded_and_a_field_of_two_sections_must_
         load_by_config(both, d_model=8)
 
 
+@pytest.mark.slow
 def test_the_loss_of_every_step_is_recorded_and_more_figures_with_the_rows(place):
     model = trained(
         place / "run",
@@ -280,6 +282,7 @@ def test_which_trackers_a_configuration_asks_for(place, monkeypatch):
     assert folders(use_wandb=True, registry="mine") == ["mine"]
 
 
+@pytest.mark.slow
 def test_checkpoints_stay_out_of_the_tracker_where_they_are_not_wanted(place):
     trained(place / "run", wandb_run_name="exp", wandb_log_model=False)
     assert list_checkpoints("exp") == []
