@@ -29,7 +29,6 @@ from torch import Tensor
 from openpfn import __version__, checkpoint
 from openpfn.checkpoint.fingerprint import content_digest, fingerprint_of
 from openpfn.device import pick_device
-from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.context import Context
 from openpfn.estimators.ensemble import Member, View
 from openpfn.estimators.network import Network, find_network
@@ -57,7 +56,7 @@ MOST_VALUES = 1000
 
 
 def save(
-    estimator: PFNEstimator,
+    estimator: Any,
     path: str | Path,
     *,
     embed_weights: bool | None = None,
@@ -177,13 +176,13 @@ def _restored(
     return estimator
 
 
-def _check_parts(estimator: PFNEstimator) -> None:
+def _check_parts(estimator: Any) -> None:
     """Raise IndexError where the parts of a loaded estimator cannot belong together."""
     encoder, context = estimator.encoder_, estimator.context_
     statistics = estimator.statistics_
     width = max(len(estimator.columns_), 1) + (statistics.n_columns if statistics else 0)
     facts = estimator.facts() | {
-        "columns": len(encoder.columns) == estimator.n_features_in_  # pyright: ignore[reportAttributeAccessIssue]
+        "columns": len(encoder.columns) == estimator.n_features_in_
         and set(estimator.columns_.tolist()) <= set(range(len(encoder.categorical))),
     }
     if context is not None:
@@ -212,7 +211,7 @@ def _try_out(estimator: Any) -> None:
 
 
 def _context(
-    estimator: PFNEstimator, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    estimator: Any, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Context:
     if record["source"] is None:
         network = _embedded_network(arrays["checkpoint"], estimator.device)
@@ -233,7 +232,7 @@ def _context(
     )
 
 
-def _rows(estimator: PFNEstimator, context: Context) -> dict[str, np.ndarray]:
+def _rows(estimator: Any, context: Context) -> dict[str, np.ndarray]:
     if context.rows is None or context.targets is None:
         raise ValueError(
             "this estimator came from a file without rows, so it has none to save. Use"
