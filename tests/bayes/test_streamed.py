@@ -37,6 +37,7 @@ def whole_and_parts(monkeypatch, ask) -> tuple[Any, Any]:
     return whole, ask()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log_weights", [None, WEIGHTS, WEIGHTS.flip(0)])
 @pytest.mark.parametrize("way", ["prefixes", "predictive"])
 def test_every_answer_is_that_of_the_whole(monkeypatch, log_weights, way):

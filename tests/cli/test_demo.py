@@ -25,6 +25,7 @@ def _shipped_networks(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "TABLES", ("iris", "wine"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_shipped_networks")
 def test_the_demo_prints_every_method_and_draws_a_picture(tmp_path, capsys):
     assert cli.main(["demo", "--splits", "1", "--out", str(tmp_path / "folder" / "demo.png")]) == 0

@@ -170,6 +170,7 @@ def test_rows_without_target_are_left_out_and_unknown_classes_not_scored(files, 
     assert "17 rows, 3 rows left out: class missing or not in the context" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "separator"),
     [("p.csv.gz", ","), ("p.csv.bz2", ","), ("p.csv.xz", ","), ("p.zip", ","), ("p.tsv", "\t")],

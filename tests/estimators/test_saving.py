@@ -52,6 +52,7 @@ def test_a_loaded_classifier_predicts_the_same(tmp_path, network, y):
     assert loaded.get_params()["softmax_temperature"] == 0.8
 
 
+@pytest.mark.slow
 def test_a_loaded_classifier_can_be_saved_and_fitted_again(tmp_path, network):
     y = np.arange(60) % 3
     once = PFNClassifier.load(

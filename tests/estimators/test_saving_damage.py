@@ -60,6 +60,7 @@ def test_a_flipped_bit_is_refused(saved, tmp_path, part):
             PFNClassifier.load(path)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_a_file_without_digest_is_refused_clearly_or_predicts(tmp_path):
     chance, header = random.Random(1), header_length(OLD)
     for _ in range(N_FLIPS):

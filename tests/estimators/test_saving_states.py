@@ -116,6 +116,7 @@ def test_a_file_without_rows_holds_no_array_as_long_as_the_context_but_the_state
     )
 
 
+@pytest.mark.slow
 def test_fewer_column_values_hardly_change_the_answer(tmp_path):
     network = random_network(dataclasses.replace(SMALL, use_ranks=True))
     X = RANDOM.normal(size=(2400, 3)) ** 3
@@ -127,6 +128,7 @@ def test_fewer_column_values_hardly_change_the_answer(tmp_path):
     assert loaded.state_bytes_ < fitted.state_bytes_
 
 
+@pytest.mark.slow
 def test_a_classifier_without_rows_can_be_saved_pickled_and_fitted_again(tmp_path):
     fitted = PFNClassifier(model=random_network()).fit(X, y)
     expected = fitted.predict_proba(X_QUERY)
@@ -138,6 +140,7 @@ def test_a_classifier_without_rows_can_be_saved_pickled_and_fitted_again(tmp_pat
         once.save(tmp_path / "rows.safetensors")
 
 
+@pytest.mark.slow
 def test_states_that_were_not_kept_cannot_be_saved(tmp_path):
     fitted = PFNClassifier(model=random_network(), memory_limit=1).fit(X, y)
     assert fitted.state_bytes_ == 0

@@ -39,6 +39,7 @@ def stored_bytes(weights):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{}, {"d_model": 6, "n_layers": 3, "separate_query_weights": True}], ids=str
 )
@@ -100,6 +101,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("core", "backend", "attention", "frozen"), CASES)
 def test_what_is_told_holds_on_a_core(tmp_path, core, backend, attention, frozen):
     """Memory exactly; flash and stack at most, and not by far; instructions within a factor of

@@ -52,6 +52,7 @@ def test_a_network_too_wide_for_sums_of_32_bits_is_refused():
         library(random_network(d_model=8, d_mlp=600), CodeOptions("int"))
 
 
+@pytest.mark.slow
 def test_weights_too_large_for_integers_are_refused():
     model = random_network()
     model.state_dict()["layers.0.mlp.out.weight"] *= 1e8

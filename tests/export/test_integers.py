@@ -90,6 +90,7 @@ def test_logits_are_close_to_those_of_the_network(network, n_rows, missing):
     )
 
 
+@pytest.mark.slow
 def test_the_same_rows_many_times_over_keep_their_answer(tmp_path):
     model = random_network(n_layers=2)
     library = CLibrary(model, tmp_path, CodeOptions("int", max_features=6, max_classes=4))
@@ -170,6 +171,7 @@ def test_ranges_are_always_those_of_the_same_tasks():
     assert all(0 < size < 100 for size in ranges.values())
 
 
+@pytest.mark.slow
 def test_larger_activations_get_fewer_fraction_bits(tmp_path):
     bits = []
     for factor in (1.0, 8.0):

@@ -112,6 +112,7 @@ def test_all_classes_of_the_network_can_be_told_apart(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_row_order_of_the_context_does_not_matter(library):
     x, y = table()
     library.fit(x, y)

@@ -126,6 +126,7 @@ def test_the_rows_of_a_sequence_are_those_of_the_training_configuration(tmp_path
     assert lengths == [(4, 9)] * 5
 
 
+@pytest.mark.slow
 def test_a_network_of_points_learns_lines(tmp_path):
     network = RegressionConfig(**SMALL, input_dim=1, prediction_type="point")
     settings = config(

@@ -135,6 +135,15 @@ class PFNEstimator(BaseEstimator, ABC):
     ) -> Context:
         """Return the context of these rows and targets, which was not read yet."""
 
+    def believer(self, X: Any, y: Any, *, refit: str = "each") -> Any:
+        """Return what `openpfn.bayes.predictive_resample` asks and rolls out: this estimator after
+        reading `X` and `y`. The estimator itself stays as it is."""
+        from openpfn.estimators.resampling import ClassBeliever, NumberBeliever
+
+        fitted: Any = clone(self).fit(X, np.asarray(y))  # pyright: ignore[reportAttributeAccessIssue]
+        kind = ClassBeliever if hasattr(fitted, "classes_") else NumberBeliever
+        return kind(fitted, refit)
+
     def _check_parameters(self) -> None:
         if not isinstance(self.n_estimators, numbers.Integral) or self.n_estimators < 1:
             raise ValueError(

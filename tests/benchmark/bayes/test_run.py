@@ -86,6 +86,7 @@ def test_ratios_are_taken_repeat_by_repeat():
     assert (row["value"], row["low"], row["high"], row["reached"]) == (3.0, 2.0, 4.0, True)
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_writes_everything(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bayes_speed, "STEPS", 5)
     out, page = tmp_path / "bayes.json", tmp_path / "docs" / "bayes.md"

@@ -52,6 +52,7 @@ def test_the_documents_example():
     assert name == "my-experiment-model-n_layers4-d_model128-data-num_tasks100-input_dim10"
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_a_value_survives_the_way_through_its_text(value):
     assert same(from_text(to_text(value)), value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -40,7 +41,9 @@ class NetworkReader:
 
         torch.set_num_threads(1)
         network = find_network(self.checkpoint, None, self.device)
-        x = np.concatenate([self.context, self.encoder.transform(X)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of rare levels that only query rows have
+            x = np.concatenate([self.context, self.encoder.transform(X)])
 
         def on_device(values: Any) -> torch.Tensor:
             return torch.as_tensor(values, device=network.device).unsqueeze(0)

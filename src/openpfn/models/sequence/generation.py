@@ -99,21 +99,40 @@ def roll_out(
             return model.predictive_of(logits).mode.float()
         return model.predictive_of(logits, temperature).sample(generator).float()
 
-    was_training = model.training
-    model.eval()
-    try:
-        if num_generate:
-            y, logits = _ways(model)(model, x, y, num_generate, choose)
-        else:  # the prompt alone
-            logits = y.new_zeros(len(y), 0, model.head.n_outputs)
-    finally:
-        model.train(was_training)
+    if num_generate:
+        y, logits = continued(model, x, y, num_generate, choose)
+    else:  # the prompt alone
+        logits = y.new_zeros(len(y), 0, model.head.n_outputs)
     shape = (len(given), num_rollouts) if many else (num_rollouts,)
     return Generated(
         None if x is None else x.view(*shape, *x.shape[1:]),
         y.view(*shape, -1),
         logits.view(*shape, *logits.shape[1:]),
     )
+
+
+@torch.no_grad()
+def continued(
+    model: SequenceNetwork,
+    x: Float[Tensor, "S N D"] | None,
+    y: Float[Tensor, "S P"],
+    n_new: int,
+    choose: Choose,
+    *,
+    cached: bool = True,
+) -> tuple[Float[Tensor, "S N"], Float[Tensor, "S T V"]]:
+    """S sequences of P rows with `n_new` targets more, each picked by `choose`, and the logits that
+    these were picked from.
+
+    `x` holds the inputs of all P + T rows. `choose` is called once for each new row, in their
+    order. Without `cached` each row takes a pass of the whole sequence: the same, to rounding.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        return (_ways(model) if cached else _anew)(model, x, y, n_new, choose)
+    finally:
+        model.train(was_training)
 
 
 def _check_prompt(model: SequenceNetwork, x: Any, y: Any) -> None:
