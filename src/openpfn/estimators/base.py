@@ -199,9 +199,9 @@ class PFNEstimator(BaseEstimator, ABC):
         members: list[Member],
         rows: Float[np.ndarray, "n D"],
         targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
-    ) -> tuple[TargetStatistics | None, Context]:
-        """Return the target statistics of encoded `rows` in canonical order, and the context that
-        was read."""
+    ) -> tuple[TargetStatistics | None, Any]:
+        """Return the target statistics of encoded `rows` in canonical order, and what
+        `make_context` made of these, read."""
         statistics, shown, categorical = None, self._select(rows), self._categorical()
         if self.target_statistics:
             spans, columns = columns_of_words(self.encoder_, rows), self.target_columns(targets)

@@ -195,7 +195,6 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         query: Float[np.ndarray, "q D"],
     ) -> Float[np.ndarray, "q k"]:
         statistics, context = self._show_context(network, members, rows, targets)
-        assert isinstance(context, ClassContext)
         return context.mean_log_probs(self._shown(query, statistics))
 
     def make_context(

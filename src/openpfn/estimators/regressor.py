@@ -222,7 +222,6 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         if spread == 0:
             return np.full((len(query), 1), centre)
         statistics, context = self._show_context(network, members, rows, z)
-        assert isinstance(context, NumberContext)
         return centre + spread * context.mean_quantiles(self._shown(query, statistics))
 
     def make_context(

@@ -182,7 +182,7 @@ def _check_parts(estimator: Any) -> None:
     statistics = estimator.statistics_
     width = max(len(estimator.columns_), 1) + (statistics.n_columns if statistics else 0)
     facts = estimator.facts() | {
-        "columns": len(encoder.columns) == estimator.n_features_in_  # pyright: ignore[reportAttributeAccessIssue]
+        "columns": len(encoder.columns) == estimator.n_features_in_
         and set(estimator.columns_.tolist()) <= set(range(len(encoder.categorical))),
     }
     if context is not None:

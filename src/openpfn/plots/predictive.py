@@ -59,7 +59,7 @@ def fan(
     x, truth = (_of_rows(name, v, len(mean)) for name, v in (("x", x), ("truth", truth)))
     order = np.argsort(mean if x is None else x, kind="stable")
     at = np.arange(len(mean)) if x is None else x[order]
-    axes = axes if axes is not None else panels(height=3.4)[1][0, 0]
+    axes = axes or new_axes(3.4)
     widest_first = sorted(coverages, reverse=True)
     for i, share in enumerate(widest_first):
         low, high = (_array(end)[order] for end in believed.interval(share))
@@ -120,7 +120,7 @@ def densities(
         raise ValueError(f"names holds {len(names)} names, but {len(rows)} rows are drawn.")
     truth = _of_rows("truth", truth, len(mean))
     y, density = _densities(believed, rows)
-    axes = axes if axes is not None else panels(height=0.55 * len(rows) + 1.0)[1][0, 0]
+    axes = axes or new_axes(0.55 * len(rows) + 1.0)
     for i, row in enumerate(rows):
         base, height = len(rows) - 1 - i, 0.85 * density[:, i] / density[:, i].max()
         axes.fill_between(y, base, base + height, color=COLOR, alpha=0.25, linewidth=0, zorder=2)
@@ -134,6 +134,11 @@ def densities(
     axes.set_ylim(-0.15, len(rows))
     marks = "line: mean" if truth is None else "line: mean, point: true value"
     return named(axes, f"density of each row ({marks})", x_label=y_label)
+
+
+def new_axes(height: float) -> Axes:
+    """The panel of a new figure, `height` inches high."""
+    return panels(height=height)[1][0, 0]
 
 
 def figure_of_two(title: str) -> tuple[Figure, tuple[Axes, Axes]]:
