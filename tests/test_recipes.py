@@ -60,3 +60,15 @@ def test_the_library_recipe_trains_finds_asks_and_compares(tmp_path, monkeypatch
     assert "lines-model-d_model8-data-input_dim2-noise_std0.5: step 4 of the kept [2, 4]" in told
     assert "gap to the exact predictive: " in told
     assert checkpoint.read_header(tmp_path / "run").provenance["step"] == 4
+
+
+@pytest.mark.slow
+def test_the_recipe_of_predictive_resampling_sweeps_and_asks(tmp_path, monkeypatch, capsys):
+    options = "--tasks 2 --steps 2 --batch 2 --d-model 8 --eval-batch 8 --examples 6 --out".split()
+    monkeypatch.setattr(sys, "argv", ["predictive_resampling.py", *options, str(tmp_path)])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(FOLDER / "predictive_resampling.py"), run_name="__main__")
+    assert not end.value.code
+    pictures = {path.stem.partition("-tasks")[0] for path in (tmp_path / "beliefs").glob("*.png")}
+    assert pictures == {"raventos", "losses", "length", "prior", "posterior", "prompt"}

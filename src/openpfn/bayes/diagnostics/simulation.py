@@ -53,7 +53,7 @@ def simulated(
     if parameter not in batch.latents:
         known = ", ".join(batch.latents) or "none"
         raise ValueError(f"the prior has no latent {parameter!r}; it has: {known}.")
-    truth = batch.latents[parameter].double().flatten(1).numpy()
+    truth = batch.latents[parameter].double().reshape(n_tasks, -1).numpy()
     x, y = None if batch.x is None else batch.x[:, :n_context], batch.y[:, :n_context]
     if isinstance(posterior, ConjugateLinear) and not options:
         draws = posterior.posterior(x, y).sample(n_draws, source).transpose(0, 1)
