@@ -13,14 +13,6 @@ from openpfn.tables.encode import TableEncoder
 from openpfn.tables.schema import Kind
 
 
-def predicts_numbers(path: str) -> bool:
-    """Whether the network of a checkpoint has a head of numbers."""
-    from openpfn import checkpoint
-
-    config = checkpoint.read_header(checkpoint.locate(path)).config
-    return getattr(config, "regression_head", None) is not None
-
-
 class NetworkReader:
     """Predicts the mean that the network of `checkpoint` gives each row, without an ensemble."""
 
