@@ -118,8 +118,9 @@ class QuantileLoss(Distribution):
     """Copies of an estimator that are fitted with its package's quantile loss at `LOSS_LEVELS`.
 
     `options(levels, given)` are the options that change the loss of an estimator with the options
-    `given`; where the package fits one level at a time, `is_joint` is false. Targets are standardised: steps of a quantile loss have a length that
-    does not depend on the target's unit. Quantiles that cross are sorted.
+    `given`; where the package fits one level at a time, `is_joint` is false. Targets are
+    standardised: steps of a quantile loss have a length that does not depend on the target's unit.
+    Quantiles that cross are sorted.
     """
 
     def __init__(
