@@ -19,7 +19,7 @@ METRICS = {"classification": CLASSIFICATION, "regression": REGRESSION}
 """Metrics of each task, the one that methods are ranked by first."""
 RANKED = {"classification": ("roc_auc",), "regression": ("rmse", "crps")}
 """Metrics of each task whose ranks are told, the one that orders the methods first."""
-IN_THE_PAGE_ALONE = ("balanced_accuracy", "brier", "mae")
+IN_THE_PAGE_ALONE = ("balanced_accuracy", "brier", "mae", "width")
 """Metrics that the terminal has no room for."""
 TITLES = {
     "roc_auc": "ROC AUC",
