@@ -11,17 +11,27 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from rich.console import Console
 
+from openpfn import checkpoint
+from openpfn.benchmark import metrics
 from openpfn.benchmark.process import Pool
 from openpfn.benchmark.tables import results
 from openpfn.benchmark.tables.config import TablesConfig
 from openpfn.benchmark.tables.run import WORKER, plan
 from openpfn.benchmark.tables.run import run as run_tables
+from openpfn.configs import TabularConfig
+from openpfn.files import sha256_of
+from openpfn.models import PFN
 
 QUIET = Console(file=io.StringIO())
-SCORES = ["roc_auc", "accuracy", "log_loss", "brier", "calibration_error", "r2", "mae", "crps"]
+SCORES = [
+    *("roc_auc", "accuracy", "log_loss", "brier", "calibration_error"),
+    *("rmse", "crps", "mae", "r2", "coverage", "width"),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,12 +78,40 @@ def test_every_cell_is_measured_with_its_metrics_times_and_hashes(run, folder, t
         .notna()
         .all(axis=None)
     )
-    assert numbers[["r2", "mae", "crps", "target_std"]].notna().all(axis=None)
+    assert numbers[[*metrics.REGRESSION, "target_std"]].notna().all(axis=None)
     assert (rows[["fit_seconds", "predict_seconds"]] > 0).all(axis=None)
     assert (rows["peak_mib"] >= 0).all()
     assert rows["data_sha256"].str.len().eq(64).all()
     assert (rows["n_context"] == 50).all()
     assert numbers.loc[numbers["method"] == "ridge", "r2"].min() > 0.9
+
+
+@pytest.mark.slow
+def test_a_checkpoint_with_both_heads_is_measured_on_classes_and_numbers(run, folder, tmp_path):
+    torch.manual_seed(0)
+    network = PFN(
+        TabularConfig(d_model=8, n_heads=2, n_layers=1, d_mlp=8, regression_head="quantiles")
+    )
+    path = checkpoint.save(tmp_path / "both.safetensors", network)
+    rows = run(config(folder, tmp_path, methods=(f"pfn:{path}",), splits=1))
+    ours = rows[rows["method"] == "pfn:both"].set_index("table")
+    assert (ours["status"] == "ok").all()
+    assert set(ours["task"]) == {"classification", "regression"}
+    assert ours.loc["visits", "roc_auc"] > 0
+    assert ours.loc["numbers", list(metrics.REGRESSION)].notna().all()
+    assert ours.loc["numbers", "crps"] < ours.loc["numbers", "mae"]
+    assert set(ours["checkpoint_sha256"]) == {sha256_of(path)}
+
+
+def test_numbers_that_an_older_version_measured_with_less_are_measured_again(run, folder, tmp_path):
+    asked = config(folder, tmp_path, tables=("numbers",), splits=1)
+    first = run(asked)
+    path = tmp_path / "out" / results.NAME
+    old = pd.read_csv(path, dtype="string", keep_default_na=False)
+    old.drop(columns=list(results.ADDED)).to_csv(path, index=False)
+    again = run(asked)
+    np.testing.assert_array_equal(first[SCORES], again[SCORES])
+    assert len(results.read(path)) == 2
 
 
 @pytest.mark.slow

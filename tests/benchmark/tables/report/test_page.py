@@ -14,7 +14,7 @@ from openpfn.benchmark.tables import results
 from openpfn.benchmark.tables.report import compare
 from openpfn.benchmark.tables.report.page import write_report
 from openpfn.benchmark.tables.report.sections import pooled_bins
-from openpfn.benchmark.tables.report.summary import summary, summary_tables
+from openpfn.benchmark.tables.report.summary import best_scores, summary, summary_tables
 from openpfn.cli import benchmark as cli
 from openpfn.plots import benchmark as draw
 
@@ -86,6 +86,24 @@ def made_up(sizes=("50", "150"), n_tables=8, better=0.0):
                     )
                     rows.append(row | ({} if failed else scores | costs))
     return pd.DataFrame(rows)
+
+
+def made_up_numbers(n_tables=6):
+    """Results whose methods are ranked otherwise by RMSE than by CRPS."""
+    skill = {  # RMSE, CRPS, coverage
+        "pfn:mine": (0.5, 0.20, 0.91),
+        "ridge": (0.4, 0.25, 0.84),
+        "knn": (0.7, 0.40, 0.99),
+        "constant": (1.0, 0.56, 0.9),
+    }
+    rows = made_up(("150",), n_tables).assign(task="regression", target_std=10.0)
+    rows["method"] = rows["method"].replace("logistic", "ridge")
+    rows[["roc_auc", "accuracy", "balanced_accuracy", "log_loss", "brier"]] = np.nan
+    rows = rows.assign(status="ok", error=np.nan, r2=0.5, calibration="0.5,0.4,10;0.9,0.8,10")
+    for i, name in enumerate(("rmse", "crps", "coverage")):
+        unit = 1.0 if name == "coverage" else 10.0
+        rows[name] = [unit * skill[method][i] for method in rows["method"]]
+    return rows.assign(mae=rows["crps"], width=20.0)
 
 
 class Tags(HTMLParser):
@@ -183,6 +201,48 @@ def test_changed_data_are_told_and_not_compared():
         "The data of these tables changed, so that their figures cannot be compared: table 3."
         in compare.section(now, made_up())
     )
+
+
+def test_numbers_are_ranked_by_rmse_and_by_crps(tmp_path):
+    rows = made_up_numbers()
+    found = summary(rows, "regression", "150")
+    assert list(found.index) == ["ridge", "pfn:mine", "knn", "constant"]
+    assert found["rank"].dropna().tolist() == [1, 2, 3]
+    assert found["crps_rank"].dropna().tolist() == [2, 1, 3]
+    assert found.loc["ridge", "rmse"] == pytest.approx(0.4)  # in standard deviations
+    assert found.loc["ridge", "coverage"] == pytest.approx(0.84)
+    assert found.loc["ridge", "width"] == pytest.approx(2.0)
+    text = write_report(rows, tmp_path / "report.html").read_text()
+    assert re.search(r"150 rows, ridge has the best mean rank \(1\.00 of 3; mean RMSE / σ", text)
+    assert re.search(r"By CRPS / σ, <b[^>]*>pfn:mine</b> has the best mean rank \(1\.00", text)
+    assert text.count("<svg") == 2 + 2 + 1 + 1  # ranks, tables, calibration, time
+    assert "90% coverage" in text
+
+
+def test_the_best_coverage_is_the_nearest_to_what_was_asked_and_no_width_is_best():
+    found = summary(made_up_numbers(), "regression", "150")
+    best = best_scores(found, ["rmse", "coverage", "width"])
+    assert best["coverage"] == found.loc["pfn:mine", "coverage"]
+    assert best["rmse"] == found.loc["ridge", "rmse"]
+    assert np.isnan(best["width"])
+
+
+def test_classes_and_numbers_share_a_page(tmp_path):
+    rows = pd.concat([made_up(("150",)), made_up_numbers().assign(table="another")])
+    text = write_report(rows, tmp_path / "report.html").read_text()
+    assert text.index('id="classification"') < text.index('id="regression"')
+    assert len(summary_tables(rows)) == 2
+
+
+def test_numbers_of_an_older_file_are_ranked_by_what_it_has(tmp_path):
+    rows = made_up_numbers()
+    rows[list(results.ADDED)] = np.nan
+    found = summary(rows, "regression", "150")
+    assert list(found.index) == ["pfn:mine", "ridge", "knn", "constant"]
+    assert "rmse" not in found
+    text = write_report(rows, tmp_path / "report.html").read_text()
+    assert "mean CRPS / σ 0.200" in text
+    assert "RMSE / σ" not in text
 
 
 def test_pooled_bins_keep_rows_and_their_mean():

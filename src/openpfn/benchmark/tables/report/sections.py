@@ -170,10 +170,10 @@ def calibration(
         if n != FLOOR
     }
     bins = {n: b for n, b in bins.items() if len(b)}
-    if not bins:
-        return ""
     of_classes = task == "classification"
     metric = "calibration_error" if of_classes else "coverage"
+    if not bins or metric not in found:
+        return ""
     figure = draw.calibration_panels(
         bins,
         {n: float(np.asarray(found.loc[n, metric])) for n in bins},

@@ -19,7 +19,7 @@ METRICS = {"classification": CLASSIFICATION, "regression": REGRESSION}
 """Metrics of each task, the one that methods are ranked by first."""
 RANKED = {"classification": ("roc_auc",), "regression": ("rmse", "crps")}
 """Metrics of each task whose ranks are told, the one that orders the methods first."""
-IN_THE_PAGE_ALONE = ("balanced_accuracy", "brier", "mae")
+IN_THE_PAGE_ALONE = ("balanced_accuracy", "brier", "mae", "r2", "width")
 """Metrics that the terminal has no room for."""
 TITLES = {
     "roc_auc": "ROC AUC",
@@ -147,7 +147,7 @@ def _table(found: pd.DataFrame, task: str, context: str) -> Table:
     out.add_column("method", no_wrap=True)
     metrics = [m for m in METRICS[task] if m in found and m not in IN_THE_PAGE_ALONE]
     also_ranked = [m for m in RANKED[task] if f"{m}_rank" in found]
-    ranks = ["rank", *(f"rank in {m.upper()}" for m in also_ranked)]
+    ranks = ["rank", *(f"by {m.upper()}" for m in also_ranked)]
     for name in (*(TITLES[m] for m in metrics), *ranks, "wins", "fit s", "predict s", "failed"):
         out.add_column(name, justify="right", no_wrap=True)
     best = best_scores(found, metrics)
