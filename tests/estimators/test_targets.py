@@ -38,7 +38,7 @@ def test_the_power_is_the_most_likely_one():
 def test_no_quantile_leads_far_beyond_the_targets(skewed):
     z = standardised(skewed(np.random.default_rng(0).normal(size=100)))
     power = Power.fit(z)
-    reach = z.max() - z.min()
+    reach = 0.1 * (z.max() - z.min())
     for far in (1e3, 1e30, 1e300):
         inverted = power.inverse(np.array([-far, far]))
         assert (inverted >= z.min() - reach).all()

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 
-POWERS = (-3.0, 5.0)
-"""Least and greatest power of the transform."""
-BEYOND = 1.0
+POWERS = (-1.0, 3.0)
+"""Least and greatest power of the transform: the inverses of stronger ones turn small errors of a
+network into huge ones."""
+BEYOND = 0.1
 """How far beyond the context's targets an inverted power may lead, in lengths of their range."""
 Numbers = Float[np.ndarray, "..."]
 
