@@ -58,7 +58,7 @@ def simulated(
     if isinstance(posterior, ConjugateLinear) and not options:
         draws = posterior.posterior(x, y).sample(n_draws, source).transpose(0, 1)
     elif hasattr(posterior, "predictive") or hasattr(posterior, "fit"):
-        options = {"functional": "ols"} | options
+        options = {"functional": "ols", "n_trace": 1} | options
         draws = predictive_resample(
             posterior, x, y, n_samples=n_draws, generator=source, **options
         ).samples
