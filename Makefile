@@ -26,7 +26,7 @@ test: $(VENV)/.installed-dev
 	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not slow and not gpu"
 
 slow: $(VENV)/.installed-dev
-	$(RUN) pytest -n $(WORKERS) -m "slow and not compile and not gpu and not interp"
+	$(RUN) pytest -n $(WORKERS) --dist loadfile -m "slow and not compile and not gpu and not interp"
 	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and slow and not gpu"
 
 interp: $(VENV)/.installed-interp

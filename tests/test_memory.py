@@ -10,6 +10,7 @@ import pytest
 from openpfn.memory import peak_memory_mb
 
 
+@pytest.mark.slow
 def test_peak_memory_grows_with_what_is_held():
     before = peak_memory_mb()
     held = bytearray(b"x" * 300_000_000)

@@ -81,6 +81,7 @@ def test_every_make_target_that_is_shown_exists(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_that_is_shown_exists_with_its_options(words):
     name, *arguments = words

@@ -28,6 +28,7 @@ SHORT = [
 SHORT += ["--tasks.max-features", "3", "--tasks.max-seq-len", "42"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_trains(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(recipe), "--out", str(tmp_path), *SHORT])

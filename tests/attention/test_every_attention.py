@@ -178,6 +178,7 @@ class LargestTensor(TorchDispatchMode):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_scores_of_all_rows_against_all_rows_never_exist_at_once(name):
     n, largest = 2048, LargestTensor()

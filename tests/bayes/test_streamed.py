@@ -37,6 +37,7 @@ def whole_and_parts(monkeypatch, ask) -> tuple[Any, Any]:
     return whole, ask()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log_weights", [None, WEIGHTS, WEIGHTS.flip(0)])
 @pytest.mark.parametrize("way", ["prefixes", "predictive"])
 def test_every_answer_is_that_of_the_whole(monkeypatch, log_weights, way):
@@ -72,6 +73,7 @@ def test_entropy_and_score_are_those_of_the_whole(monkeypatch, noise_variance):
         torch.testing.assert_close(parts.crps(y), whole.crps(y), atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
 def test_draws_have_the_mean_and_the_variance(monkeypatch):
     many = X[:1, :1].expand(2000, 2, 2)
     in_parts(monkeypatch, 10 * 4000)

@@ -90,6 +90,23 @@ def test_the_crps_of_a_point_is_its_absolute_error():
     assert found["crps"] == found["mae"] == pytest.approx(1.0)
     assert metrics.crps_of_quantiles(y, levels, np.stack([prediction] * 2, 1)) == pytest.approx(1.0)
     assert found["r2"] == pytest.approx(oracle.r2_score(y, prediction))
+    assert found["rmse"] == pytest.approx(oracle.root_mean_squared_error(y, prediction))
+    assert np.isnan([found["coverage"], found["width"]]).all()  # a point has no interval
+
+
+def test_intervals_of_the_true_distribution_cover_what_they_say():
+    y = np.random.default_rng(0).normal(size=4000)
+    levels = np.arange(0.5, 100) / 100
+    quantiles = np.tile(norm.ppf(levels), (len(y), 1))
+    found = metrics.regression_metrics(y, np.zeros(len(y)), levels, quantiles)
+    assert found["coverage"] == pytest.approx(0.9, abs=0.015)
+    assert found["width"] == pytest.approx(2 * norm.ppf(0.95), abs=0.01)
+    bins = metrics.coverage_bins(y, levels, quantiles)
+    np.testing.assert_allclose(bins[:, 0], bins[:, 1], atol=0.025)
+    assert (bins[:, 2] == 4000).all()
+    narrow = metrics.regression_metrics(y, np.zeros(len(y)), levels, quantiles / 2)
+    assert narrow["coverage"] < 0.65
+    assert narrow["crps"] > found["crps"]
 
 
 def test_the_auc_of_labels_is_scikit_learns_where_all_classes_occur():

@@ -119,6 +119,7 @@ def test_a_pool_keeps_its_processes_and_replaces_those_that_die():
     assert all(worker.process.returncode is not None for worker in pool.workers)
 
 
+@pytest.mark.slow
 def test_a_pool_whose_processes_only_die_gives_up(monkeypatch):
     monkeypatch.setattr(process, "MOST_DEATHS", 2)
     with (

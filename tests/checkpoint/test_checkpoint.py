@@ -113,6 +113,7 @@ def test_the_checkpoint_before_is_kept(tmp_path):
         checkpoint.load(tmp_path, model=ToyNetwork())
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path):
     model = ToyNetwork()
 

@@ -75,6 +75,7 @@ def run(tmp_path) -> Path:
     return tmp_path / "run" / "latest.safetensors"
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_weights_is_refused(weights):
     content = weights.read_bytes()
     first = header_bits(content).stop
@@ -82,6 +83,7 @@ def test_a_flipped_bit_of_weights_is_refused(weights):
     assert check_flips(weights, bits, lambda: bool(checkpoint.load(weights))) == N_FLIPS
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_the_header_is_refused_or_changes_nothing(weights):
     before = checkpoint.load(weights)
 
@@ -96,6 +98,7 @@ def test_a_flipped_bit_of_the_header_is_refused_or_changes_nothing(weights):
     assert check_flips(weights, bits, same) > 0.9 * N_FLIPS
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_a_resumable_run_is_refused_or_changes_nothing(run):
     before = checkpoint.load_training_state(run)
 

@@ -27,6 +27,7 @@ def registry(tmp_path_factory):
     return folder / "registry"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_question_is_answered_with_a_picture(name, registry, tmp_path, capsys):
     assert main(["beliefs", name, "--registry", str(registry), "--out", str(tmp_path), *ASKED]) == 0

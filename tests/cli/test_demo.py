@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.metrics import roc_auc_score
 
 from openpfn import checkpoint, cli
-from openpfn.benchmark import demo
+from openpfn.benchmark import demo, demo_numbers
 from openpfn.plots.demo import Plane, belief_map
 from openpfn.tables.load import load
 from openpfn.tables.splits import stratified_split
-from tests.estimators.conftest import random_network
+from tests.estimators.conftest import NUMBERS, random_network
 
 
 @pytest.fixture
@@ -25,6 +25,7 @@ def _shipped_networks(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "TABLES", ("iris", "wine"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_shipped_networks")
 def test_the_demo_prints_every_method_and_draws_a_picture(tmp_path, capsys):
     assert cli.main(["demo", "--splits", "1", "--out", str(tmp_path / "folder" / "demo.png")]) == 0
@@ -46,6 +47,35 @@ def test_given_checkpoints_replace_the_shipped_ones(tmp_path):
     path = checkpoint.save(tmp_path / "runs" / "mine" / "best.safetensors", random_network())
     assert list(demo.our_methods([str(path)])) == ["openpfn mine"]
     assert list(demo.our_methods([])) == ["openpfn nano", "openpfn tiny"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_shipped_networks")
+def test_numbers_are_shown_where_a_network_predicts_them(tmp_path, capsys, monkeypatch):
+    forest = RandomForestRegressor(5, random_state=0)
+    monkeypatch.setattr(demo_numbers, "other_regressors", lambda: {"random forest": forest})
+    monkeypatch.setattr(demo, "other_methods", dict)
+    monkeypatch.setattr(demo, "TABLES", ("iris",))
+    assert cli.main(["demo", "--splits", "1", "--out", str(tmp_path / "demo.png")]) == 0
+    assert "diabetes" not in capsys.readouterr().out
+    assert not (tmp_path / "demo-numbers.png").exists()
+    checkpoint.save(tmp_path / "weights" / "nano.safetensors", random_network(NUMBERS))
+    assert cli.main(["demo", "--splits", "1", "--out", str(tmp_path / "demo.png")]) == 0
+    printed = capsys.readouterr().out.partition("A number: diabetes")[2]
+    assert "openpfn nano" in printed
+    assert "random forest" in printed
+    assert "openpfn tiny" not in printed
+    assert (tmp_path / "demo-numbers.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_of_numbers_are_those_of_the_formulas():
+    y, mean = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.0, 1.0, 2.0, 5.0])
+    certain = np.repeat(mean[:, None], len(demo_numbers.LEVELS), axis=1)
+    scores = demo_numbers.scores(y, mean, certain)
+    assert scores["rmse"] == pytest.approx(1)
+    assert scores["r2"] == pytest.approx(1 - 4 / 5)
+    assert scores["crps"] == pytest.approx(0.5, rel=0.02)  # the mean distance of a certain answer
+    assert scores["coverage"] == 0.75
 
 
 def test_wrong_options_are_told(capsys):

@@ -27,6 +27,7 @@ def verify(folder, *words):
     return main(["export", "verify", str(folder), "--optimize=-O0", "--queries", "5", *words])
 
 
+@pytest.mark.slow
 def test_an_export_is_verified_on_the_host(tmp_path, capsys):
     header = tmp_path / "firmware" / "tinypfn_weights.h"
     words = ["--checkpoint", "tiny", f"--output={header}", "--backend", "int8"]
@@ -46,6 +47,7 @@ def test_by_default_a_library_carries_the_classes_of_its_network(tmp_path, n_cla
     assert f"PFN_MAX_CLASSES {n_classes}\n" in (out / "pfn_model.h").read_text()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_named_by_a_relative_path_is_found_from_elsewhere(tmp_path, monkeypatch):
     checkpoint.save(tmp_path / "few.safetensors", random_network(max_classes=2))
     (tmp_path / "t.csv").write_text("a,b,y\n1,,x\n2,3,z\n3,,x\n4,,z\n")
@@ -64,6 +66,7 @@ EMPTY_COLUMNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", EMPTY_COLUMNS)
 def test_a_table_with_an_empty_column_is_verified(tmp_path, capsys, which):
     (tmp_path / "t.csv").write_text(EMPTY_COLUMNS[which])

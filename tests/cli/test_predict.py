@@ -41,6 +41,7 @@ def run(*arguments: str) -> int:
     )
 
 
+@pytest.mark.slow
 def test_the_file_holds_what_the_classifier_predicts(files, capsys):
     before = (files / "TRAIN.csv").read_bytes(), (files / "TEST.csv").read_bytes()
     assert run() == 0
@@ -65,6 +66,7 @@ def test_the_file_holds_what_the_classifier_predicts(files, capsys):
     assert "accuracy" in printed
 
 
+@pytest.mark.slow
 def test_the_test_table_needs_no_target_and_may_have_its_columns_in_any_order(files, capsys):
     assert run() == 0
     with_target = (files / "OUT.csv").read_bytes()
@@ -170,6 +172,7 @@ def test_rows_without_target_are_left_out_and_unknown_classes_not_scored(files, 
     assert "17 rows, 3 rows left out: class missing or not in the context" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "separator"),
     [("p.csv.gz", ","), ("p.csv.bz2", ","), ("p.csv.xz", ","), ("p.zip", ","), ("p.tsv", "\t")],

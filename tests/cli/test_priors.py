@@ -310,6 +310,7 @@ finally:
         assert word in said
 
 
+@pytest.mark.slow
 def test_info_tells_the_profile_of_a_prior_and_of_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -337,6 +338,28 @@ def test_info_tells_the_profile_of_a_prior_and_of_a_file(
     assert "max_features = 3" in said
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("share", ["0", "0.5", "1"])
+def test_info_tells_classes_numbers_and_both(
+    share: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--max_seq_len", "40", "--max_features", "3", "--n_tasks", "24"]
+    assert main(["priors", "info", *words, "--regression_share", share, "--prior", "scm_tree"]) == 0
+    said = capsys.readouterr().out
+    assert "tasks of numbers" in said
+    assert ("random forest: gain" in said) == (share != "1")
+    assert ("tasks of 2 classes" in said) == (share != "1")
+    assert ("random forest: explained variance" in said) == (share != "0")
+
+
+def test_info_tells_a_file_of_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slopes, path = ["--prior", f"{__name__}:SlopePrior"], tmp_path / "slopes.h5"
+    assert main(["priors", *SMALL, *slopes, "--save_path", str(path)]) == 0
+    assert main(["priors", "info", str(path), "--n_tasks", "4"]) == 0
+    assert "ridge regression: explained variance" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_show_draws_a_prior_a_file_and_regression(tmp_path: Path) -> None:
     words = ["--max_seq_len", "40", "--max_features", "4"]
     assert (

@@ -68,6 +68,7 @@ def test_other_options_do_not_go_on_with_what_is_there(data, capsys):
     assert main([*data, "--seed", "1", "--overwrite"]) == 0
 
 
+@pytest.mark.slow
 def test_estimators_and_functions_are_named_by_their_module(data, tmp_path, capsys):
     (tmp_path / "mine.py").write_text("def gap(x, y):\n    return x['a'][y == 1].mean()\n")
     assert main([*data, "--functional", "mine:gap", "--out", "f"]) == 0

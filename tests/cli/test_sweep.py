@@ -25,6 +25,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_registers_and_tells_every_run_once(here, capsys):
     call = [*SMALL, "--out", "sweep", "--log-file", "log.txt"]
     assert main(call) == 0

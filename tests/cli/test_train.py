@@ -51,6 +51,7 @@ def run(finished_run, tmp_path):
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_the_options_reach_the_run(run):
     header = checkpoint.read_header(run)
     assert (header.training_config or {})["seed"] == 4
@@ -69,6 +70,7 @@ def test_the_options_reach_the_run(run):
     ]
 
 
+@pytest.mark.slow
 def test_resume_takes_the_recorded_options_and_those_given_anew(run, capsys):
     assert cli.main(["train", "--out", str(run), "--resume", "--num-steps", "9"]) == 0
     assert "trained 9 steps on 18 tasks" in capsys.readouterr().out
@@ -135,6 +137,7 @@ def test_wrong_options_are_told_in_one_line(tmp_path, capsys, arguments, message
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_is_refused(run, capsys):
     assert cli.main(["train", *QUICK, "--out", str(run)]) == 2
     assert "already holds a run" in capsys.readouterr().err
@@ -153,6 +156,7 @@ TABLE = [
 ]
 
 
+@pytest.mark.slow
 def test_training_draws_from_a_real_table_and_resumes_on_it(tmp_path, capsys):
     folder = tmp_path / "run"
     assert cli.main(["train", *QUICK, *TABLE, "--out", str(folder)]) == 0
@@ -166,6 +170,7 @@ def test_training_draws_from_a_real_table_and_resumes_on_it(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_training_reads_a_dump_and_resumes_on_it(tmp_path, capsys):
     dump = tmp_path / "tasks.h5"
     make = ["priors", "generate", "--num-batches", "6", "--batch-size", "2"]
@@ -210,6 +215,7 @@ def test_info_tells_a_broken_file_in_one_line(tmp_path, capsys):
     assert "not a whole safetensors file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_plot_history_draws_runs_and_csv_files(run, tmp_path, capsys):
     figure = tmp_path / "figures" / "h.png"
     assert (

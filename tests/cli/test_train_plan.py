@@ -31,6 +31,7 @@ tasks = { max_seq_len = 24 }
 """
 
 
+@pytest.mark.slow
 def test_the_command_trains_the_stages_and_goes_on_where_it_stands(tmp_path, capsys) -> None:
     path, out = tmp_path / "small.toml", tmp_path / "run"
     path.write_text(PLAN)

@@ -185,6 +185,7 @@ def test_labels_that_are_no_classes_are_refused(
         list(PriorDumpDataLoader(path, 3, 4, shuffle=False))
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_a_dump_gives_one_line_or_tasks(tmp_path: Path) -> None:
     path = write(tmp_path / "d.h5", [draw(0)])
     content, random_state = path.read_bytes(), random.Random(0)

@@ -44,6 +44,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
             assert_same_task(got, wanted, task, task)
 
 
+@pytest.mark.slow
 def test_every_task_comes_once_per_epoch_whatever_the_order_and_the_batch_size(
     tmp_path: Path,
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_dump_that_is_being_begun_cannot_be_begun_twice(tmp_path: Path) -> Non
         DumpWriter.create(path, HEADER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replace", [False, True])
 def test_writers_begun_at_once_leave_one_whole_file(tmp_path: Path, replace: bool) -> None:
     path = tmp_path / "d.h5"
@@ -215,6 +216,7 @@ def check_kills(tmp_path: Path, n_kills: int) -> None:
     assert same(contents_of(tmp_path / "d.h5"), contents_of(whole))
 
 
+@pytest.mark.slow
 def test_a_dump_survives_kill_9_at_3_random_moments(tmp_path: Path) -> None:
     check_kills(tmp_path, 3)
 
@@ -264,6 +266,7 @@ def append_and_die(path: Path, n: int) -> None:
         file._file, file._journal = data, journal
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_within_any_write_leaves_whole_batches(tmp_path: Path) -> None:
     """For every write of one commit: new data, journal, changes in place."""
     before = write(tmp_path / "before.h5", [draw(i) for i in range(3)])
@@ -290,6 +293,7 @@ def fill_the_disk(path: Path, said: Path) -> None:
         said.write_text(str(error))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_leaves_whole_batches(tmp_path: Path) -> None:
     assert in_another_process(lambda: fill_the_disk(tmp_path / "d.h5", tmp_path / "said")) == 0
     n_tasks = read_contents(tmp_path / "d.h5").n_tasks

@@ -38,6 +38,7 @@ def first_ten() -> list[TaskBatch]:
     return list(islice(TaskStream(ToyPrior(), 3, seed=7, n_workers=0), 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_workers", "start"), [(1, 0), (2, 3), (0, 4)])
 def test_the_batches_are_the_same_whatever_the_workers_and_the_start(first_ten, n_workers, start):
     with TaskStream(ToyPrior(), 3, seed=7, n_workers=n_workers, start=start) as stream:
@@ -76,6 +77,7 @@ def test_batches_of_neighbours_are_uncorrelated():
     assert off_diagonal.abs().max() < 0.15  # about 4.5 standard errors
 
 
+@pytest.mark.slow
 def test_a_dropped_stream_takes_its_workers_along():
     stream = TaskStream(ToyPrior(), 3, seed=7, n_workers=1)
     next(stream)
@@ -84,6 +86,7 @@ def test_a_dropped_stream_takes_its_workers_along():
     assert process.poll() == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_told_and_what_it_sent_before_is_kept(first_ten):
     with TaskStream(ToyPrior(fails_at=2, how="kill"), 3, seed=7, n_workers=1) as stream:
         assert same([next(stream), next(stream)], first_ten[:2])
@@ -91,6 +94,7 @@ def test_a_killed_worker_is_told_and_what_it_sent_before_is_kept(first_ten):
             next(stream)
 
 
+@pytest.mark.slow
 def test_an_error_of_the_prior_arrives_with_its_traceback():
     with (
         TaskStream(ToyPrior(fails_at=1), 3, seed=7, n_workers=1) as stream,

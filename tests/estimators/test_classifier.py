@@ -34,6 +34,7 @@ def table(
     return X[:n], y, X[n:]
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), n_classes=st.integers(2, 5), n_members=st.integers(1, 6))
 def test_renaming_the_classes_changes_nothing(seed, n_classes, n_members):
@@ -47,6 +48,7 @@ def test_renaming_the_classes_changes_nothing(seed, n_classes, n_members):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), n_distinct=st.integers(1, 3))
 def test_renaming_changes_nothing_even_where_classes_share_their_rows(seed, n_distinct):
@@ -59,6 +61,7 @@ def test_renaming_changes_nothing_even_where_classes_share_their_rows(seed, n_di
     assert_allclose(renamed[:, swapped], plain, atol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
 def test_row_order_of_the_context_does_not_matter(seed):
@@ -69,6 +72,7 @@ def test_row_order_of_the_context_does_not_matter(seed):
     assert np.array_equal(permuted, plain)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), n_query=st.integers(2, 40))
 def test_a_row_alone_is_predicted_as_in_a_batch(seed, n_query):

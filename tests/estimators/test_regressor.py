@@ -6,6 +6,7 @@ import pickle
 import warnings
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +36,7 @@ def fitted(**parameters: Any) -> PFNRegressor:
     return PFNRegressor(**{"model": NETWORK, **parameters}).fit(X, y)
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(seed=st.integers(0, 10**6))
 def test_row_order_of_the_context_does_not_matter(seed):
@@ -52,14 +54,17 @@ def test_a_row_alone_is_predicted_as_in_a_batch(output):
         assert_allclose(alone, together, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_less_memory_changes_no_answer(monkeypatch):
+    whole = fitted()
     monkeypatch.setattr("openpfn.estimators.regressor.LEAST_ROWS_AT_ONCE", 8)
     monkeypatch.setattr("openpfn.estimators.number_context.NUMBERS_AT_ONCE", 1)
     for limit in (10**5, 1):
         small = fitted(memory_limit=limit)
-        assert_allclose(small.predict(X_QUERY), fitted().predict(X_QUERY), atol=1e-5)
-        samples = small.sample(X_QUERY, 3, random_state=0)
-        assert_allclose(samples, fitted().sample(X_QUERY, 3, random_state=0), atol=1e-4)
+        some = X_QUERY[:13]
+        assert_allclose(small.predict(some), whole.predict(some), atol=1e-5)
+        samples = small.sample(some, 3, random_state=0)
+        assert_allclose(samples, whole.sample(some, 3, random_state=0), atol=1e-4)
 
 
 @pytest.mark.parametrize("unit", [1e-310, 1e-30, 1e30, 1e300])
@@ -255,7 +260,7 @@ def test_networks_of_the_other_kind_are_refused_and_shipped_ones_named(tmp_path,
     with pytest.raises(ValueError, match=r"'nano' predicts classes alone .* does: both"):
         PFNRegressor().fit(X, y)
     numbers_alone = random_network(type(NUMBERS)(**{**vars(NUMBERS), "head": None}))
-    with pytest.raises(ValueError, match=r"in memory predicts numbers alone .* does: both, nano"):
+    with pytest.raises(ValueError, match=r"in memory predicts numbers alone, .*does: both, nano"):
         PFNClassifier(model=numbers_alone).fit(X, y > 1)
     assert np.isfinite(PFNRegressor("both").fit(X, y).predict(X_QUERY)).all()
 
@@ -266,10 +271,12 @@ def test_diabetes_is_learnt_from_the_context():
     assert cross_val_score(regressor, X, y, cv=3).mean() > 0.2
 
 
+@pytest.mark.slow
 def test_jobs_clones_and_pickles_give_the_same_answers(tmp_path):
     source = checkpoint.save(tmp_path / "mine.safetensors", NETWORK)
     regressor = PFNRegressor(source, n_estimators=2)
-    one, two = (cross_val_predict(regressor, X, y, cv=2, n_jobs=n) for n in (1, 2))
+    with joblib.parallel_config("threading"):
+        one, two = (cross_val_predict(regressor, X, y, cv=2, n_jobs=n) for n in (1, 2))
     assert np.array_equal(one, two)
     shown = regressor.fit(X, y)
     for copy in (clone(shown).fit(X, y), pickle.loads(pickle.dumps(shown))):

@@ -28,6 +28,7 @@ FRAME = pd.DataFrame(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "y",
     [
@@ -52,6 +53,7 @@ def test_a_loaded_classifier_predicts_the_same(tmp_path, network, y):
     assert loaded.get_params()["softmax_temperature"] == 0.8
 
 
+@pytest.mark.slow
 def test_a_loaded_classifier_can_be_saved_and_fitted_again(tmp_path, network):
     y = np.arange(60) % 3
     once = PFNClassifier.load(
@@ -62,6 +64,7 @@ def test_a_loaded_classifier_can_be_saved_and_fitted_again(tmp_path, network):
     assert np.array_equal(once.fit(FRAME, y).predict_proba(FRAME), twice.predict_proba(FRAME))
 
 
+@pytest.mark.slow
 def test_weights_of_shipped_checkpoints_are_named_not_embedded(tmp_path, monkeypatch):
     monkeypatch.setattr("openpfn.checkpoint.location.SHIPPED", tmp_path)
     checkpoint.save(tmp_path / "mini.safetensors", random_network(seed=1))

@@ -48,6 +48,7 @@ def predictions_or_error(path: Path) -> np.ndarray | str:
         return str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["header", "tensors"])
 def test_a_flipped_bit_is_refused(saved, tmp_path, part):
     chance, header, size = random.Random(0), header_length(saved), saved.stat().st_size
@@ -60,6 +61,7 @@ def test_a_flipped_bit_is_refused(saved, tmp_path, part):
             PFNClassifier.load(path)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_a_file_without_digest_is_refused_clearly_or_predicts(tmp_path):
     chance, header = random.Random(1), header_length(OLD)
     for _ in range(N_FLIPS):

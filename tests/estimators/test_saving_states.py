@@ -29,6 +29,7 @@ y = np.array(["b", "A", "c"])[(X[:, 1] > 0).astype(int) + (X[:, 2] > 1e6)]
 X_QUERY = X[:20] + RANDOM.normal(size=(20, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_rows", [True, False])
 @pytest.mark.parametrize("attention", registry.names("attention"))
 def test_states_of_every_attention_come_back_bit_by_bit(tmp_path, attention, keep_rows):
@@ -41,6 +42,7 @@ def test_states_of_every_attention_come_back_bit_by_bit(tmp_path, attention, kee
     assert np.array_equal(loaded.predict_proba(X_QUERY), fitted.predict_proba(X_QUERY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", registry.names("attention"))
 def test_states_in_bfloat16_take_less_room_and_answer_nearly_the_same(tmp_path, attention):
     network = random_network(dataclasses.replace(SMALL, attention_type=attention))
@@ -116,6 +118,7 @@ def test_a_file_without_rows_holds_no_array_as_long_as_the_context_but_the_state
     )
 
 
+@pytest.mark.slow
 def test_fewer_column_values_hardly_change_the_answer(tmp_path):
     network = random_network(dataclasses.replace(SMALL, use_ranks=True))
     X = RANDOM.normal(size=(2400, 3)) ** 3
@@ -127,6 +130,7 @@ def test_fewer_column_values_hardly_change_the_answer(tmp_path):
     assert loaded.state_bytes_ < fitted.state_bytes_
 
 
+@pytest.mark.slow
 def test_a_classifier_without_rows_can_be_saved_pickled_and_fitted_again(tmp_path):
     fitted = PFNClassifier(model=random_network()).fit(X, y)
     expected = fitted.predict_proba(X_QUERY)
@@ -138,6 +142,7 @@ def test_a_classifier_without_rows_can_be_saved_pickled_and_fitted_again(tmp_pat
         once.save(tmp_path / "rows.safetensors")
 
 
+@pytest.mark.slow
 def test_states_that_were_not_kept_cannot_be_saved(tmp_path):
     fitted = PFNClassifier(model=random_network(), memory_limit=1).fit(X, y)
     assert fitted.state_bytes_ == 0
@@ -149,6 +154,7 @@ def test_states_that_were_not_kept_cannot_be_saved(tmp_path):
     assert np.array_equal(loaded.predict_proba(X_QUERY), fitted.predict_proba(X_QUERY))
 
 
+@pytest.mark.slow
 def test_an_unpickled_classifier_reads_its_context_to_save_it(tmp_path):
     fitted = PFNClassifier(model=random_network()).fit(X, y)
     copy = pickle.loads(pickle.dumps(fitted))

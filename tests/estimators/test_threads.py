@@ -24,6 +24,7 @@ def _frequent_switches():
     sys.setswitchinterval(usual)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["pickle", "file", "memory"])
 def test_threads_get_the_same_probabilities(tmp_path, way):
     source = checkpoint.save(tmp_path / "mine.safetensors", random_network())

@@ -39,6 +39,7 @@ def stored_bytes(weights):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{}, {"d_model": 6, "n_layers": 3, "separate_query_weights": True}], ids=str
 )
@@ -76,6 +77,7 @@ def test_memory_does_not_grow_with_rows_and_work_grows_in_proportion():
     assert few.cached_fit_operations < few.fit_operations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_memory_is_laid_out_for_the_maxima_and_work_goes_with_the_table(tmp_path, backend):
     model = random_network(n_layers=2)
@@ -100,6 +102,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("core", "backend", "attention", "frozen"), CASES)
 def test_what_is_told_holds_on_a_core(tmp_path, core, backend, attention, frozen):
     """Memory exactly; flash and stack at most, and not by far; instructions within a factor of

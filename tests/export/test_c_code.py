@@ -52,6 +52,7 @@ def test_a_network_too_wide_for_sums_of_32_bits_is_refused():
         library(random_network(d_model=8, d_mlp=600), CodeOptions("int"))
 
 
+@pytest.mark.slow
 def test_weights_too_large_for_integers_are_refused():
     model = random_network()
     model.state_dict()["layers.0.mlp.out.weight"] *= 1e8
@@ -72,6 +73,7 @@ def test_impossible_options_are_refused(options):
         CodeOptions(**options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_is_allocated_printed_or_kept(backend):
     files = library(random_network(n_layers=2), CodeOptions(backend))

@@ -102,6 +102,7 @@ def test_a_core_gives_the_networks_logits_within_its_budget(micro, backend, targ
         )  # to the bit, on every core
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [name for name in EMULATED if name == "cortex-m0"])
 def test_a_board_that_is_too_small_is_told_by_how_much(target, tmp_path):
     write_library(random_network(n_layers=5), tmp_path, CodeOptions(max_features=60, max_classes=3))

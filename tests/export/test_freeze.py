@@ -60,6 +60,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "backend"), CASES)
 def test_a_frozen_context_gives_the_bits_of_a_fitted_one(tmp_path, target, backend):
     folder = exported(tmp_path, backend)
@@ -73,6 +74,7 @@ def test_a_frozen_context_gives_the_bits_of_a_fitted_one(tmp_path, target, backe
     assert frozen.ram_bytes == fitted.costs["scratch_bytes"]
 
 
+@pytest.mark.slow
 def test_every_state_of_a_context_is_frozen(tmp_path):
     folder = exported(tmp_path, attention_type="ridge", separate_query_weights=True)
     write_fitted(folder, table())
@@ -82,6 +84,7 @@ def test_every_state_of_a_context_is_frozen(tmp_path):
     assert frozen.logits.tobytes() == library.predict_logits(shown.queries, 3).tobytes()
 
 
+@pytest.mark.slow
 def test_the_header_compiles_as_c_and_as_cpp_without_a_warning(tmp_path):
     write_fitted(exported(tmp_path), table())
     (tmp_path / "use.c").write_text(
@@ -100,6 +103,7 @@ def test_the_header_compiles_as_c_and_as_cpp_without_a_warning(tmp_path):
     assert "more features or classes than the library" in too_small.stderr
 
 
+@pytest.mark.slow
 def test_a_frozen_context_of_other_weights_is_refused(tmp_path):
     write_fitted(exported(tmp_path), table())
     exported(tmp_path, seed=1)
@@ -117,6 +121,7 @@ def test_statuses_are_those_of_the_header():
     assert tuple(names) == STATUSES
 
 
+@pytest.mark.slow
 def test_the_command_freezes_a_file_and_says_what_it_read(tmp_path, capsys):
     (tmp_path / "train.csv").write_text(
         "kind,width,height\nbig,1,\nsmall,2,3.5\nbig,1.5,4\nsmall,7,3\n"
@@ -141,6 +146,7 @@ def test_the_command_freezes_a_file_and_says_what_it_read(tmp_path, capsys):
     assert "static RAM" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_verifying_a_frozen_context_needs_one(tmp_path, capsys):
     assert main(["export", "c", "tiny", "--out", str(tmp_path)]) == 0
     assert main(["export", "verify", str(tmp_path), "--frozen"]) == 2

@@ -42,6 +42,7 @@ def fuzz(folder, backend: str, n_inputs: int) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", NETWORKS)
 def test_no_input_has_a_finding(tmp_path, backend):
     counts = [int(word) for word in re.findall(r"\d+", fuzz(tmp_path, backend, 20_000))]

@@ -90,6 +90,7 @@ def test_logits_are_close_to_those_of_the_network(network, n_rows, missing):
     )
 
 
+@pytest.mark.slow
 def test_the_same_rows_many_times_over_keep_their_answer(tmp_path):
     model = random_network(n_layers=2)
     library = CLibrary(model, tmp_path, CodeOptions("int", max_features=6, max_classes=4))
@@ -138,6 +139,7 @@ def test_row_order_of_the_context_does_not_matter_to_a_bit(network):
     np.testing.assert_array_equal(library.ask(x, 3), before)
 
 
+@pytest.mark.slow
 def test_impossible_states_are_refused(tmp_path):
     options = CodeOptions("int", max_features=6, max_classes=4)
     library = CLibrary(random_network(), tmp_path, options, "-O0")
@@ -170,6 +172,7 @@ def test_ranges_are_always_those_of_the_same_tasks():
     assert all(0 < size < 100 for size in ranges.values())
 
 
+@pytest.mark.slow
 def test_larger_activations_get_fewer_fraction_bits(tmp_path):
     bits = []
     for factor in (1.0, 8.0):

@@ -72,6 +72,7 @@ def library(request):
     return small_library(request.param)
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_the_network(network):
     model, library = network
     for seed, missing in ((0, 0.0), (1, 0.15)):
@@ -101,6 +102,7 @@ def test_probabilities_are_those_of_the_classifier_on_a_real_table(network):
     )
 
 
+@pytest.mark.slow
 def test_all_classes_of_the_network_can_be_told_apart(tmp_path):
     model = random_network(preset("tiny"))
     library = CLibrary(model, tmp_path, CodeOptions("f32", max_features=3, max_classes=10))
@@ -112,6 +114,7 @@ def test_all_classes_of_the_network_can_be_told_apart(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_row_order_of_the_context_does_not_matter(library):
     x, y = table()
     library.fit(x, y)

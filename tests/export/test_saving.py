@@ -46,6 +46,7 @@ def odd_tables(n_tables: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield x.astype(np.float32), y if number % 3 else np.arange(n_rows) % 3
 
 
+@pytest.mark.slow
 def test_what_is_saved_loads_with_the_same_bits(library):
     rng = np.random.default_rng(1)
     for x, y in odd_tables(150):
@@ -75,6 +76,7 @@ def test_a_column_missing_in_every_row_changes_nothing(library, n_rows):
         assert library.ask(vectors.queries, 3).tobytes() == answers.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [[np.nan] * 4, [np.nan, 1, 2, 3], [5, 5, 5, 5]], ids=str)
 def test_a_frozen_context_compiles_whatever_its_columns_hold(tmp_path, values):
     model = random_network()

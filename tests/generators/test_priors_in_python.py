@@ -355,6 +355,7 @@ def test_a_dataset_needs_rows_that_fit() -> None:
     assert DatasetGenerator(None, Y_DATA).generate(8).shape == (8,)
 
 
+@pytest.mark.slow
 def test_workers_draw_from_a_prior_with_a_lambda_as_this_process_does() -> None:
     prior = DeterministicGenerator(
         Normal(torch.zeros(3), 1.0), lambda x, w: x @ w, 3, noise_std=0.1, seq_len=7

@@ -119,6 +119,7 @@ def test_a_program_may_make_its_inputs() -> None:
     assert float((batch.x - near).abs().max()) < 0.1
 
 
+@pytest.mark.slow
 def test_a_chain_steps_from_row_to_row() -> None:
     def chain(n_rows: int) -> Tensor:
         stay = sample("stay", Beta(8.0, 2.0))

@@ -330,6 +330,7 @@ def test_unsupervised_configurations():
 # Step 3: Training
 
 
+@pytest.mark.slow
 def test_training_with_checkpoints_and_evaluation(data_gen):
     model_config = RegressionConfig(**SIZES, input_dim=10, prediction_type="point")
     training_config = TrainingConfig(

@@ -34,6 +34,7 @@ from openpfn.wandb import (
 # Step 4: W&B Integration
 
 
+@pytest.mark.slow
 def test_basic_usage_of_wandb(data_gen, place):
     model_config = RegressionConfig(**SIZES, input_dim=10, prediction_type="point")
     training_config = TrainingConfig(
@@ -59,6 +60,7 @@ class MyDataConfig:
     input_dim: int = 10
 
 
+@pytest.mark.slow
 def test_structured_run_names_loading_and_browsing(data_gen, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_ENTITY", "myteam")
     model_config = RegressionConfig(**SIZES, input_dim=10, prediction_type="point")
@@ -118,6 +120,7 @@ def test_structured_run_names_loading_and_browsing(data_gen, monkeypatch, capsys
 # Complete Examples
 
 
+@pytest.mark.slow
 def test_example_1_regression():
     data_gen = DeterministicGenerator(
         prior=torch.distributions.Normal(0.0, 1.0),
@@ -182,6 +185,7 @@ class DataConfig:
     input_dim: int = 10
 
 
+@pytest.mark.slow
 def test_example_3_config_based_loading(data_gen):
     data_config = DataConfig()
     scheme = RunNameScheme.from_templates(
@@ -264,6 +268,7 @@ def test_the_environment_takes_the_place_of_the_fields_of_wandb(monkeypatch):
     assert paths == ["myteam/my-project"]
 
 
+@pytest.mark.slow
 def test_the_wandb_workflow_with_the_registry_on_disk(data_gen):
     @dataclass
     class DataConfig:

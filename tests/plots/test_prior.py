@@ -61,6 +61,7 @@ def test_rank_correlations_match_closed_forms() -> None:
     np.testing.assert_allclose(rank_correlations(x), wanted, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_one_row_of_four_panels_per_task() -> None:
     random = np.random.default_rng(0)
     drawn = [task(random.normal(size=(50, d)), random.integers(0, 3, 50), 3) for d in (2, 30)]
@@ -75,6 +76,7 @@ def test_one_row_of_four_panels_per_task() -> None:
     ] == ["1", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [

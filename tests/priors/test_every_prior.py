@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from openpfn import registry
 from openpfn.batch import TaskBatch
@@ -66,6 +67,7 @@ def same(a: TaskBatch, b: TaskBatch) -> bool:
     )
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 @every_corner
 def test_shapes_and_ranges_keep_to_the_configuration(name: str, corner: str) -> None:
@@ -112,12 +114,50 @@ def test_padding_is_zero_and_values_are_finite_or_missing(name: str, corner: str
         assert not batch.x.isnan().any()
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_without_gaps_nothing_is_missing_and_with_gaps_something_is(name: str) -> None:
     assert not draw(name, replace(SMALL, missing_share=0)).x.isnan().any()
     assert draw(name, replace(SMALL, missing_share=1)).x.isnan().any()
 
 
+@every_synthetic_prior
+@pytest.mark.parametrize("regression_share", [0.0, 1.0])
+def test_rows_are_repeated_exactly_where_it_is_asked_for(
+    name: str, regression_share: float
+) -> None:
+    config = PriorConfig(
+        min_features=5,
+        max_features=5,
+        max_seq_len=120,
+        categorical_share=0,
+        learnable=False,
+        min_context_share=0.5,
+        max_context_share=0.5,
+        regression_share=regression_share,
+    )
+
+    def repeats(share: float) -> tuple[Tensor, Tensor]:
+        """Pairs of a context and a query row with equal columns, of each task, and how many of them
+        have equal targets."""
+        batch = draw(name, replace(config, repeated_rows_share=share), n_tasks=40)
+        x = batch.x.nan_to_num(-7.5)
+        same_x = (x[:, :60, None] == x[:, None, 60:]).all(3)
+        same_y = batch.y[:, :60, None] == batch.y[:, None, 60:]
+        return same_x.sum((1, 2)), (same_x & same_y).sum((1, 2))
+
+    pairs, with_target = repeats(1.0)
+    assert (pairs > 0).float().mean() > 0.85
+    continuous = repeats(0.0)[0] == 0  # not a table of two values here and there
+    assert continuous.float().mean() > 0.5
+    assert (with_target >= 0.6 * pairs).float().mean() > 0.75
+    if regression_share == 0:
+        batch = draw(name, replace(config, repeated_rows_share=1.0), n_tasks=40)
+        for y, k in zip(batch.y, batch.n_classes, strict=True):
+            assert torch.equal(y.unique(), torch.arange(int(k)).to(y.dtype))
+
+
+@pytest.mark.slow
 @every_synthetic_prior
 def test_category_codes_are_small_whole_numbers(name: str) -> None:
     batch = draw(name, replace(SMALL, categorical_share=1))
@@ -143,6 +183,7 @@ def test_a_batch_is_whole(name: str) -> None:
     assert batch.x.is_contiguous()
 
 
+@pytest.mark.slow
 @every_prior
 def test_the_generator_decides_everything(name: str) -> None:
     assert same(draw(name, seed=3), draw(name, seed=3))
@@ -151,6 +192,7 @@ def test_the_generator_decides_everything(name: str) -> None:
     assert same(draw(name, seed=3), draw(name, seed=3))
 
 
+@pytest.mark.slow
 @every_prior
 def test_a_pickled_prior_draws_the_same(name: str) -> None:
     prior = made(name)
@@ -181,6 +223,7 @@ def test_tasks_report_their_graph(name: str) -> None:
     assert batch.latents["depth"].min() >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "least_depth"), [("scm_mlp", 4.8), ("scm_tree", 3.2)])
 def test_graphs_are_wide_and_deep(name: str, least_depth: float) -> None:
     """Mean hidden width ≥ 42 and several layers, as in the slow generators; for few columns, which
@@ -197,6 +240,7 @@ def test_graphs_are_wide_and_deep(name: str, least_depth: float) -> None:
     assert torch.cat([g.depth.float() for g in graphs]).mean() > least_depth
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_the_filter_makes_tasks_learnable(name: str) -> None:
     def flat(learnable: bool) -> float:
@@ -227,6 +271,7 @@ def test_regression_tasks_have_finite_numbers_and_no_classes(name: str, corner: 
     assert same(batch, draw(name, config, n_tasks=9))
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_a_share_of_the_batches_is_regression_and_each_is_of_one_kind(name: str) -> None:
     config = replace(SMALL, regression_share=0.4, learnable=False)
@@ -234,6 +279,7 @@ def test_a_share_of_the_batches_is_regression_and_each_is_of_one_kind(name: str)
     assert 3 <= sum(kinds) <= 14
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_the_filter_makes_numbers_predictable(name: str) -> None:
     def explained(learnable: bool) -> torch.Tensor:
@@ -249,6 +295,7 @@ def test_the_filter_makes_numbers_predictable(name: str) -> None:
     assert filtered.mean() > unfiltered.mean() + 0.05
 
 
+@pytest.mark.slow
 def test_a_table_with_its_own_columns_holds_categories_of_many_levels() -> None:
     config = PriorConfig(
         min_features=6, max_features=6, max_seq_len=200, learnable=False, missing_share=0
@@ -265,6 +312,7 @@ def test_a_table_with_its_own_columns_holds_categories_of_many_levels() -> None:
     assert (shares == 0).any()
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_half_of_the_tasks_are_binary_and_few_have_many_classes(name: str) -> None:
     batch = draw(
@@ -278,6 +326,7 @@ def test_half_of_the_tasks_are_binary_and_few_have_many_classes(name: str) -> No
     assert 0.02 < float((batch.n_classes >= 7).float().mean()) < 0.2
 
 
+@pytest.mark.slow
 def test_a_mixture_takes_its_parts_by_name_and_weight() -> None:
     only_trees = replace(SMALL, parts=("scm_tree",), part_weights=(1.0,))
     weightless = replace(
@@ -294,6 +343,7 @@ def test_a_mixture_of_unknown_parts_is_refused() -> None:
         draw("mixture", replace(SMALL, parts=("scm_graf",), part_weights=(1.0,)))
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_mixture_share_rows_and_context() -> None:
     shapes = {
         (batch.n_rows, batch.n_train)

@@ -4,7 +4,6 @@ they go into."""
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot
+from priors.people import draw, made, people
 
 from openpfn import (
     PriorConfig,
@@ -32,47 +32,10 @@ from openpfn.randomness import draw_without_replacement
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.load import Table
 
-TASK = RealTableConfig(target="y", total_rows=30, train_rows=20)
-
-
-def people(n: int = 200, seed: int = 0) -> pd.DataFrame:
-    """A table with numbers, categories, gaps, dates, truths, and columns that nobody can use."""
-    random = np.random.default_rng(seed)
-    age = random.integers(18, 80, n).astype(float)
-    city = random.choice(
-        ["Oslo", "Rome", "Lima", "Bern", "Kyiv", "Doha", "Cork"],
-        n,
-        p=[0.4, 0.3, 0.2, 0.04, 0.03, 0.02, 0.01],
-    )
-    return pd.DataFrame(
-        {
-            "age": np.where(random.random(n) < 0.1, np.nan, age),
-            "city": pd.Series(city).mask(random.random(n) < 0.1),
-            "member": random.random(n) < 0.5,
-            "since": pd.Timestamp("2001-01-01") + pd.to_timedelta(random.integers(0, 3000, n), "D"),
-            "country": "same",
-            "remark": [
-                " ".join(random.choice(["a long", "story", "of", "words", "and", f"no {i}"], 6))
-                for i in range(n)
-            ],
-            "nothing": None,
-            "height": random.normal(170, 10, n),
-            "y": np.where(age + random.normal(0, 5, n) > 40, "old", "young"),
-        }
-    )
-
 
 @pytest.fixture
 def table() -> pd.DataFrame:
     return people()
-
-
-def made(table: pd.DataFrame | Table | None = None, **changes) -> RealTable:
-    return RealTable(replace(TASK, **{"shuffle_columns_for_each_task": False, **changes}), table)
-
-
-def draw(prior: RealTable, n_tasks: int = 40, seed: int = 0) -> TaskBatch:
-    return prior.sample(n_tasks, torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +107,7 @@ def test_every_choice_of_rows_is_equally_likely():
     assert ((counts - 5000) ** 2 / 5000).sum() < 31  # χ² of 11 degrees of freedom: p = 0.001
 
 
+@pytest.mark.slow
 def test_a_task_is_what_an_encoder_fitted_to_its_context_makes_of_its_rows(table):
     prior, batch = made(table), draw(made(table))
     assert prior.column_names[:3] == ["age", "city", "member"]
@@ -187,6 +151,7 @@ def test_codes_are_places_among_what_the_context_holds():
     assert codes_of_context(torch.full((1, 3, 1), float("nan")), 2).isnan().all()
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything(table):
     assert torch.equal(
         draw(made(table), seed=5).latents["rows"], draw(made(table), seed=5).latents["rows"]
@@ -229,6 +194,7 @@ def test_labels_keep_the_table_s_order_unless_they_are_shuffled():
     assert len(maps) > 10
 
 
+@pytest.mark.slow
 def test_rare_classes_reach_every_task_and_every_context():
     table = people(600).assign(y=np.where(np.arange(600) < 6, "rare", "common"))
     batch = draw(made(table), 200)
@@ -303,6 +269,7 @@ def test_a_mixture_of_synthetic_and_real_tables_is_refused():
         MixturePrior(PriorConfig(parts=("scm_mlp", "real_tables"), part_weights=(1.0, 1.0)))
 
 
+@pytest.mark.slow
 def test_dumps_hold_the_tasks_of_both_parts(table, tmp_path):
     paths = create_h5_prior_from_dataset(
         table,
@@ -332,6 +299,7 @@ def test_dumps_hold_the_tasks_of_both_parts(table, tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["test.h5", "train.h5"]
 
 
+@pytest.mark.slow
 def test_dumps_repeat_under_a_seed_and_missing_values_can_be_filled(tmp_path, table):
     def values(seed, **options):
         name = f"{seed}{sorted(options)}"

@@ -25,6 +25,7 @@ def test_gain_is_one_for_separated_classes_and_zero_for_noise() -> None:
     assert abs(float(gain_over_majority(*tasks(0), 3).mean())) < 0.1
 
 
+@pytest.mark.slow
 def test_gain_grows_with_separation() -> None:
     gains = [float(gain_over_majority(*tasks(s), 3).mean()) for s in (0.0, 0.7, 1.5, 3.0, 6.0)]
     assert gains == sorted(gains)

@@ -98,6 +98,7 @@ def test_similar_texts_are_near_each_other():
     assert np.isnan(encoded("note", [None])).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(seed=st.integers(0, 10**6))
 def test_row_order_of_the_context_does_not_matter(seed):

@@ -22,6 +22,7 @@ def test_pieces_have_the_counts_of_the_whole(monkeypatch, n_letters):
     assert_array_equal(letter_groups.letter_groups(TEXTS).toarray(), whole)
 
 
+@pytest.mark.slow
 def test_one_long_text_takes_memory_for_its_own_letters_alone():
     texts = [f"alpha {i} gamma" for i in range(500)]
     texts[7] = "lorem " * 50_000

@@ -204,6 +204,7 @@ def unreachable(*_, **__):
     raise urllib.error.URLError("no route to host")
 
 
+@pytest.mark.slow
 def test_half_a_cache_is_asked_for_again_or_told_in_one_line(server, monkeypatch, tmp_path):
     load(41)
     (answers,) = (tmp_path / "openml").glob("data-41.json")

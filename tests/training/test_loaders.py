@@ -32,6 +32,7 @@ def evaluated_loss(model, batches) -> float:
         return sum(float(model.loss(batch)) for batch in batches) / len(batches)
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_loader_are_the_steps_of_the_run(dump):
     loader = PriorDumpDataLoader(dump, num_steps=5, batch_size=4)
     assert train(loader, NETWORK, config()).history["step"].iloc[-1] == 5
@@ -41,6 +42,7 @@ def test_the_steps_of_a_loader_are_the_steps_of_the_run(dump):
     assert train([*loader], NETWORK, config(num_steps=2)).history["step"].iloc[-1] == 2
 
 
+@pytest.mark.slow
 def test_a_loader_to_evaluate_on_is_read_whole_with_every_row_of_the_history(dump):
     loader = PriorDumpDataLoader(dump, 6, 4)
     eval_loader = PriorDumpDataLoader(dump, num_steps=12, batch_size=1, seed=1)
@@ -64,6 +66,7 @@ def test_a_list_is_evaluated_whole_and_a_prior_by_eval_batches():
     assert prior.drawn == 2
 
 
+@pytest.mark.slow
 def test_evaluations_on_a_loader_alone_use_batches_that_training_has_not_read(dump):
     seen, evaluated = [], PriorDumpDataLoader(dump, None, 4).for_evaluation(2)
     watch = [lambda event: seen.append(event.model) if event.kind == "eval" else None]
@@ -82,6 +85,7 @@ def test_evaluations_on_a_loader_alone_use_batches_that_training_has_not_read(du
         train(PriorDumpDataLoader(dump, 7, 4), NETWORK, config(eval_every=7, eval_batches=2))
 
 
+@pytest.mark.slow
 def test_the_rows_of_tinypfn_run_as_written(dump):
     prior = PriorDumpDataLoader(dump, num_steps=4, batch_size=4, min_classes=2)
     network = TabularConfig(
@@ -93,6 +97,7 @@ def test_the_rows_of_tinypfn_run_as_written(dump):
     assert model.history["eval_loss"].notna().iloc[-1]
 
 
+@pytest.mark.slow
 def test_the_rows_of_nanotabpfn_run_as_written(dump, tmp_path):
     device = get_default_device()
     prior = PriorDumpDataLoader(filename=dump, num_steps=4, batch_size=4, device=device)

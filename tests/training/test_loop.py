@@ -49,6 +49,7 @@ class Poisoned(ToyPrior):
         return batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "rate"), [("adamw", 0.05), ("schedulefree", 0.1), ("muon", 0.02)]
 )

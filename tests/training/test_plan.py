@@ -23,6 +23,7 @@ def plan_of(steps: int = 2, replay: float = 0.5) -> Plan:
     return Plan(NETWORK, "scm_mlp", (Stage("short", TRAINING, TASKS), second))
 
 
+@pytest.mark.slow
 def test_a_stage_begins_with_the_weights_of_the_one_before(tmp_path) -> None:
     train_plan(plan_of(), tmp_path)
     again = TrainingConfig(
@@ -41,6 +42,7 @@ def test_a_stage_begins_with_the_weights_of_the_one_before(tmp_path) -> None:
         assert torch.equal(value, stage.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_resuming_leaves_finished_stages_and_continues_a_raised_one(tmp_path) -> None:
     train_plan(plan_of(), tmp_path)
     before = (tmp_path / "1-short" / "latest.safetensors").read_bytes()
@@ -53,6 +55,7 @@ def test_resuming_leaves_finished_stages_and_continues_a_raised_one(tmp_path) ->
     assert model.config == NETWORK
 
 
+@pytest.mark.slow
 def test_a_checkpoint_records_all_stages(tmp_path) -> None:
     train_plan(plan_of(), tmp_path)
     data = checkpoint.read_header(tmp_path / "2-long").provenance["data"]
@@ -61,6 +64,7 @@ def test_a_checkpoint_records_all_stages(tmp_path) -> None:
     assert data["config"]["max_seq_len"] == 24
 
 
+@pytest.mark.slow
 def test_replay_draws_its_share_of_batches_from_the_first_stage() -> None:
     plan = plan_of(replay=0.3)
     prior, generator = stage_prior(plan, plan.stages[1]), torch.Generator().manual_seed(0)

@@ -82,6 +82,7 @@ def check_killed_run(tmp_path: Path, kind: str, moments: list[float], delay: flo
     assert same_weights(*best)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_killed_twice_ends_with_the_weights_of_a_run_left_alone(tmp_path, kind):
     check_killed_run(
@@ -147,6 +148,7 @@ def test_the_command_killed_at_random_moments_loses_nothing(tmp_path, kind):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["averaged", "schedulefree"])
 def test_saving_and_evaluating_change_nothing_in_a_run(tmp_path, kind):
     often = train(
@@ -179,6 +181,7 @@ def test_training_leaves_torchs_random_state_and_settings_alone(tmp_path):
     assert (threads, "highest") == (torch.get_num_threads(), torch.get_float32_matmul_precision())
 
 
+@pytest.mark.slow
 def test_a_longer_run_goes_on_from_the_end_of_a_shorter_one(tmp_path):
     schedule = {"schedule": "constant", "use_warmup": False}
     train(ToyPrior(), ToyNetwork(), config(tmp_path / "a", "averaged", num_steps=40, **schedule))
@@ -193,6 +196,7 @@ def test_a_longer_run_goes_on_from_the_end_of_a_shorter_one(tmp_path):
     assert longer.history["step"].is_monotonic_increasing
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumed_is_the_same_network(tmp_path):
     first = train(ToyPrior(), ToyNetwork(), config(tmp_path))
     again = train(ToyPrior(), ToyNetwork(seed=5), config(tmp_path), resume_from=tmp_path)
@@ -200,6 +204,7 @@ def test_a_finished_run_resumed_is_the_same_network(tmp_path):
     same_history(first.history, again.history)
 
 
+@pytest.mark.slow
 def test_the_rate_given_at_a_resume_wins(tmp_path):
     train(ToyPrior(), ToyNetwork(), config(tmp_path, num_steps=20))
     resumed = train(
@@ -211,6 +216,7 @@ def test_the_rate_given_at_a_resume_wins(tmp_path):
     assert resumed.history["learning_rate"].iloc[-1] == 0.003
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_another_folder_and_keeps_its_history(tmp_path):
     train(ToyPrior(), ToyNetwork(), config(tmp_path / "a", num_steps=40))
     moved = train(
@@ -223,6 +229,7 @@ def test_a_run_goes_on_in_another_folder_and_keeps_its_history(tmp_path):
     assert len(pd.read_csv(tmp_path / "b" / "history.csv")) == len(moved.history)
 
 
+@pytest.mark.slow
 def test_batches_of_ones_own_are_resumed_at_their_position(tmp_path):
     batches = batches_of(ToyPrior(), 13, 4)
     whole = train(Seekable(batches), ToyNetwork(), config(tmp_path / "a", eval_every=None))
@@ -253,6 +260,7 @@ def test_a_source_that_ends_for_good_is_told(tmp_path):
         train(iter(batches_of(ToyPrior(), 3, 4)), ToyNetwork(), config(tmp_path, eval_every=None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_run_after_saving_it(tmp_path, number):
     def interrupt(event):
@@ -268,6 +276,7 @@ def test_a_signal_stops_the_run_after_saving_it(tmp_path, number):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_a_dead_worker_ends_the_run_after_saving_it(tmp_path):
     with pytest.raises(RuntimeError, match="killed by signal 9"):
         train(ToyPrior(fails_at=13, how="kill"), ToyNetwork(), config(tmp_path, n_workers=1))
@@ -307,6 +316,7 @@ def test_another_network_or_optimizer_cannot_resume_a_run(tmp_path):
         train(ToyPrior(), ToyNetwork(), config(tmp_path, "muon"), resume_from=tmp_path)
 
 
+@pytest.mark.slow
 def test_weights_alone_cannot_be_resumed_but_can_begin_a_run(tmp_path):
     train(ToyPrior(), ToyNetwork(), config(tmp_path / "a"))
     best = tmp_path / "a" / "best.safetensors"

@@ -126,6 +126,7 @@ def test_the_rows_of_a_sequence_are_those_of_the_training_configuration(tmp_path
     assert lengths == [(4, 9)] * 5
 
 
+@pytest.mark.slow
 def test_a_network_of_points_learns_lines(tmp_path):
     network = RegressionConfig(**SMALL, input_dim=1, prediction_type="point")
     settings = config(
@@ -141,6 +142,7 @@ def test_a_network_of_points_learns_lines(tmp_path):
     assert losses.iloc[-1] < 0.75 * losses.iloc[0]
 
 
+@pytest.mark.slow
 def test_the_evaluation_of_a_set_splits_the_rows_alike_every_time(tmp_path):
     prior, network, _ = CASES["set"]
     settings = config(tmp_path, learning_rate=1e-12, eval_every=1, save_checkpoint=False)

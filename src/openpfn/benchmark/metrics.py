@@ -25,8 +25,14 @@ CLASSIFICATION = (
     "brier",
     "calibration_error",
 )
-REGRESSION = ("r2", "mae", "crps")
-SMALLER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error", "mae", "crps"})
+REGRESSION = ("rmse", "crps", "mae", "r2", "coverage", "width")
+SMALLER_IS_BETTER = frozenset(
+    {"log_loss", "brier", "calibration_error", "rmse", "mae", "crps", "width"}
+)
+COVERAGE = 0.9
+"""Share of the probability in the interval whose coverage and width are measured."""
+INTERVALS = np.arange(1, 10) / 10
+"""Shares of the probability in the intervals behind the picture of coverage."""
 
 
 def classification_metrics(y: Labels, p: Probabilities) -> dict[str, float]:
@@ -49,15 +55,56 @@ def regression_metrics(
     levels: Float[np.ndarray, " L"],
     quantiles: Float[np.ndarray, "Q L"] | None,
 ) -> dict[str, float]:
-    """Return all of `REGRESSION`. Without `quantiles` (at `levels`) the prediction is a point,
-    whose CRPS is its absolute error."""
-    mae = float(np.abs(y - prediction).mean())
+    """Return all of `REGRESSION`.
+
+    Without `quantiles` (at evenly spaced `levels`) the prediction is a point, whose CRPS is its
+    absolute error and which has no interval. `coverage` is the share of `y` inside the central
+    interval of the share `COVERAGE`, `width` its mean length.
+    """
+    error = y - prediction
+    mae = float(np.abs(error).mean())
     spread = float(((y - y.mean()) ** 2).sum())
-    return {
-        "r2": 1 - float(((y - prediction) ** 2).sum()) / spread if spread > 0 else float("nan"),
-        "mae": mae,
+    found = {
+        "rmse": float(np.sqrt((error**2).mean())),
         "crps": mae if quantiles is None else crps_of_quantiles(y, levels, quantiles),
+        "mae": mae,
+        "r2": 1 - float((error**2).sum()) / spread if spread > 0 else float("nan"),
     }
+    if quantiles is None:
+        return found | {"coverage": float("nan"), "width": float("nan")}
+    low, high = central_interval(COVERAGE, levels, quantiles)
+    return found | {
+        "coverage": float(((low <= y) & (y <= high)).mean()),
+        "width": float((high - low).mean()),
+    }
+
+
+def coverage_bins(
+    y: Numbers, levels: Float[np.ndarray, " L"], quantiles: Float[np.ndarray, "Q L"]
+) -> Float[np.ndarray, "intervals 3"]:
+    """(share, coverage, rows) of the central interval of each share of `INTERVALS`."""
+    ends = [central_interval(share, levels, quantiles) for share in INTERVALS]
+    inside = [((low <= y) & (y <= high)).mean() for low, high in ends]
+    return np.stack([INTERVALS, inside, np.full(len(ends), len(y))], axis=1)
+
+
+def central_interval(
+    share: float, levels: Float[np.ndarray, " L"], quantiles: Float[np.ndarray, "Q L"]
+) -> tuple[Numbers, Numbers]:
+    """Return the ends of the central interval that holds `share` of the probability: quantiles
+    between two `levels` are interpolated."""
+    low, high = (_quantile((1 + s) / 2, levels, quantiles) for s in (-share, share))
+    return low, high
+
+
+def _quantile(
+    level: float, levels: Float[np.ndarray, " L"], quantiles: Float[np.ndarray, "Q L"]
+) -> Numbers:
+    place = float(np.interp(level, levels, np.arange(len(levels))))
+    below = int(place)
+    above = min(below + 1, len(levels) - 1)
+    part = place - below
+    return (1 - part) * quantiles[:, below] + part * quantiles[:, above]
 
 
 def roc_auc(y: Labels, p: Probabilities) -> float:

@@ -1,5 +1,5 @@
 """See how our networks predict real tables, beside logistic regression, a random forest and nearest
-neighbours."""
+neighbours; and a number, where they predict numbers, too."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class DemoOptions:
     """See how our networks predict real tables, beside logistic regression, a random forest and
     nearest neighbours.
 
-    The tables come with scikit-learn; half of the rows, but at most 150, are context.
+    The tables come with scikit-learn; half of the rows, but at most 150, are context. Networks that
+    predict numbers, too, are shown on another one, in a second picture.
     """
 
     out: Path = Path("openpfn-demo.png")
-    """The picture (PNG, SVG or PDF)."""
+    """The picture (PNG, SVG or PDF); that of numbers has -numbers at the end of its name."""
     splits: int = 5
     """How many times each table is split into context and query rows."""
     checkpoint: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     options = tyro.cli(DemoOptions, args=argv, prog="openpfn demo")
     from rich.console import Console
 
-    from openpfn.benchmark import demo
+    from openpfn.benchmark import demo, demo_numbers
 
     ours = demo.our_methods(options.checkpoint)
     methods = ours | demo.other_methods()
@@ -55,6 +56,15 @@ def main(argv: list[str]) -> int:
     for name, classifier in ours.items():
         console.print(demo.footnote(name, classifier), end="", highlight=False, soft_wrap=True)
     demo.draw(results, methods, set(ours)).savefig(options.out)
+    regressors = demo_numbers.our_regressors(ours)
+    if regressors:
+        compared = regressors | demo_numbers.other_regressors()
+        found = demo_numbers.evaluate(compared, options.splits)
+        console.print(demo_numbers.result_table(found, list(compared), options.splits))
+        name = next(iter(regressors))
+        of_numbers = options.out.with_stem(f"{options.out.stem}-numbers")
+        demo_numbers.draw(regressors[name], name).savefig(of_numbers)
+        console.print(f"picture of numbers in {of_numbers}", highlight=False)
     console.print(
         f"picture in {options.out}; all in {time.perf_counter() - started:.0f} s", highlight=False
     )

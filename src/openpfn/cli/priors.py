@@ -40,6 +40,12 @@ PROFILE_LINES = (
     ("logistic regression ≥ random forest", "logistic_at_least_forest", ".0%", ""),
     ("accuracy of the majority class", "majority_accuracy", ".3f", ""),
     ("", "", "", ""),
+    ("tasks of numbers", "regression_share", ".0%", ""),
+    ("random forest: explained variance", "forest_r2", ".3f", ""),
+    ("random forest: explains less than .05", "forest_r2_flat", ".0%", ""),
+    ("ridge regression: explained variance", "ridge_r2", ".3f", ""),
+    ("ridge regression: explains less than .05", "ridge_r2_flat", ".0%", ""),
+    ("", "", "", ""),
     ("rows", "rows", ".0f", ""),
     ("rows that are context", "context_share", ".0%", ""),
     ("columns", "columns", ".1f", ""),
@@ -234,7 +240,6 @@ def info(options: Info) -> None:
     """Print the profile."""
     from rich.console import Console
 
-    from openpfn.data.stream import task_generator
     from openpfn.scm.profile import profile_prior
 
     source = (
@@ -245,13 +250,8 @@ def info(options: Info) -> None:
     n_tasks = (
         min(options.n_tasks, source.n_tasks) if isinstance(source, _Replay) else options.n_tasks
     )
-    if source.sample(1, task_generator(options.seed, 0)).n_classes is None:
-        raise ValueError(
-            "these are regression tasks; the profile compares classifiers and needs tasks with"
-            " classes."
-        )
     console = Console()
-    with console.status(f"fitting a random forest and a logistic regression to {n_tasks} tasks"):
+    with console.status(f"fitting a random forest and a linear model to {n_tasks} tasks"):
         profile = profile_prior(source, n_tasks, options.seed)
     if isinstance(source, _Replay):
         console.print(source.describe(), highlight=False)
@@ -438,6 +438,6 @@ def _profile_table(profile: dict[str, Any], title: str) -> Table:
         elif not key:
             table.add_section()
     table.add_section()
-    for k, share in profile["class_counts"].items():
+    for k, share in profile.get("class_counts", {}).items():
         table.add_row(f"tasks of {k} classes", f"{share:.0%}", "")
     return table

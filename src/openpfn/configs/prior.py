@@ -47,6 +47,9 @@ class PriorConfig:
     blemish_share: float = 0.3
     """Share of tasks for each other blemish: irrelevant, duplicated, warped or rounded columns,
     outliers, odd scales."""
+    repeated_rows_share: float = 0.0
+    """Share of tasks in which some rows are exact copies of others, target included, between
+    context and query as within them."""
     label_noise_share: float = 0.15
     """Share of tasks in which some labels are wrong."""
     regression_share: float = 0.0
@@ -107,6 +110,7 @@ class PriorConfig:
             "categorical_share",
             "missing_share",
             "blemish_share",
+            "repeated_rows_share",
             "label_noise_share",
             "regression_share",
             "min_gain",

@@ -35,9 +35,16 @@ class RealTableConfig:
     shuffle_classes_for_each_task: bool = False
     """Number each task's classes at random; otherwise in the table's order, which a network then
     learns by heart."""
+    regression_share: float = 0.0
+    """Share of the batches whose tasks have numeric targets: a column of numbers drawn for each
+    batch, or the table's target where that is one, which asks for 1."""
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not 0 <= self.regression_share <= 1:
+            raise ValueError(
+                f"regression_share is {self.regression_share}; it must lie between 0 and 1."
+            )
         if not 0 < self.test_share < 1:
             raise ValueError(
                 f"test_share is {self.test_share}; it must lie between 0 and 1, both excluded."

@@ -105,7 +105,7 @@ def _write(
         max_seq_len=prior.config.total_rows,
         max_features=prior.n_features,
         batch_size=size,
-        max_classes=prior.n_classes,
+        max_classes=prior.n_classes or None,
         prior="real_tables",
         prior_config=asdict(replace(prior.config, source=source)),
         seed=seed,

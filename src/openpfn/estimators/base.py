@@ -16,9 +16,11 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from openpfn.estimators.canonical import folds
 from openpfn.estimators.context import Context
 from openpfn.estimators.ensemble import Member
 from openpfn.estimators.network import Network
+from openpfn.estimators.statistics import TargetStatistics, columns_of_words
 from openpfn.tables.encode import TableEncoder
 
 E = TypeVar("E", bound="PFNEstimator")
@@ -33,9 +35,12 @@ class PFNEstimator(BaseEstimator, ABC):
     device: Any
     random_state: Any
     memory_limit: Any
+    calibrate: Any
+    target_statistics: Any
 
     encoder_: TableEncoder
     columns_: Int[np.ndarray, " S"]
+    statistics_: TargetStatistics | None
     context_: Context | None
 
     saved_parameters: ClassVar[tuple[str, ...]]
@@ -101,6 +106,23 @@ class PFNEstimator(BaseEstimator, ABC):
     @abstractmethod
     def facts(self) -> dict[str, bool]:
         """Return whether the parts of a loaded estimator fit together, by what is looked at."""
+
+    @abstractmethod
+    def target_columns(
+        self, targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n T"]:
+        """Return the numbers whose means per category are target statistics."""
+
+    @abstractmethod
+    def fold_answers(
+        self,
+        network: Network,
+        members: list[Member],
+        rows: Float[np.ndarray, "n D"],
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
+        query: Float[np.ndarray, "q D"],
+    ) -> Float[np.ndarray, "q V"]:
+        """Return answers to `query`, encoded as `rows` are, from these rows and targets alone."""
 
     @abstractmethod
     def make_context(
@@ -170,6 +192,52 @@ class PFNEstimator(BaseEstimator, ABC):
             )
         self.columns_ = _columns_that_vary(rows)
         return rows
+
+    def _show_context(
+        self,
+        network: Network,
+        members: list[Member],
+        rows: Float[np.ndarray, "n D"],
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
+    ) -> tuple[TargetStatistics | None, Any]:
+        """Return the target statistics of encoded `rows` in canonical order, and what
+        `make_context` made of these, read."""
+        statistics, shown, categorical = None, self._select(rows), self._categorical()
+        if self.target_statistics:
+            spans, columns = columns_of_words(self.encoder_, rows), self.target_columns(targets)
+            statistics = TargetStatistics.fit(spans, rows, columns)
+            added = TargetStatistics.out_of_fold(spans, rows, columns)
+            shown = np.concatenate([shown, added], axis=1)
+            categorical = np.concatenate([categorical, np.zeros(added.shape[1], dtype=bool)])
+        context = self.make_context(network, members, shown, targets, categorical)
+        context.read()
+        return statistics, context
+
+    def _shown(
+        self, rows: Float[np.ndarray, "N D"], statistics: TargetStatistics | None
+    ) -> Float[np.ndarray, "N S"]:
+        """Return encoded query rows as the context reads them."""
+        shown = self._select(rows)
+        return shown if statistics is None else np.concatenate([shown, statistics(rows)], axis=1)
+
+    def _out_of_fold(
+        self,
+        network: Network,
+        members: list[Member],
+        rows: Float[np.ndarray, "n D"],
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
+    ) -> Float[np.ndarray, "n V"]:
+        """Return an answer for each encoded row of the context, which no target of its fold
+        touched."""
+        parts = []
+        for inside, outside in folds(len(rows)):
+            seen, known = rows[inside], targets[inside]
+            answers = self.fold_answers(network, members, seen, known, rows[outside])
+            parts.append((outside, answers))
+        whole = np.empty((len(rows), max(answers.shape[1] for _, answers in parts)))
+        for outside, answers in parts:
+            whole[outside] = answers
+        return whole
 
     def _select(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
         """Return the columns that vary; a column of zeros where none does."""

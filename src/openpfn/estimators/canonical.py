@@ -3,10 +3,11 @@ rows matter."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 
 def canonical_order(
@@ -28,16 +29,35 @@ def canonical_order(
     return np.array(order), [group for group in groups if len(group) > 1]
 
 
+N_FOLDS = 5
+
+
+def folds(n_rows: int) -> Iterator[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]:
+    """Yield masks of the rows inside and outside each of 5 folds, of rows in canonical order. No
+    target decides which fold a row is in."""
+    fold = np.arange(n_rows) % N_FOLDS
+    for held_out in range(min(N_FOLDS, n_rows)):
+        yield fold != held_out, fold == held_out
+
+
+def row_order(
+    context: Float[np.ndarray, "n D"], targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """Return the order of the rows of a context that these and their targets alone decide.
+
+    Sums over rows then round alike: the same rows give the same bits, however they come. The order
+    is a fixed shuffle of the sorted rows, so that neighbours are no more alike than others. Targets
+    count among equal rows only.
+    """
+    order = np.lexsort([targets, *context.T[::-1]])
+    return order[np.random.default_rng(0).permutation(len(order))]
+
+
 def in_canonical_order(
     context: Float[np.ndarray, "n D"], targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, "n D"], Int[np.ndarray, " n"] | Float[np.ndarray, " n"]]:
-    """Return the rows and targets of a context, in an order that these alone decide.
-
-    Sums over rows then round alike: the same rows give the same bits, however they come. The order
-    is a fixed shuffle of the sorted rows, so that neighbours are no more alike than others.
-    """
-    order = np.lexsort([targets, *context.T[::-1]])
-    order = order[np.random.default_rng(0).permutation(len(order))]
+    """Return the rows and targets of a context in their `row_order`."""
+    order = row_order(context, targets)
     return context[order], targets[order]
 
 

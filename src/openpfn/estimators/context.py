@@ -142,14 +142,14 @@ class Context(ABC):
 
         Both come back when needed. Without rows the states cannot: they stay.
         """
-        state = self.__dict__ | ({} if self.rows is None else {"groups": None, "states": []})
+        state = vars(self) | ({} if self.rows is None else {"groups": None, "states": []})
         if self.source is not None:
             state["network"] = None
         del state["_reading"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._reading = threading.RLock()
 
     def example_state(self, group: list[View]) -> Any:

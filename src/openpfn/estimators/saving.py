@@ -29,7 +29,6 @@ from torch import Tensor
 from openpfn import __version__, checkpoint
 from openpfn.checkpoint.fingerprint import content_digest, fingerprint_of
 from openpfn.device import pick_device
-from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.context import Context
 from openpfn.estimators.ensemble import Member, View
 from openpfn.estimators.network import Network, find_network
@@ -40,6 +39,7 @@ from openpfn.estimators.states import (
     put_together,
     take_apart,
 )
+from openpfn.estimators.statistics import TargetStatistics
 from openpfn.files import flush_to_disk, replacing
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json
@@ -56,7 +56,7 @@ MOST_VALUES = 1000
 
 
 def save(
-    estimator: PFNEstimator,
+    estimator: Any,
     path: str | Path,
     *,
     embed_weights: bool | None = None,
@@ -85,10 +85,14 @@ def save(
         "n_features": int(estimator.n_features_in_),
         "columns": estimator.columns_.tolist(),
         "encoder": plain_encoder,
+        "statistics": estimator.statistics_ is not None,
         "context": None,
         **estimator.learnt(),
     }
     arrays = {f"encoder/{name}": array for name, array in encoder_arrays.items()}
+    if estimator.statistics_ is not None:
+        fitted = estimator.statistics_.arrays()
+        arrays |= {f"statistics/{name}": array for name, array in fitted.items()}
     tensors: dict[str, Tensor] = {}
     if context is not None:
         network = context.ready_network()
@@ -160,7 +164,9 @@ def _restored(
         estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
     estimator.columns_ = np.array(record["columns"], dtype=np.int64)
     estimator.encoder_ = TableEncoder.from_state(record["encoder"], _below("encoder/", arrays))
-    estimator.context_ = None
+    estimator.context_ = estimator.statistics_ = None
+    if record.get("statistics"):
+        estimator.statistics_ = TargetStatistics.from_arrays(_below("statistics/", arrays))
     if record["context"] is not None:
         estimator.context_ = context = _context(estimator, record["context"], arrays)
         if record["context"].get("groups") is not None:
@@ -170,12 +176,13 @@ def _restored(
     return estimator
 
 
-def _check_parts(estimator: PFNEstimator) -> None:
+def _check_parts(estimator: Any) -> None:
     """Raise IndexError where the parts of a loaded estimator cannot belong together."""
     encoder, context = estimator.encoder_, estimator.context_
-    width = max(len(estimator.columns_), 1)
+    statistics = estimator.statistics_
+    width = max(len(estimator.columns_), 1) + (statistics.n_columns if statistics else 0)
     facts = estimator.facts() | {
-        "columns": len(encoder.columns) == estimator.n_features_in_  # pyright: ignore[reportAttributeAccessIssue]
+        "columns": len(encoder.columns) == estimator.n_features_in_
         and set(estimator.columns_.tolist()) <= set(range(len(encoder.categorical))),
     }
     if context is not None:
@@ -204,7 +211,7 @@ def _try_out(estimator: Any) -> None:
 
 
 def _context(
-    estimator: PFNEstimator, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    estimator: Any, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Context:
     if record["source"] is None:
         network = _embedded_network(arrays["checkpoint"], estimator.device)
@@ -225,7 +232,7 @@ def _context(
     )
 
 
-def _rows(estimator: PFNEstimator, context: Context) -> dict[str, np.ndarray]:
+def _rows(estimator: Any, context: Context) -> dict[str, np.ndarray]:
     if context.rows is None or context.targets is None:
         raise ValueError(
             "this estimator came from a file without rows, so it has none to save. Use"

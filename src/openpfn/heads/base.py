@@ -145,11 +145,11 @@ class Predictive(ABC):
 
 def as_tensor(y: Values, like: Tensor) -> Tensor:
     """`y` as a tensor on the device of `like`; what is no tensor yet takes its precision, too."""
-    return (
-        y.to(like.device)
-        if isinstance(y, Tensor)
-        else torch.as_tensor(y, dtype=like.dtype, device=like.device)
-    )
+    if isinstance(y, Tensor):
+        return y.to(like.device)
+    if isinstance(y, np.ndarray) and not y.flags.writeable:
+        y = y.copy()  # such as a column of pandas, which torch would warn of
+    return torch.as_tensor(y, dtype=like.dtype, device=like.device)
 
 
 class OverLogits(Predictive):

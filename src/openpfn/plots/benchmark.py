@@ -259,9 +259,10 @@ def calibration_panels(
     bins: Mapping[str, Float[np.ndarray, "bins 3"]],
     errors: Mapping[str, float],
     look: Mapping[str, Style],
+    axis_names: tuple[str, str] = ("confidence", "accuracy"),
 ) -> Figure:
-    """A small panel per method: accuracy against confidence, area of a point ∝ rows; on the
-    diagonal is calibrated, below overconfident."""
+    """A small panel per method: accuracy against confidence (or what else `axis_names` call x and
+    y), area of a point ∝ rows; on the diagonal is calibrated, below overconfident."""
     n_columns = 4
     n_lines = -(-len(bins) // n_columns)
     figure = Figure(figsize=(WIDTH, 2.35 * n_lines), layout="constrained", label="calibration")
@@ -289,8 +290,8 @@ def calibration_panels(
         plain(axes)
     for axes in grid.flat[len(bins) :]:
         axes.axis("off")
-    figure.supxlabel("confidence", fontsize=10, color=INK)
-    figure.supylabel("accuracy", fontsize=10, color=INK)
+    figure.supxlabel(axis_names[0], fontsize=10, color=INK)
+    figure.supylabel(axis_names[1], fontsize=10, color=INK)
     return figure
 
 

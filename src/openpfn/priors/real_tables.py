@@ -19,13 +19,17 @@ from openpfn.configs.real_table import RealTableConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.randomness import draw_without_replacement
 from openpfn.scm.labels import relabel
-from openpfn.scm.tasks import every_class_in_context
+from openpfn.scm.noise import Noise
+from openpfn.scm.tasks import draws_numbers, every_class_in_context
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.load import Table, load, require_columns
 from openpfn.tables.schema import Column
 from openpfn.tables.splits import stratified_split
+from openpfn.tables.target import read_target
 
 TASKS_PER_BATCH = 50
+LEAST_DISTINCT = 10
+"""Distinct values of a column of numbers that tasks may have to predict."""
 FIRST_TEST_BATCH = 2**40
 """Index of the first batch of test tasks in a stream, far beyond any batch of training tasks."""
 
@@ -45,9 +49,15 @@ class RealTable(TaskPrior):
     a task whose rows happen to be all of one class, a row of another class takes a random row's
     place. `latents` tell each task's `rows` and `columns` of the table.
 
+    With `config.regression_share`, that share of the batches has numeric targets: for each such
+    batch a column of numbers is drawn, which its tasks have to predict from the other columns, the
+    table's classes left out; rows that lack it are left out, too. A table whose own target is
+    numbers has tasks of these alone.
+
     A network that trains on one part of the table is evaluated on the other.
 
-    Raises ValueError for a table that is too small, has one class, or numbers to predict.
+    Raises ValueError for a table that is too small or has one class, and for one without the
+    numbers, or classes, that `config.regression_share` asks for.
 
     >>> prior = RealTable(RealTableConfig("wine", total_rows=30, train_rows=20, num_features=5))
     >>> prior.sample(4, torch.Generator().manual_seed(0)).x.shape
@@ -64,7 +74,7 @@ class RealTable(TaskPrior):
         whole = _table(config, table)
         self.config = config if table is None else replace(config, source=whole.name)
         self.name = whole.name
-        labels, self.classes = _labels(whole)
+        labels, self.classes, self.target = _targets(whole)
         values, self.column_names, self.categorical, self.coded = _columns(whole)
         self.numbers, self.labels = torch.from_numpy(values), torch.from_numpy(labels)
         self.rows_of_part = _rows_of_parts(labels, config, whole.name)
@@ -79,7 +89,7 @@ class RealTable(TaskPrior):
 
     @property
     def n_classes(self) -> int:
-        """Classes of the table; a task may have fewer."""
+        """Classes of the table; a task may have fewer. 0 where its target is numbers."""
         return len(self.classes)
 
     def for_evaluation(self) -> RealTable:
@@ -90,6 +100,8 @@ class RealTable(TaskPrior):
         return other
 
     def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
+        if draws_numbers(self.config, Noise(generator)):
+            return self._with_numbers(n_tasks, generator)
         device, n_train = generator.device, self.config.train_rows
         rows_of_part = self.rows_of_part[self.config.part].to(device)
         y = self.labels.to(device)[rows_of_part]
@@ -98,10 +110,7 @@ class RealTable(TaskPrior):
         rows, labels = every_class_in_context(rows.unsqueeze(1), y[rows], n_train, self.n_classes)
         rows = rows_of_part[rows.squeeze(1)]
         columns = self._draw_columns(n_tasks, generator)
-        x = self.numbers.to(device)[rows.unsqueeze(2), columns.unsqueeze(1)]  # (B, N, D)
-        x = torch.where(
-            self.coded.to(device)[columns].unsqueeze(1), codes_of_context(x, n_train), x
-        ).contiguous()
+        x = self._values(rows, columns)
         labels, n_classes = relabel(labels, self.n_classes)
         if self.config.shuffle_classes_for_each_task:
             labels = _renumbered(labels, n_classes, self.n_classes, generator)
@@ -115,13 +124,62 @@ class RealTable(TaskPrior):
             latents={"rows": rows, "columns": columns},
         )
 
-    def _draw_columns(self, n_tasks: int, generator: torch.Generator) -> Int[Tensor, "B D"]:
-        width = len(self.column_names)
+    def _with_numbers(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
+        """Tasks whose target is the table's own number, or a column of numbers."""
+        device, config = generator.device, self.config
+        rows_of_part = self.rows_of_part[config.part].to(device)
+        left = list(range(len(self.column_names)))
+        if self.target is None:
+            choices = self._numeric_columns(config.part)
+            pick = torch.randint(len(choices), (1,), generator=generator, device=device)
+            target = self.numbers[:, left.pop(choices[int(pick)])]
+        else:
+            target = self.target
+        target = target.to(device)
+        known = rows_of_part[target[rows_of_part].isfinite()]
+        rows = known[draw_without_replacement(n_tasks, config.total_rows, len(known), generator)]
+        columns = torch.tensor(left, device=device)[
+            self._draw_columns(n_tasks, generator, len(left))
+        ]
+        return TaskBatch(
+            x=self._values(rows, columns),
+            y=target[rows],
+            n_train=config.train_rows,
+            n_features=torch.full((n_tasks,), columns.shape[1], device=device),
+            categorical=self.categorical.to(device)[columns],
+            latents={"rows": rows, "columns": columns},
+        )
+
+    def _values(
+        self, rows: Int[Tensor, "B N"], columns: Int[Tensor, "B D"]
+    ) -> Float[Tensor, "B N D"]:
+        """The cells of each task; codes are made anew from its context."""
+        x = self.numbers.to(rows.device)[rows.unsqueeze(2), columns.unsqueeze(1)]
+        coded = self.coded.to(rows.device)[columns].unsqueeze(1)
+        return torch.where(coded, codes_of_context(x, self.config.train_rows), x).contiguous()
+
+    def _numeric_columns(self, part: str) -> list[int]:
+        """Columns that can be targets: numbers of enough distinct values, known in enough rows."""
+        values = self.numbers[self.rows_of_part[part]]
+        return [
+            j
+            for j in range(values.shape[1])
+            if not self.categorical[j]
+            and len(values[values[:, j].isfinite(), j].unique()) >= LEAST_DISTINCT
+            and int(values[:, j].isfinite().sum()) >= self.config.total_rows
+        ]
+
+    def _draw_columns(
+        self, n_tasks: int, generator: torch.Generator, width: int | None = None
+    ) -> Int[Tensor, "B D"]:
+        """Places of the columns of each task among `width`, all columns if absent."""
+        width = len(self.column_names) if width is None else width
+        n_features = min(width, self.n_features)
         if self.config.shuffle_columns_for_each_task:
             return torch.rand(n_tasks, width, generator=generator, device=generator.device).argsort(
                 1
-            )[:, : self.n_features]
-        return torch.arange(self.n_features, device=generator.device).repeat(n_tasks, 1)
+            )[:, :n_features]
+        return torch.arange(n_features, device=generator.device).repeat(n_tasks, 1)
 
     def _check(self) -> None:
         config, name, rows = self.config, self.name, self.rows_of_part[self.config.part]
@@ -131,7 +189,13 @@ class RealTable(TaskPrior):
                 f" total_rows={config.total_rows}. Lower total_rows (and train_rows), or change"
                 " test_share."
             )
-        if len(self.labels[rows].unique()) < 2:
+        if self.target is not None:
+            if config.regression_share < 1:
+                raise ValueError(
+                    f"{name} has numbers to predict, but regression_share is"
+                    f" {config.regression_share}. Set it to 1, or choose a target of classes."
+                )
+        elif len(self.labels[rows].unique()) < 2:
             raise ValueError(
                 f"all rows in the {config.part} part of {name} are of one class: there is nothing"
                 " to tell apart."
@@ -141,6 +205,17 @@ class RealTable(TaskPrior):
                 f"num_features is {config.num_features}, but {name} has {len(self.column_names)}"
                 f" columns that can be used: {', '.join(self.column_names[:20])}. Lower"
                 " num_features."
+            )
+        if config.regression_share and self.target is None:
+            self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if len(self.column_names) < 2 or not self._numeric_columns(self.config.part):
+            raise ValueError(
+                f"regression_share is {self.config.regression_share}, but {self.name} has no column"
+                f" of numbers, beside another column, with {LEAST_DISTINCT} distinct values and"
+                f" {self.config.total_rows} known ones in its {self.config.part} part. Set"
+                " regression_share to 0, or lower total_rows."
             )
 
 
@@ -201,17 +276,25 @@ def _table(config: RealTableConfig, table: Any) -> Table:
         require_columns(table, [config.target], "the DataFrame")
         table = Table("a table in memory", table.drop(columns=config.target), table[config.target])
     whole = load(config.source, config.target) if table is None else table
-    if whole.task != "classification":
-        raise ValueError(
-            f"{whole.name} has numbers to predict, but tasks are drawn from tables with classes."
-            " Choose another target."
-        )
+    if config.regression_share == 1 and read_target(whole.y).task == "regression":
+        whole = replace(whole, task="regression")
     known = whole.y.notna().to_numpy()
     return replace(
         whole,
         X=whole.X.loc[known].reset_index(drop=True),
         y=whole.y.loc[known].reset_index(drop=True),
     )
+
+
+def _targets(table: Table) -> tuple[Int[np.ndarray, " T"], list[Any], Float[Tensor, " T"] | None]:
+    """The class of each row and the classes in order; or one class, no names, and the numbers."""
+    if table.task == "classification":
+        return *_labels(table), None
+    numbers = table.y.to_numpy(dtype=np.float64)
+    kept = numbers.astype(np.float32)
+    if not np.isfinite(kept).all():
+        raise ValueError(f"the target of {table.name} has values beyond float32. Rescale it.")
+    return np.zeros(len(numbers), dtype=np.int64), [], torch.from_numpy(kept)
 
 
 def _labels(table: Table) -> tuple[Int[np.ndarray, " T"], list[Any]]:

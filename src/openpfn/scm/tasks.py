@@ -13,6 +13,7 @@ from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
+from openpfn.configs.real_table import RealTableConfig
 from openpfn.scm.columns import dress_columns
 from openpfn.scm.labels import class_counts, draw_labels, relabel, standardise
 from openpfn.scm.learnability import explained_variance, gain_over_majority
@@ -22,6 +23,8 @@ from openpfn.scm.targets import draw_targets
 MAX_ROUNDS = 12
 N_MORE = 3
 """Further targets that are tried on a graph whose first one is not learnable."""
+REPEATED_ROWS = (0.02, 0.4)
+"""Smallest and largest share of the rows that are copies, in a task that has any."""
 CHUNK_CELLS = 1 << 14
 """Rows × tasks that are propagated together: larger chunks fall out of the cache."""
 
@@ -72,7 +75,7 @@ def draw_shape(config: PriorConfig, noise: Noise) -> Shape:
     return Shape(n_rows, n_train, fewest, most)
 
 
-def draws_numbers(config: PriorConfig, noise: Noise) -> bool:
+def draws_numbers(config: PriorConfig | RealTableConfig, noise: Noise) -> bool:
     """Whether the next batch is one of regression tasks."""
     if config.regression_share in (0, 1):  # certain: leaves the generator alone
         return config.regression_share == 1
@@ -198,6 +201,8 @@ def _attempt(
     )  # graphs come sorted by depth
     accepted = order[accepted[order]]
     columns, y = columns[accepted], y[accepted]
+    if config.repeated_rows_share:  # without it the generator is left alone
+        columns, y = repeat_rows(columns, y, config, numbers, noise)
     if not numbers:
         columns, y = every_class_in_context(columns, y, shape.n_train, config.max_classes)
     return TaskBatch(
@@ -314,6 +319,32 @@ def _enough_classes(
         labels = labels.clone()
         labels[poor] = ranks * n_classes[poor].unsqueeze(1) // first.shape[1]
     return labels
+
+
+def repeat_rows(
+    columns: Float[Tensor, "B D N"],
+    y: Num[Tensor, "B N"],
+    config: PriorConfig,
+    numbers: bool,
+    noise: Noise,
+) -> tuple[Float[Tensor, "B D N"], Num[Tensor, "B N"]]:
+    """Make, in a share of the tasks, some rows copies of others, target included.
+
+    A task of classes that would keep fewer than `min_classes` stays as it is; classes that lose all
+    their rows are dropped.
+    """
+    n_tasks, _, n_rows = columns.shape
+    rate = noise.log_uniform(*REPEATED_ROWS, n_tasks, 1)
+    rate = rate * noise.flags(config.repeated_rows_share, n_tasks, 1)
+    own = torch.arange(n_rows, device=y.device).expand(n_tasks, -1)
+    is_copy = noise.flags(rate, n_tasks, n_rows)
+    source = torch.where(is_copy, noise.integers(n_rows, n_tasks, n_rows), own)
+    copied = y.gather(1, source)
+    if not numbers:
+        kept = (class_counts(copied, config.max_classes) > 0).sum(1, keepdim=True)
+        source = torch.where(kept >= config.min_classes, source, own)
+        copied = relabel(y.gather(1, source), config.max_classes)[0]
+    return columns.gather(2, source.unsqueeze(1).expand_as(columns)), copied
 
 
 def every_class_in_context(

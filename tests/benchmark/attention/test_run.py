@@ -126,6 +126,7 @@ def test_the_recipe_does_its_jobs_in_processes_of_their_own(tmp_path, monkeypatc
     assert "wine" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_comparison_leaves_histories_results_and_a_page(done):
     history = pd.read_csv(done.out / "linear-seed0" / "history.csv")
     assert history["step"].iloc[-1] == done.num_steps
@@ -240,6 +241,7 @@ def test_held_out_tasks_of_a_table_take_rows_that_no_training_task_has(tmp_path)
     assert held_out.shape[1] == 2 * 16 + 8
 
 
+@pytest.mark.slow
 def test_training_tasks_are_the_same_whether_or_not_their_file_was_cut_short(tmp_path):
     config = small(tmp_path, num_steps=100)
     one = replace(config, num_steps=10)
@@ -365,6 +367,7 @@ def test_a_change_with_the_length_is_taken_seed_by_seed(tmp_path):
     assert changes.loc[("linear", 1), "change"] == 0
 
 
+@pytest.mark.slow
 def test_the_page_marks_a_loss_that_rises_with_the_context(tmp_path):
     text = write_report(
         fake(tmp_path), tmp_path / "report.html", {"ridge-seed0": "it fell"}

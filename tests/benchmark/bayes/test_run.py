@@ -75,6 +75,7 @@ def test_the_exact_masses_of_buckets_sum_to_one():
     torch.testing.assert_close(bars.logits.exp().sum(-1), torch.ones(3, 5, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_the_set_alone_does_not_mind_the_order():
     row = bayes_speed.measured("permutation", BayesConfig(**TINY))
     assert row["reached"]
@@ -86,6 +87,7 @@ def test_ratios_are_taken_repeat_by_repeat():
     assert (row["value"], row["low"], row["high"], row["reached"]) == (3.0, 2.0, 4.0, True)
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_writes_everything(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bayes_speed, "STEPS", 5)
     out, page = tmp_path / "bayes.json", tmp_path / "docs" / "bayes.md"
@@ -133,6 +135,7 @@ def test_the_command_measures_and_writes_everything(tmp_path, monkeypatch, capsy
     assert [row["name"] for row in json.loads(out.read_text())["rows"]] == ["permutation"]
 
 
+@pytest.mark.slow
 def test_generation_tells_both_baselines_and_how_far_logits_are_apart():
     row = bayes_speed.generation(6, BayesConfig(**TINY))
     assert row["logits_apart"] < 1e-4

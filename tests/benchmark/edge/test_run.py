@@ -70,6 +70,7 @@ def test_a_loss_is_taken_table_by_table():
     assert "lost" not in found["knn"]
 
 
+@pytest.mark.slow
 def test_the_command_measures_every_backend_and_peer(folder, tmp_path):
     words = [
         "--suite",

@@ -103,6 +103,7 @@ def test_a_missing_peer_says_how_to_get_it(tmp_path):
     assert replace(peer, needs=None).missing(SpeedConfig()) == ""
 
 
+@pytest.mark.slow
 def test_a_run_measures_ours_beside_a_peer_that_prints(tmp_path, capsys):
     noisy = checkout(tmp_path / "peer", "print('noise', flush=True)")
     options = config(

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from openpfn import checkpoint
+from openpfn.benchmark.metrics import crps_of_quantiles
 from openpfn.benchmark.tables import methods
 from openpfn.benchmark.tables.methods import FLOOR, PEERS, method, resolve
 from openpfn.benchmark.tables.suites import load_table
+from openpfn.configs import TabularConfig
 from openpfn.configs.presets import preset
 from openpfn.configs.sequence import RegressionConfig
 from openpfn.models import PFN
@@ -54,8 +56,17 @@ def test_every_peer_reads_words_dates_text_and_holes(folder, name):
         else:
             error = np.abs(estimator.predict(table.X.iloc[query]) - y[query]).mean()
             assert name == FLOOR or error < np.abs(y[query] - y[context].mean()).mean()
+            estimator.fit_distribution(table.X.iloc[context], y[context])
+            levels = [0.05, 0.25, 0.5, 0.75, 0.95]
+            _, quantiles = estimator.predict_numbers(table.X.iloc[query], levels)
+            assert quantiles.shape == (60, 5)
+            assert (np.diff(quantiles, axis=1) >= 0).all()
+            floor = np.tile(np.quantile(y[context], levels), (60, 1))
+            scores = [crps_of_quantiles(y[query], np.array(levels), q) for q in (quantiles, floor)]
+            assert name == FLOOR or scores[0] < scores[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logistic", "random_forest"])
 def test_one_query_row_does_not_change_what_another_gets(folder, name):
     table = load_table(str(folder), "words")
@@ -126,13 +137,29 @@ def test_a_checkpoint_is_a_method_with_its_hash(folder, small_checkpoint):
     assert estimator.predict_proba(table.X.iloc[60:]).shape == (60, 2)
 
 
-def test_a_network_that_predicts_numbers_is_refused_by_name(tmp_path):
+@pytest.mark.parametrize(
+    ("head", "regression_head", "tasks"),
+    [
+        ("categorical", None, {"classification"}),
+        ("categorical", "quantiles", {"classification", "regression"}),
+        (None, "bars", {"regression"}),
+    ],
+)
+def test_a_checkpoint_does_what_it_has_heads_for(tmp_path, head, regression_head, tasks):
+    config = TabularConfig(
+        d_model=8, n_heads=2, n_layers=1, d_mlp=8, head=head, regression_head=regression_head
+    )
+    path = checkpoint.save(tmp_path / "mine.safetensors", PFN(config))
+    assert method(f"pfn:{path}").tasks == tasks
+
+
+def test_a_network_of_sequences_is_refused_by_name(tmp_path):
     config = RegressionConfig(
         d_model=8, n_layers=1, n_heads=2, input_dim=1, bucket_type="mixture", d_vocab=8
     )
     path = checkpoint.save(tmp_path / "lines.safetensors", PFN(config))
     with pytest.raises(
-        ValueError, match=r"lines\.safetensors holds a network that predicts numbers"
+        ValueError, match=r"lines\.safetensors holds a network of another kind \(RegressionConfig\)"
     ):
         method(f"pfn:{path}")
 

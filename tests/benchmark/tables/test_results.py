@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from openpfn.benchmark.tables import results
@@ -119,6 +121,29 @@ def test_the_later_of_two_equal_cells_counts(tmp_path):
     file.append(ROW | {"accuracy": 0.1, "checkpoint_sha256": "old"})
     file.append(ROW | {"accuracy": 0.9, "checkpoint_sha256": "new"})
     assert results.read(tmp_path)["accuracy"].tolist() == [0.9]
+
+
+def as_written_before(path):
+    """Take the columns out of a file that older versions did not have."""
+    rows = pd.read_csv(path, dtype="string", keep_default_na=False)
+    rows.drop(columns=list(results.ADDED)).to_csv(path, index=False)
+
+
+def test_an_older_file_is_read_and_goes_on(tmp_path):
+    path = tmp_path / "results.csv"
+    file = results.ResultsFile(path)
+    numbers = ROW | {"task": "regression", "r2": 0.5, "crps": 2.0, "error": 'a "quoted", word'}
+    file.append(numbers)
+    as_written_before(path)
+    (old,) = results.read(path).to_dict("records")
+    assert (old["r2"], old["crps"]) == (0.5, 2.0)
+    assert np.isnan(old["rmse"])
+    results.ResultsFile(path).append(numbers | {"split": 1, "rmse": 3.0, "coverage": 0.9})
+    rows = results.read(path)
+    assert rows["crps"].tolist() == [2.0, 2.0]
+    assert rows["error"].tolist() == ['a "quoted", word'] * 2
+    assert rows["rmse"].fillna(0).tolist() == [0.0, 3.0]
+    assert results.unfinished(rows).tolist() == [True, False]
 
 
 def test_another_protocol_is_refused(tmp_path):

@@ -55,6 +55,7 @@ def config(folder, tmp_path, **options):
     return TablesConfig(**(base | options))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_with_its_metrics_times_and_hashes(run, folder, tmp_path):
     rows = run(config(folder, tmp_path, splits=1))
     assert len(rows) == 4 * 2  # tables × (the method of its task and the floor)
@@ -75,6 +76,7 @@ def test_every_cell_is_measured_with_its_metrics_times_and_hashes(run, folder, t
     assert numbers.loc[numbers["method"] == "ridge", "r2"].min() > 0.9
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_not_measured_again(run, folder, tmp_path):
     first = run(config(folder, tmp_path, tables=("visits",)))
     path = tmp_path / "out" / results.NAME
@@ -88,6 +90,7 @@ def test_what_is_measured_is_not_measured_again(run, folder, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_processes_do_not_change_the_figures(run, folder, tmp_path):
     asked = {"methods": ("random_forest",), "tables": ("visits", "numbers"), "splits": 1}
     one = run(config(folder, tmp_path, out=tmp_path / "one", **asked))
@@ -96,6 +99,7 @@ def test_processes_do_not_change_the_figures(run, folder, tmp_path):
     np.testing.assert_array_equal(one.sort_values(key)[SCORES], two.sort_values(key)[SCORES])
 
 
+@pytest.mark.slow
 def test_failures_are_rows_with_their_error(run, folder, tmp_path):
     asked = config(
         folder,
@@ -114,6 +118,7 @@ def test_failures_are_rows_with_their_error(run, folder, tmp_path):
     assert rows.loc["constant", "status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_failure_is_tried_again_when_asked(run, folder, tmp_path):
     asked = config(folder, tmp_path, methods=("own_methods:Broken",), tables=("visits",), splits=1)
     path = tmp_path / "out" / results.NAME
@@ -134,6 +139,7 @@ def test_a_failure_is_tried_again_when_asked(run, folder, tmp_path):
     assert path.read_bytes().count(b"\n") == n_lines + 1
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_failure_and_the_others_go_on(run, folder, tmp_path):
     rows = run(
         config(
@@ -151,6 +157,7 @@ def test_a_process_that_dies_is_a_failure_and_the_others_go_on(run, folder, tmp_
     assert rows.loc[failed, "error"].str.contains("process died").all()
 
 
+@pytest.mark.slow
 def test_a_tuned_method_stands_beside_its_default(run, folder, tmp_path):
     run(config(folder, tmp_path, methods=("knn",), tables=("visits",), splits=1))
     rows = run(
@@ -200,6 +207,7 @@ def test_no_method_for_the_task_is_told(folder, tmp_path):
         plan(config(folder, tmp_path, methods=("lda",), task="regression"), QUIET)
 
 
+@pytest.mark.slow
 def test_an_interruption_ends_a_run_at_once_with_its_rows_kept_and_no_process_left(
     folder, tmp_path, monkeypatch
 ):

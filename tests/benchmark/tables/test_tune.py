@@ -25,6 +25,7 @@ def build(options):
     return method("knn").build("classification", {}, 0, "cpu", **options)
 
 
+@pytest.mark.slow
 def test_options_that_help_are_found():
     X, y = separable()
     blurred = X.assign(

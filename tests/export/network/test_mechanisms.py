@@ -47,6 +47,7 @@ def test_attention_between_columns_has_aliases_too(spelling):
     assert library(renamed, CodeOptions()) == library(model, CodeOptions())
 
 
+@pytest.mark.slow
 def test_a_network_named_by_an_alias_answers_as_it_should(tmp_path):
     model = random_network(attention_type="mesa", n_layers=2)
     c_library = CLibrary(model, tmp_path, CodeOptions(max_features=3))

@@ -155,6 +155,7 @@ def verify(folder: Path, port: str, *more: str) -> int:
     )
 
 
+@pytest.mark.slow
 def test_a_board_answers_with_the_bits_of_the_library(firmware, flashed):
     measured, library = measure_board(firmware, flashed, vectors()), HostLibrary(firmware)
     assert library.fit(vectors().x, vectors().y) == "ok"
@@ -259,6 +260,7 @@ MISBEHAVING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", MISBEHAVING)
 def test_a_board_that_misbehaves_is_told(firmware, capsys, how):
     answer, message = MISBEHAVING[how]
@@ -331,6 +333,7 @@ def test_a_port_and_a_target_at_once_are_refused(capsys):
     assert "--target" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [4_000, pytest.param(1_000_000, marks=pytest.mark.long)])
 def test_no_line_has_a_finding(tmp_path, n):
     write_library(

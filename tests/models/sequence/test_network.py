@@ -114,6 +114,7 @@ def test_the_loss_of_a_task_with_a_context_is_of_its_query_rows(mask):
     same(-model.predictive(batch).log_prob(batch.y_query).mean(), expected)
 
 
+@pytest.mark.slow
 def test_training_on_sets_cuts_them_at_every_length():
     model, (x, y) = regression(mask_type="set").train(), rows()
     lengths = []
@@ -249,6 +250,7 @@ def test_a_checkpoint_gives_back_the_network(make, tmp_path):
     assert torch.equal(loaded.model(*arguments), model(*arguments))
 
 
+@pytest.mark.slow
 def test_a_small_network_learns_what_a_coin_shows():
     """Beta-Bernoulli: after k heads in n tosses, the next is heads with probability (k + 1) / (n +
     2)."""

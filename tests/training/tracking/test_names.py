@@ -52,11 +52,13 @@ def test_the_documents_example():
     assert name == "my-experiment-model-n_layers4-d_model128-data-num_tasks100-input_dim10"
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_a_value_survives_the_way_through_its_text(value):
     assert same(from_text(to_text(value)), value)
 
 
+@pytest.mark.slow
 @given(st.lists(VALUES, min_size=4, max_size=4), st.text("ab-model1e ", max_size=12))
 def test_a_name_gives_back_what_it_was_made_of(values, base):
     first, second, third, fourth = values

@@ -162,6 +162,7 @@ def record_a_run(folder: Path, number: int) -> None:
     registry.finish_run(run.id, "finished")
 
 
+@pytest.mark.slow
 def test_many_processes_record_their_runs_at_once(tmp_path):
     """They also race for the making of the registry, and for one id."""
     context = multiprocessing.get_context("fork")
@@ -201,6 +202,7 @@ def record_for_ever(folder: Path) -> None:
         registry.log_checkpoint(run, step % 3, weights(folder, os.urandom(1000)))
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_writes_leaves_the_registry_whole(tmp_path):
     registry = RunRegistry(tmp_path / "registry")
     for kill in range(5):
@@ -225,6 +227,7 @@ def test_a_process_killed_while_it_writes_leaves_the_registry_whole(tmp_path):
     assert len(registry.runs()) == 5
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_leaves_no_part(registry, tmp_path):
     run = registry.start_run(RunRecord(""))
     registry.log_checkpoint(run, 1, weights(tmp_path, b"small"))

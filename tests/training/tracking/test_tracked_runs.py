@@ -51,6 +51,7 @@ def test_a_run_without_a_name_is_not_tracked(place):
     assert "run" not in checkpoint.read_header(place / "run").provenance
 
 
+@pytest.mark.slow
 def test_a_named_run_is_found_by_id_by_name_and_by_configuration(place):
     data = DataConfig()
     name = create_run_name("exp", NETWORK, data_config=data, scheme=SCHEME)
@@ -97,6 +98,7 @@ def test_a_named_run_is_found_by_id_by_name_and_by_configuration(place):
     assert get_checkpoint_metadata(info.run_id, "earliest").step == 2
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_told(place):
     trained(place / "run", data_config=DataConfig(), wandb_run_name="exp")
     with pytest.raises(LookupError, match=r"no checkpoint of step 20. Steps kept: 2, 4"):
@@ -120,6 +122,7 @@ def test_what_is_not_there_is_told(place):
         list_available_models(tags="production")
 
 
+@pytest.mark.slow
 def test_the_newest_run_that_matches_is_loaded_and_a_field_of_two_sections_must_match_in_both(
     place,
 ):
@@ -142,6 +145,7 @@ def test_the_newest_run_that_matches_is_loaded_and_a_field_of_two_sections_must_
         load_by_config(both, d_model=8)
 
 
+@pytest.mark.slow
 def test_the_loss_of_every_step_is_recorded_and_more_figures_with_the_rows(place):
     model = trained(
         place / "run",
@@ -160,6 +164,7 @@ def test_the_loss_of_every_step_is_recorded_and_more_figures_with_the_rows(place
     assert registry.run("exp").state == "finished"
 
 
+@pytest.mark.slow
 def test_tracking_changes_nothing_in_a_run(place):
     plain = trained(place / "plain")
     tracked = trained(
@@ -171,6 +176,7 @@ def test_tracking_changes_nothing_in_a_run(place):
     assert same_weights(plain, tracked)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_the_same_run(place):
     settings = config(
         place / "run",
@@ -190,6 +196,7 @@ def test_a_killed_run_goes_on_as_the_same_run(place):
     assert [one.step for one in registry.checkpoints(run)] == list(range(5, 41, 5))
 
 
+@pytest.mark.slow
 def test_a_run_continued_elsewhere_is_another_run_that_knows_the_first(place):
     trained(place / "a", wandb_run_name="first")
     train(
@@ -223,6 +230,7 @@ def test_a_run_that_ends_early_is_told_so(place, end, state):
     )
 
 
+@pytest.mark.slow
 def test_scheduled_weights_are_kept_in_the_folder_and_by_the_tracker(place):
     trained(
         place / "run",
@@ -274,6 +282,7 @@ def test_which_trackers_a_configuration_asks_for(place, monkeypatch):
     assert folders(use_wandb=True, registry="mine") == ["mine"]
 
 
+@pytest.mark.slow
 def test_checkpoints_stay_out_of_the_tracker_where_they_are_not_wanted(place):
     trained(place / "run", wandb_run_name="exp", wandb_log_model=False)
     assert list_checkpoints("exp") == []

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Hashable, Mapping
-from dataclasses import replace
 from typing import Any
 
-from openpfn.benchmark.probes.network import NetworkReader, predicts_numbers
 from openpfn.benchmark.tables.methods import Method, method
 from openpfn.benchmark.tables.prepare import Reader
 from openpfn.tables.schema import Kind
@@ -29,7 +27,7 @@ def resolve(words: tuple[str, ...], task: str) -> list[Method]:
     found = {name: method(name) for name in BASELINES[task]}
     for word in words:
         for name in _default(task) if word == "default" else [word]:
-            one = _with_numbers(method(name))
+            one = method(name)
             if task not in one.tasks:
                 raise ValueError(
                     f"{name} does no {task}: it does {', '.join(sorted(one.tasks))}. Leave it out,"
@@ -39,23 +37,12 @@ def resolve(words: tuple[str, ...], task: str) -> list[Method]:
     return list(found.values())
 
 
-def build(
-    one: Method, task: str, kinds: Mapping[Hashable, Kind], seed: int, device: str
-) -> Reader | NetworkReader:
+def build(one: Method, task: str, kinds: Mapping[Hashable, Kind], seed: int, device: str) -> Reader:
     """An unfitted estimator."""
-    if one.kind == "pfn" and task == "regression":
-        return NetworkReader(one.spec, kinds, device)
     return one.build(task, kinds, seed, device, **OPTIONS.get(one.name, {}))
 
 
 def _default(task: str) -> list[str]:
     """nano where it does `task`, and CatBoost where it is installed."""
     boosted = ["catboost"] if importlib.util.find_spec("catboost") else []
-    return [*(["nano"] if task in _with_numbers(method("nano")).tasks else []), *boosted]
-
-
-def _with_numbers(one: Method) -> Method:
-    """The method, with regression among its tasks where it is a network that predicts numbers."""
-    if one.kind == "pfn" and predicts_numbers(one.spec):
-        return replace(one, tasks=one.tasks | {"regression"})
-    return one
+    return [*(["nano"] if task in method("nano").tasks else []), *boosted]

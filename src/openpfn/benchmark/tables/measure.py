@@ -23,7 +23,8 @@ from openpfn.benchmark.tables.tune import Search, random_search
 from openpfn.memory import memory_growth
 
 LEVELS = np.arange(0.5, 100) / 100
-"""Levels of the quantiles that CRPS is computed from: the middles of a hundred equal steps."""
+"""Levels of the quantiles that a distribution is scored by: the middles of a hundred equal
+steps."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,10 @@ def _run(
         np.searchsorted(known, y) if task == "classification" else y
     )  # a context may lack a class: methods see 0 … k−1
     seed = split_seed(table.name, config.seed + 1, cell.split) % 2**31
+    groups = None if table.groups is None else table.groups[context]
     found: Search | None = None
     space = cell.method.space(task)
     if cell.tuned and space is not None:
-        groups = None if table.groups is None else table.groups[context]
 
         def build(options: dict[str, Any]) -> Reader:
             return cell.method.build(task, table.kinds, seed, config.device, **options)
@@ -153,12 +154,13 @@ def _run(
     with memory_growth() as peak:
         cpu, start = time.process_time(), time.perf_counter()
         estimator.fit(X, shown)
+        if task == "regression":
+            estimator.fit_distribution(X, shown, groups)
         fitted = time.perf_counter()
-        is_classification = task == "classification"
         answer: Any = (
             _probabilities(estimator, X_query, known, table)
-            if is_classification
-            else _numbers(cell, estimator, X_query)
+            if task == "classification"
+            else _numbers(estimator, X_query)
         )
         done = time.perf_counter()
     out |= {
@@ -171,11 +173,11 @@ def _run(
         p = answer
         bins = metrics.calibration_bins(p.max(axis=1), p.argmax(axis=1) == y_query)
         out |= metrics.classification_metrics(y_query, p)
-        out["calibration"] = ";".join(f"{c:.4f},{a:.4f},{n:.0f}" for c, a, n in bins)
     else:
         prediction, quantiles = answer
+        bins = metrics.coverage_bins(y_query, LEVELS, quantiles)
         out |= metrics.regression_metrics(y_query, prediction, LEVELS, quantiles)
-    return out
+    return out | {"calibration": ";".join(f"{c:.4f},{a:.4f},{n:.0f}" for c, a, n in bins)}
 
 
 def _probabilities(estimator: Reader, X: Any, known: np.ndarray, table: LoadedTable) -> np.ndarray:
@@ -197,29 +199,21 @@ def _probabilities(estimator: Reader, X: Any, known: np.ndarray, table: LoadedTa
     return p
 
 
-def _numbers(cell: Cell, estimator: Reader, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Predicted numbers, and quantiles at `LEVELS` (Q, L) where the method has them. Raises
-    ValueError unless they are finite."""
-    prediction = estimator.predict(X).astype(float).reshape(-1)
-    if prediction.shape != (len(X),) or not np.isfinite(prediction).all():
-        raise ValueError(
-            f"predict gave shape {prediction.shape} with {int((~np.isfinite(prediction)).sum())}"
-            " values not finite."
-        )
-    levels = list(LEVELS)
-    match cell.method.kind:
-        case "tabicl":
-            quantiles = estimator.predict(X, output_type="quantiles", alphas=levels)
-        case "tabpfn":  # a list with an array for each level
-            quantiles = estimator.predict(X, output_type="quantiles", quantiles=levels).T
-        case _:
-            return prediction, None
-    if quantiles.shape != (len(X), len(levels)) or not np.isfinite(quantiles).all():
-        raise ValueError(
-            f"quantiles have shape {quantiles.shape}, expected finite numbers of shape"
-            f" {(len(X), len(levels))}."
-        )
-    return prediction, quantiles
+def _numbers(estimator: Reader, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted numbers (Q,), and quantiles at `LEVELS` (Q, L). Raises ValueError unless they are
+    finite."""
+    prediction, quantiles = estimator.predict_numbers(X, list(LEVELS))
+    for what, given, shape in (
+        ("numbers", np.asarray(prediction, dtype=float), (len(X),)),
+        ("quantiles", np.asarray(quantiles, dtype=float), (len(X), len(LEVELS))),
+    ):
+        if given.shape != shape or not np.isfinite(given).all():
+            raise ValueError(
+                f"the predicted {what} have shape {given.shape} and"
+                f" {int((~np.isfinite(given)).sum())} of them are not finite, expected {shape}, all"
+                " finite."
+            )
+    return np.asarray(prediction, dtype=float), np.asarray(quantiles, dtype=float)
 
 
 def _versions() -> dict[str, str]:

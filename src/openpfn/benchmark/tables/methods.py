@@ -7,7 +7,7 @@ import difflib
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,88 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from openpfn.benchmark.tables.prepare import Reader, Reading
+from openpfn.benchmark.tables.distributions import Answer, GaussianResiduals, OwnQuantiles
+from openpfn.benchmark.tables.peers import FLOOR, PEERS
+from openpfn.benchmark.tables.prepare import Reader
 from openpfn.benchmark.tables.spaces import SPACES
 from openpfn.files import sha256_of
 from openpfn.tables.schema import Kind
 
 Task = str
-FLOOR = "constant"
-"""The method that always runs: class frequencies, or the mean. What fails is counted as this."""
-
-
-@dataclass(frozen=True)
-class Peer:
-    """An estimator of another package, at its package's defaults with one thread."""
-
-    classifier: str | None
-    """module:Class for classification; None where there is none."""
-    regressor: str | None
-    """module:Class for regression; None where there is none."""
-    reading: Reading
-    """Form in which it takes its columns."""
-    package: str
-    """The package to install."""
-    options: Mapping[str, Any]
-    """Constructor arguments that are not defaults."""
-    seeded: str | None = "random_state"
-    """Constructor argument that takes the seed."""
-
-
-def _sklearn(
-    classifier: str | None,
-    regressor: str | None,
-    reading: Reading,
-    seeded: str | None = "random_state",
-    **options: Any,
-) -> Peer:
-    names = [None if name is None else f"sklearn.{name}" for name in (classifier, regressor)]
-    return Peer(names[0], names[1], reading, "scikit-learn", options, seeded)
-
-
-PEERS: dict[str, Peer] = {
-    FLOOR: _sklearn("dummy:DummyClassifier", "dummy:DummyRegressor", "filled", None),
-    "logistic": _sklearn("linear_model:LogisticRegression", None, "scaled", max_iter=2000),
-    "ridge": _sklearn(None, "linear_model:RidgeCV", "scaled", None),
-    "lda": _sklearn("discriminant_analysis:LinearDiscriminantAnalysis", None, "scaled", None),
-    "naive_bayes": _sklearn("naive_bayes:GaussianNB", None, "scaled", None),
-    "knn": _sklearn(
-        "neighbors:KNeighborsClassifier", "neighbors:KNeighborsRegressor", "scaled", None
-    ),
-    "mlp": _sklearn(
-        "neural_network:MLPClassifier", "neural_network:MLPRegressor", "scaled", max_iter=500
-    ),
-    "random_forest": _sklearn(
-        "ensemble:RandomForestClassifier", "ensemble:RandomForestRegressor", "filled", n_jobs=1
-    ),
-    "extra_trees": _sklearn(
-        "ensemble:ExtraTreesClassifier", "ensemble:ExtraTreesRegressor", "filled", n_jobs=1
-    ),
-    "xgboost": Peer(
-        "xgboost:XGBClassifier", "xgboost:XGBRegressor", "codes", "xgboost", {"n_jobs": 1}
-    ),
-    "lightgbm": Peer(
-        "lightgbm:LGBMClassifier",
-        "lightgbm:LGBMRegressor",
-        "codes",
-        "lightgbm",
-        {"n_jobs": 1, "verbose": -1},
-    ),
-    "catboost": Peer(
-        "catboost:CatBoostClassifier",
-        "catboost:CatBoostRegressor",
-        "native",
-        "catboost",
-        # one-hot splits for all categories: its target statistics take thirty times longer on small
-        # tables
-        {
-            "thread_count": 1,
-            "verbose": False,
-            "allow_writing_files": False,
-            "one_hot_max_size": 255,
-        },
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -195,19 +121,30 @@ def _own_network(source: str) -> Method:
         if source in checkpoint.shipped_names()
         else f"pfn:{path.stem if path.stem != 'latest' else path.parent.name}"
     )
-    if not getattr(config, "max_classes", 0):
+    tasks = _tasks_of(config)
+    if not tasks:
         raise ValueError(
-            f"{source} holds a network that predicts numbers, but only classifiers can be measured"
-            " so far. Give a checkpoint of a network of classes."
+            f"{source} holds a network of another kind ({type(config).__name__}), but the benchmark"
+            " measures networks of tables. Give a checkpoint of a TabularConfig."
         )
     return Method(
         name,
         str(path.resolve()),
         "pfn",
-        frozenset({"classification"}),
+        tasks,
         f"openpfn {version('openpfn')}",
         sha256_of(path),
     )
+
+
+def _tasks_of(config: Any) -> frozenset[Task]:
+    """Return the tasks of which a network has a head; none unless it reads tables."""
+    is_of_tables = getattr(config, "max_classes", 0) > 0
+    heads = {
+        "classification": getattr(config, "head", "categorical"),
+        "regression": getattr(config, "regression_head", None),
+    }
+    return frozenset(task for task, head in heads.items() if is_of_tables and head is not None)
 
 
 def _foreign_network(word: str, kind: str, path: str) -> Method:
@@ -267,7 +204,7 @@ def _build_peer(
         from sklearn.preprocessing import StandardScaler
 
         estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
-    return Reader(estimator, peer.reading, kinds)
+    return Reader(estimator, peer.reading, kinds, peer.distribution())
 
 
 def _build_own(
@@ -280,16 +217,21 @@ def _build_own(
 ) -> Reader:
     import torch
 
-    from openpfn.estimators import PFNClassifier
+    from openpfn.estimators import PFNClassifier, PFNRegressor
     from openpfn.estimators.network import find_network
 
-    assert task == "classification", f"{path} does no {task}"
     torch.set_num_threads(1)
     find_network(
         path, None, device
     )  # keeps the weights in memory: reading the file is not part of `fit`
-    estimator = PFNClassifier(checkpoint=path, device=device, random_state=seed, **options)
-    return Reader(estimator, "frame", kinds)
+    found = PFNClassifier if task == "classification" else PFNRegressor
+    estimator = found(checkpoint=path, device=device, random_state=seed, **options)
+    return Reader(estimator, "frame", kinds, OwnQuantiles(_ask_own))
+
+
+def _ask_own(estimator: Any, X: Any, levels: Sequence[float]) -> Answer:
+    believed = estimator.predict(X, output="distribution")  # one pass for all that is asked of it
+    return believed.mean.numpy(), believed.quantile(levels).T.numpy()
 
 
 def _build_tabicl(
@@ -312,7 +254,14 @@ def _build_tabicl(
         n_jobs=1,
         **options,
     )
-    return Reader(estimator, "frame", kinds)
+    return Reader(estimator, "frame", kinds, OwnQuantiles(_ask_tabicl))
+
+
+def _ask_tabicl(estimator: Any, X: Any, levels: Sequence[float]) -> Answer:
+    return (
+        np.asarray(estimator.predict(X)),
+        np.asarray(estimator.predict(X, output_type="quantiles", alphas=list(levels))),
+    )
 
 
 def _build_tabpfn(
@@ -327,9 +276,14 @@ def _build_tabpfn(
 
     found = tabpfn.TabPFNClassifier if task == "classification" else tabpfn.TabPFNRegressor
     path = word.partition(":")[2]
-    return Reader(
-        found(model_path=path, device=device, random_state=seed, **options), "frame", kinds
-    )
+    estimator = found(model_path=path, device=device, random_state=seed, **options)
+    return Reader(estimator, "frame", kinds, OwnQuantiles(_ask_tabpfn))
+
+
+def _ask_tabpfn(estimator: Any, X: Any, levels: Sequence[float]) -> Answer:
+    # a list with an array for each level
+    quantiles = estimator.predict(X, output_type="quantiles", quantiles=list(levels))
+    return np.asarray(estimator.predict(X)), np.stack(quantiles, axis=1)
 
 
 def _build_class(
@@ -345,9 +299,8 @@ def _build_class(
     estimator = _class(word)()
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=seed)
-    return Reader(
-        estimator, "codes" if get_tags(estimator).input_tags.allow_nan else "scaled", kinds
-    )
+    reading = "codes" if get_tags(estimator).input_tags.allow_nan else "scaled"
+    return Reader(estimator, reading, kinds, GaussianResiduals())
 
 
 _TASKS: tuple[Task, ...] = ("classification", "regression")

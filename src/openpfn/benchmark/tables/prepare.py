@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from openpfn.benchmark.tables.distributions import Answer, Distribution, GaussianResiduals
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.schema import Kind
 
@@ -22,16 +23,24 @@ class Reader:
     """`estimator` behind the reading it needs; everything is learnt in `fit`, from the rows given
     there."""
 
-    def __init__(self, estimator: Any, reading: Reading, kinds: Mapping[Hashable, Kind]) -> None:
+    def __init__(
+        self,
+        estimator: Any,
+        reading: Reading,
+        kinds: Mapping[Hashable, Kind],
+        distribution: Distribution | None = None,
+    ) -> None:
         self.estimator = estimator
         self.reading: Reading = reading
         self.kinds = kinds
+        self.distribution = distribution or GaussianResiduals()
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> Reader:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # of convergence and of constant columns: results speak for themselves
+            self.fitting: dict[str, Any] = {}
             if self.reading == "frame":
                 self.estimator.fit(X, y)
                 return self
@@ -42,11 +51,18 @@ class Reader:
             self.transform = _preparation(self.reading, self._categorical(columns))
             columns = self.transform.fit_transform(columns)
             if self.reading == "native":
-                self.estimator.fit(
-                    columns, y, cat_features=list(np.flatnonzero(self._categorical(columns)))
-                )
-            else:
-                self.estimator.fit(columns, y)
+                self.fitting["cat_features"] = list(np.flatnonzero(self._categorical(columns)))
+            self.estimator.fit(columns, y, **self.fitting)
+        return self
+
+    def fit_distribution(
+        self, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray | None = None
+    ) -> Reader:
+        """Learn from the rows that `fit` was given what quantiles need; rows of one of the `groups`
+        do not tell how far off others of it are."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.distribution.fit(self.estimator, self.read(X), y, groups, self.fitting)
         return self
 
     def read(self, X: pd.DataFrame) -> Any:
@@ -61,10 +77,16 @@ class Reader:
             warnings.simplefilter("ignore")
             return np.asarray(self.estimator.predict_proba(self.read(X)))
 
-    def predict(self, X: pd.DataFrame, **options: Any) -> np.ndarray:
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return np.asarray(self.estimator.predict(self.read(X), **options))
+            return np.asarray(self.estimator.predict(self.read(X)))
+
+    def predict_numbers(self, X: pd.DataFrame, levels: Sequence[float]) -> Answer:
+        """Return numbers (Q,) and their quantiles at `levels` (Q, L), after `fit_distribution`."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.distribution.answer(self.estimator, self.read(X), levels)
 
     @property
     def classes_(self) -> np.ndarray:

@@ -42,9 +42,12 @@ COLUMNS = (
     "log_loss",
     "brier",
     "calibration_error",
-    "r2",
-    "mae",
+    "rmse",
     "crps",
+    "mae",
+    "r2",
+    "coverage",
+    "width",
     "target_std",
     "fit_seconds",
     "predict_seconds",
@@ -70,6 +73,8 @@ COLUMNS = (
     "started",
 )
 """Columns of the file, in order."""
+ADDED = ("rmse", "coverage", "width")
+"""Columns that older files lack; they are empty there."""
 _WORDS = dict.fromkeys(
     [
         *(
@@ -110,6 +115,7 @@ class ResultsFile:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         repair(path)
+        _give_columns(path)
         if not path.exists() or path.stat().st_size == 0:
             append_line(path, csv_line(COLUMNS))
 
@@ -175,6 +181,7 @@ def read(source: Path) -> pd.DataFrame:
             )  # type: ignore[arg-type]
         except pd.errors.EmptyDataError:
             rows = pd.DataFrame(columns=list(COLUMNS))
+    rows = rows.assign(**{name: float("nan") for name in ADDED if name not in rows.columns})
     missing = [name for name in COLUMNS if name not in rows.columns]
     if missing:
         raise ValueError(
@@ -183,6 +190,12 @@ def read(source: Path) -> pd.DataFrame:
         )
     rows["counted"] = rows["counted"].astype(str) == "True"
     return rows.drop_duplicates(list(KEY), keep="last").reset_index(drop=True)
+
+
+def unfinished(rows: pd.DataFrame) -> pd.Series:
+    """True for rows of numbers that an older version measured without what it did not know."""
+    is_of_numbers = (rows["task"] == "regression") & (rows["status"] == "ok")
+    return is_of_numbers & rows["rmse"].isna()
 
 
 def require_protocol(rows: pd.DataFrame, wanted: Mapping[str, Any], path: Path) -> None:
@@ -194,6 +207,20 @@ def require_protocol(rows: pd.DataFrame, wanted: Mapping[str, Any], path: Path) 
                 f"{path} holds results with {name} {others.pop()}, now {name} is {wanted[name]}."
                 " Choose another --out."
             )
+
+
+def _give_columns(path: Path) -> None:
+    """Write an older file once more, with the columns `ADDED` since."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    columns = next(csv.reader(lines[:1]), [])
+    if not set(COLUMNS) - set(ADDED) <= set(columns) or tuple(columns) == COLUMNS:
+        return
+    rows = csv.DictReader(lines)
+    text = csv_line(COLUMNS) + "".join(
+        csv_line([row.get(name, "") for name in COLUMNS]) for row in rows
+    )
+    with replacing(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")
 
 
 def _whole_lines(content: bytes) -> list[tuple[bytes, tuple[str, ...]]]:

@@ -123,6 +123,7 @@ def _sizes(config: TablesConfig, entry: Entry) -> list[str]:
 
 def _done(known: pd.DataFrame, retry_failed: bool) -> set[tuple[str, ...]]:
     """Keys of the cells that need no measuring."""
+    known = known[~results.unfinished(known)]
     kept = known[known["status"] == "ok"] if retry_failed else known
     columns = [kept[name].fillna("").astype(str) for name in (*results.KEY, "checkpoint_sha256")]
     return set(zip(*columns, strict=True))

@@ -99,6 +99,17 @@ def _catboost(random: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def _gaussian_process(random: np.random.Generator) -> dict[str, Any]:
+    return {
+        "kernel": _one_of(random, "rbf", "matern52", "matern32", "matern12"),
+        "own_scales": _one_of(random, False, True),
+    }
+
+
+def _pfn_of_numbers(random: np.random.Generator) -> dict[str, Any]:
+    return {"n_estimators": _one_of(random, 1, 2, 4, 8, 16)}
+
+
 def _pfn(random: np.random.Generator) -> dict[str, Any]:
     return {
         "n_estimators": _one_of(random, 1, 4, 8, 16),
@@ -111,7 +122,9 @@ SPACES: dict[tuple[str, str], Space] = {
     ("ridge", "regression"): _ridge,
     ("lda", "classification"): _lda,
     ("naive_bayes", "classification"): _naive_bayes,
+    ("gaussian_process", "regression"): _gaussian_process,
     ("pfn", "classification"): _pfn,
+    ("pfn", "regression"): _pfn_of_numbers,
     **{
         (name, task): space
         for task in ("classification", "regression")

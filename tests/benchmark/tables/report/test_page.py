@@ -113,6 +113,7 @@ def page(tmp_path_factory):
     return write_report(made_up(), tmp_path_factory.mktemp("report") / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_loads_nothing(page):
     tags = Tags()
     tags.feed(page)
@@ -144,6 +145,7 @@ def test_failures_are_shown_with_their_error_as_text(page):
     assert "scored there as the constant prediction" in page
 
 
+@pytest.mark.slow
 def test_the_summary_agrees_with_the_rows():
     rows = made_up()
     found = summary(rows, "classification", "150")
@@ -162,6 +164,7 @@ def test_the_summary_agrees_with_the_rows():
     assert len(summary_tables(rows)) == 2
 
 
+@pytest.mark.slow
 def test_what_changed_since_the_baseline_is_shown(tmp_path):
     now, before = made_up(("150",), 2, better=0.03), made_up(("150",), 2)
     found = compare.changes(now, before, "roc_auc").groupby("label")["change"].mean()
@@ -198,6 +201,7 @@ def test_bars_join_what_is_closer_than_the_critical_difference():
     assert draw._groups([1.0, 3.0], 0.5) == []
 
 
+@pytest.mark.slow
 def test_the_command_writes_results_and_page(folder, tmp_path, capsys):
     out = tmp_path / "out"
     chosen = ["--methods", "naive_bayes", "--tables", "visits", "--context-sizes", "20"]

@@ -15,7 +15,7 @@ from openpfn.benchmark.tables.report.summary import METRICS, TITLES
 
 N_LISTED = 10
 """Tables that changed most, listed."""
-COMPARED = ("roc_auc", "log_loss", "r2", "crps")
+COMPARED = ("roc_auc", "log_loss", "rmse", "crps")
 """Metrics whose change is shown."""
 
 
@@ -42,12 +42,8 @@ def section(now: pd.DataFrame, before: pd.DataFrame) -> str:
     for metric in COMPARED:
         found = changes(now, before, metric)
         if not found.empty:
-            pieces.append(
-                page.subheading(
-                    f"{TITLES[metric]} ({'smaller' if metric in SMALLER_IS_BETTER else 'larger'} is"
-                    " better)"
-                )
-            )
+            better = "smaller" if metric in SMALLER_IS_BETTER else "larger"
+            pieces.append(page.subheading(f"{TITLES[metric]} ({better} is better)"))
             pieces.append(_by_method(found, metric))
             if metric in {metrics[0] for metrics in METRICS.values()}:
                 pieces.append(_most_changed(found, metric))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark import page
-from openpfn.benchmark.metrics import LEAST_PROBABILITY, N_BINS
+from openpfn.benchmark.metrics import COVERAGE, LEAST_PROBABILITY, N_BINS
 from openpfn.benchmark.page import Field, Line
 from openpfn.benchmark.tables.methods import FLOOR
 from openpfn.benchmark.tables.report import compare, sections, statistics
@@ -23,6 +23,7 @@ from openpfn.benchmark.tables.report.summary import (
     n_tables_of,
     part,
     parts,
+    ranked,
     summary,
 )
 from openpfn.files import write_whole
@@ -100,16 +101,22 @@ class Report:
             return page.prose(
                 "No table was measured with all methods yet: run the benchmark to its end."
             )
-        values = statistics.scores(rows, METRICS[task][0]).drop(columns=FLOOR, errors="ignore")
+        metrics = ranked(self.rows, task)
+        values = {
+            m: statistics.scores(rows, m).drop(columns=FLOOR, errors="ignore") for m in metrics
+        }
+        ranks = [sections.ranks(values[m], m, self.look, self.ours) for m in metrics]
         pieces = [
-            self._lede(found, values, task, context),
+            *(self._lede(found, values[m], m, context, m == metrics[0]) for m in metrics),
             self._main_table(found, task),
-            self._left_out(rows, values),
-            sections.ranks(found, values, task, self.look, self.ours),
-            sections.dots(self.rows, task, context, self.look),
+            self._left_out(rows, values[metrics[0]]),
+            page.subheading("Ranks") if any(ranks) else "",
+            *ranks,
+            page.subheading("Table by table"),
+            *(sections.dots(self.rows, task, m, context, self.look) for m in metrics),
             sections.curves(self.rows, task, sizes, self.look),
-            sections.calibration(rows, found, self.look) if task == "classification" else "",
-            sections.time(found, task, self.look),
+            sections.calibration(rows, found, task, self.look),
+            sections.time(found, metrics[0], self.look),
             sections.every_table(self.rows, task, context),
         ]
         others = [size for size in sizes if size != context]
@@ -139,21 +146,27 @@ class Report:
             ),
         )
 
-    def _lede(self, found: pd.DataFrame, values: pd.DataFrame, task: str, context: str) -> str:
-        main, title = METRICS[task][0], TITLES[METRICS[task][0]]
-        leader = str(found.index[0])
-        facts: Any = found.to_dict("index")
-        words = (
+    def _lede(
+        self, found: pd.DataFrame, values: pd.DataFrame, metric: str, context: str, is_first: bool
+    ) -> str:
+        title, place = TITLES[metric], "rank" if is_first else f"{metric}_rank"
+        facts: Any = found.sort_values(place).to_dict("index")
+        leader = next(iter(facts))
+        where = (
             f"On {len(values)} tables with a context of {words_of_context(context)},"
-            f" {_mark(leader, self.ours)} has the best mean rank ({facts[leader]['rank']:.2f} of"
-            f" {values.shape[1]}; mean {title} {facts[leader][main]:.3f})."
+            if is_first
+            else f"By {title},"
+        )
+        words = (
+            f"{where} {_mark(leader, self.ours)} has the best mean rank"
+            f" ({facts[leader][place]:.2f} of {values.shape[1]}; mean {title}"
+            f" {facts[leader][metric]:.3f})."
         )
         p_values = (
             statistics.wilcoxon_holm(values) if len(values) > 1 and values.shape[1] > 1 else None
         )
-        for name in [n for n in self.ours if n in facts and n != leader]:
-            place = list(found.index).index(name) + 1
-            gap = facts[name][main] - facts[leader][main]
+        for name in [n for n in self.ours if n in values.columns and n != leader]:
+            gap = facts[name][metric] - facts[leader][metric]
             sure = ""
             if p_values is not None:
                 p = float(np.asarray(p_values.loc[name, leader]))
@@ -162,17 +175,20 @@ class Report:
                     f" Wilcoxon–Holm p = {p:.2g}"
                 )
             words += (
-                f" **{name}** is {_ordinal(place)} with {facts[name][main]:.3f} ({gap:+.3f}{sure})."
+                f" **{name}** is {_ordinal(list(facts).index(name) + 1)} with"
+                f" {facts[name][metric]:.3f} ({gap:+.3f}{sure})."
             )
         return page.prose(words, "lede")
 
     def _main_table(self, found: pd.DataFrame, task: str) -> str:
-        metrics = METRICS[task]
+        metrics = [m for m in METRICS[task] if m in found]
         if found.empty:
             return page.prose("No table was measured with all methods.")
+        also_ranked = [m for m in metrics if f"{m}_rank" in found]
         head = [
             "method",
             "mean rank",
+            *(f"rank by {TITLES[m].partition(' ')[0]}" for m in also_ranked),
             "wins",
             *(TITLES[m] for m in metrics),
             "fit",
@@ -183,11 +199,10 @@ class Report:
         best = best_scores(found, metrics)
         lines = []
         for name, row in name_and_row(found):
-            place = (
-                [Field(""), Field("")]
-                if name == FLOOR
-                else [Field(f"{row['rank']:.2f}"), Field(f"{row['wins']:.0%}", share=row["wins"])]
-            )
+            place = [Field(f"{row[r]:.2f}") for r in ("rank", *(f"{m}_rank" for m in also_ranked))]
+            place.append(Field(f"{row['wins']:.0%}", share=row["wins"]))
+            if name == FLOOR:
+                place = [Field("")] * len(place)
             fields = [Field(name), *place]
             for m in metrics:
                 spread = (
@@ -266,8 +281,9 @@ class Report:
             " included, is learnt from the context rows alone. Log-loss takes probabilities below"
             f" {LEAST_PROBABILITY:g} for that; the Brier score sums over classes; ROC AUC is the"
             f" mean of one class against the rest; the calibration error has {N_BINS} bins of equal"
-            " mass; CRPS of a point prediction is its absolute error; MAE and CRPS are in standard"
-            " deviations of the target."
+            " mass; CRPS comes from 100 quantiles; RMSE, MAE, CRPS and the width of intervals are"
+            " in standard deviations of the target; coverage is the share of the query rows inside"
+            f" the central {COVERAGE:.0%} interval."
         )
         newest = rows.drop_duplicates("label", keep="last").sort_values("label")
         lines = [

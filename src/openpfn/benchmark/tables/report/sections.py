@@ -9,43 +9,44 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark import page
-from openpfn.benchmark.metrics import N_BINS, SMALLER_IS_BETTER
+from openpfn.benchmark.metrics import COVERAGE, N_BINS, SMALLER_IS_BETTER
 from openpfn.benchmark.page import Field, Line
 from openpfn.benchmark.tables.methods import FLOOR
 from openpfn.benchmark.tables.report import statistics
-from openpfn.benchmark.tables.report.summary import METRICS, TITLES, part
+from openpfn.benchmark.tables.report.summary import TITLES, best_of, metrics_of, part
 from openpfn.plots import benchmark as draw
 
 TABLE_METRICS = {
     "classification": ("roc_auc", "accuracy", "log_loss"),
-    "regression": ("r2", "mae", "crps"),
+    "regression": ("rmse", "crps", "r2", "coverage"),
 }
 """Metrics whose scores on each table are listed."""
+CURVES = {"classification": ("roc_auc", "log_loss"), "regression": ("rmse", "crps")}
+"""Metrics whose means are drawn against the context size."""
 
 
 def ranks(
-    found: pd.DataFrame,
     values: pd.DataFrame,
-    task: str,
+    metric: str,
     look: dict[str, draw.Style],
     ours: list[str],
 ) -> str:
-    """Mean ranks with the critical difference between them, and p-values of all pairs."""
+    """Mean ranks by `metric`, whose `values` are (tables, methods), with the critical difference
+    between them, and p-values of all pairs."""
     n_tables, n_methods = values.shape
     if n_tables < 2 or n_methods < 3:
         return ""
-    title = TITLES[METRICS[task][0]]
+    title = TITLES[metric]
     distance = statistics.critical_difference(n_methods, n_tables)
     p = statistics.friedman(values)
-    figure = draw.rank_diagram(
-        {str(n): float(r) for n, r in found["rank"].dropna().items()}, distance, look
-    )
+    means = statistics.ranks(values, metric).mean().sort_values()
+    figure = draw.rank_diagram({str(n): float(r) for n, r in means.items()}, distance, look)
     caption = (
         f"Mean ranks by {title}, best on the left. Methods joined by a bar do not differ"
         f" significantly (Nemenyi's test at 5%, {n_tables} tables). Friedman's test that all"
         f" methods are alike: p = {p:.2g}."
     )
-    order = [str(n) for n in found.index if n != FLOOR]
+    order = [str(n) for n in means.index]
     pairs = statistics.wilcoxon_holm(values).loc[order, order]
     lines = [
         Line(
@@ -69,23 +70,22 @@ def ranks(
         " method; bold below 5%.",
         "faint",
     )
-    return (
-        page.subheading("Ranks")
-        + page.picture(draw.svg(figure), caption)
-        + page.folded("p-values of all pairs", inner)
+    return page.picture(draw.svg(figure), caption) + page.folded(
+        f"p-values of all pairs by {title}", inner
     )
 
 
-def dots(rows: pd.DataFrame, task: str, context: str, look: dict[str, draw.Style]) -> str:
-    """The first metric of every method on every table."""
-    main = METRICS[task][0]
+def dots(
+    rows: pd.DataFrame, task: str, metric: str, context: str, look: dict[str, draw.Style]
+) -> str:
+    """The `metric` of every method on every table."""
     rows = rows[(rows["task"] == task) & (rows["context"] == context)]
-    wide = _by_table(rows, main)
+    wide = _by_table(rows, metric)
     apart = set(rows.loc[~rows["counted"], "table"])
     order = (
         wide.drop(columns=FLOOR, errors="ignore")
         .mean(axis=1)
-        .sort_values(ascending=main in SMALLER_IS_BETTER)
+        .sort_values(ascending=metric in SMALLER_IS_BETTER)
         .index
     )
     order = [t for t in order if t not in apart] + [t for t in order if t in apart]
@@ -98,26 +98,26 @@ def dots(rows: pd.DataFrame, task: str, context: str, look: dict[str, draw.Style
         [str(t) for t in order],
         {n: wide[n].to_numpy(dtype=float) for n in names},
         {n: failed[n].fillna(0).to_numpy() > 0 for n in names},
-        f"{TITLES[main]} (mean of the splits)",
+        f"{TITLES[metric]} (mean of the splits)",
         look,
         sum(t in apart for t in order),
     )
     caption = (
-        f"Each table's {TITLES[main]}, easiest table first, context of"
+        f"Each table's {TITLES[metric]}, easiest table first, context of"
         f" {words_of_context(context)}. A hollow mark: some split failed."
     )
     if apart:
         caption += (
             " Tables below the line come with scikit-learn too and are left out of all means."
         )
-    return page.subheading("Table by table") + page.picture(draw.svg(figure), caption)
+    return page.picture(draw.svg(figure), caption)
 
 
 def curves(rows: pd.DataFrame, task: str, sizes: list[str], look: dict[str, draw.Style]) -> str:
     """Means against the context size, over the tables that have all sizes."""
     if len(sizes) < 2:
         return ""
-    shown = ("roc_auc", "log_loss") if task == "classification" else ("r2", "crps")
+    shown = [m for m in CURVES[task] if m in metrics_of(rows, task)]
     panels: dict[str, Any] = {}
     limits, n_tables = {}, 0
     for metric in shown:
@@ -160,8 +160,10 @@ def curves(rows: pd.DataFrame, task: str, sizes: list[str], look: dict[str, draw
     return page.subheading("Learning curves") + page.picture(draw.svg(figure), caption)
 
 
-def calibration(rows: pd.DataFrame, found: pd.DataFrame, look: dict[str, draw.Style]) -> str:
-    """Accuracy against confidence of each method."""
+def calibration(
+    rows: pd.DataFrame, found: pd.DataFrame, task: str, look: dict[str, draw.Style]
+) -> str:
+    """Accuracy against confidence of each method; for numbers, coverage against what was asked."""
     bins = {
         str(n): pooled_bins(rows.loc[rows["label"] == n, "calibration"])
         for n in found.index
@@ -170,20 +172,32 @@ def calibration(rows: pd.DataFrame, found: pd.DataFrame, look: dict[str, draw.St
     bins = {n: b for n, b in bins.items() if len(b)}
     if not bins:
         return ""
+    of_classes = task == "classification"
+    metric = "calibration_error" if of_classes else "coverage"
     figure = draw.calibration_panels(
-        bins, {n: float(np.asarray(found.loc[n, "calibration_error"])) for n in bins}, look
+        bins,
+        {n: float(np.asarray(found.loc[n, metric])) for n in bins},
+        look,
+        ("confidence", "accuracy") if of_classes else ("share asked for", "share covered"),
     )
-    caption = (
-        "Accuracy against confidence of the chosen class, all tables and splits together in at"
-        f" most {N_BINS} bins; the number is the mean calibration error of the single tables."
-        " Below the diagonal a method is overconfident."
-    )
+    if of_classes:
+        caption = (
+            "Accuracy against confidence of the chosen class, all tables and splits together in at"
+            f" most {N_BINS} bins; the number is the mean calibration error of the single tables."
+            " Below the diagonal a method is overconfident."
+        )
+    else:
+        caption = (
+            "Share of the query rows whose number lies in the central interval of each share of the"
+            f" probability, all tables and splits together; the number is the mean coverage of"
+            f" {COVERAGE:.0%} intervals on the single tables. Below the diagonal intervals are too"
+            " narrow."
+        )
     return page.subheading("Calibration") + page.picture(draw.svg(figure), caption)
 
 
-def time(found: pd.DataFrame, task: str, look: dict[str, draw.Style]) -> str:
-    """The first metric against the time of fitting and predicting."""
-    main = METRICS[task][0]
+def time(found: pd.DataFrame, main: str, look: dict[str, draw.Style]) -> str:
+    """The metric `main` against the time of fitting and predicting."""
     points = {
         n: (row["fit_seconds"] + row["predict_seconds"], row[main])
         for n, row in name_and_row(found)
@@ -206,9 +220,9 @@ def every_table(rows: pd.DataFrame, task: str, context: str) -> str:
     rows = rows[(rows["task"] == task) & (rows["context"] == context)]
     facts = rows.drop_duplicates("table").set_index("table").sort_index()
     pieces = []
-    for metric in TABLE_METRICS[task]:
+    for metric in [m for m in TABLE_METRICS[task] if m in metrics_of(rows, task)]:
         wide = _by_table(rows, metric).sort_index()
-        best = wide.min(axis=1) if metric in SMALLER_IS_BETTER else wide.max(axis=1)
+        best = wide.apply(best_of, axis=1, metric=metric)
         lines = []
         for name, row in name_and_row(wide):
             sizes = [

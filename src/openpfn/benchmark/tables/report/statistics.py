@@ -9,7 +9,7 @@ import pandas as pd
 
 from openpfn.benchmark.metrics import SMALLER_IS_BETTER
 
-IN_TARGET_UNITS = frozenset({"mae", "crps"})
+IN_TARGET_UNITS = frozenset({"rmse", "mae", "crps", "width"})
 """Metrics that are divided by the target's standard deviation, so that tables can be averaged."""
 N_RESAMPLES = 5000
 """Bootstrap samples behind an interval."""

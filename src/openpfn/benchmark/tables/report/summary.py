@@ -10,12 +10,17 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
-from openpfn.benchmark.metrics import CLASSIFICATION, REGRESSION, SMALLER_IS_BETTER
+from openpfn.benchmark.metrics import CLASSIFICATION, COVERAGE, REGRESSION, SMALLER_IS_BETTER
 from openpfn.benchmark.tables.methods import FLOOR
 from openpfn.benchmark.tables.report import statistics
+from openpfn.benchmark.tables.results import ADDED
 
 METRICS = {"classification": CLASSIFICATION, "regression": REGRESSION}
 """Metrics of each task, the one that methods are ranked by first."""
+RANKED = {"classification": ("roc_auc",), "regression": ("rmse", "crps")}
+"""Metrics of each task whose ranks are told, the one that orders the methods first."""
+IN_THE_PAGE_ALONE = ("balanced_accuracy", "brier", "mae")
+"""Metrics that the terminal has no room for."""
 TITLES = {
     "roc_auc": "ROC AUC",
     "accuracy": "accuracy",
@@ -23,10 +28,24 @@ TITLES = {
     "log_loss": "log-loss",
     "brier": "Brier",
     "calibration_error": "calib. error",
+    "rmse": "RMSE / σ",
     "r2": "R²",
     "mae": "MAE / σ",
     "crps": "CRPS / σ",
+    "coverage": f"{COVERAGE:.0%} coverage",
+    "width": f"{COVERAGE:.0%} width / σ",
 }
+
+
+def metrics_of(rows: pd.DataFrame, task: str) -> list[str]:
+    """The metrics of `task`, without those that `rows` of an older version lack."""
+    rows = rows[rows["task"] == task]
+    return [m for m in METRICS[task] if m not in ADDED or rows[m].notna().any()]
+
+
+def ranked(rows: pd.DataFrame, task: str) -> list[str]:
+    """The metrics of `task` that methods are ranked by; the first orders them."""
+    return [m for m in RANKED[task] if m in metrics_of(rows, task)]
 
 
 def parts(rows: pd.DataFrame) -> list[tuple[str, str]]:
@@ -51,12 +70,13 @@ def summary(rows: pd.DataFrame, task: str, context: str) -> pd.DataFrame:
     """One row per method, best mean rank first; the floor, which does not compete, is last and has
     no rank.
 
-    Columns: `rank`, `wins`, `low` and `high` (of the first metric's mean), METRIC and METRIC_error
-    for each metric, `fit_seconds`, `predict_seconds` (medians), `peak_mib` (maximum), `n_failed`,
+    Columns: `rank` and `wins` by the first metric, METRIC_rank for each other that methods are
+    ranked by, `low` and `high` (of the first metric's mean), METRIC and METRIC_error for each
+    metric, `fit_seconds`, `predict_seconds` (medians), `peak_mib` (maximum), `n_failed`,
     `n_tables`.
     """
+    metrics, (main, *others) = metrics_of(rows, task), ranked(rows, task)
     rows = part(rows, task, context)
-    main = METRICS[task][0]
     values = statistics.scores(rows, main)
     families: Any = rows.drop_duplicates("table").set_index("table")["family"]
     out = statistics.bootstrap_interval(values, families)
@@ -65,7 +85,10 @@ def summary(rows: pd.DataFrame, task: str, context: str) -> pd.DataFrame:
         statistics.ranks(rivals, main).mean(),
         statistics.win_rates(rivals, main),
     )
-    for metric in METRICS[task]:
+    for metric in others:
+        rivals = statistics.scores(rows, metric).drop(columns=FLOOR, errors="ignore")
+        out[f"{metric}_rank"] = statistics.ranks(rivals, metric).mean()
+    for metric in metrics:
         out[[metric, f"{metric}_error"]] = statistics.mean_and_error(
             statistics.scores(rows, metric)
         )
@@ -86,9 +109,22 @@ def n_tables_of(found: pd.DataFrame) -> int:
 
 
 def best_scores(found: pd.DataFrame, metrics: Sequence[str]) -> dict[str, float]:
-    """The best mean of each metric among the methods that compete."""
+    """The best mean of each metric among the methods that compete.
+
+    The best coverage is the nearest to what was asked for. No width is best: a narrow interval is
+    good only where it covers.
+    """
     rivals = found.drop(index=FLOOR, errors="ignore")
-    return {m: rivals[m].min() if m in SMALLER_IS_BETTER else rivals[m].max() for m in metrics}
+    return {m: best_of(rivals[m], m) for m in metrics}
+
+
+def best_of(values: pd.Series, metric: str) -> float:
+    """The best of one metric's values, NaN where none is."""
+    if metric == "width" or values.isna().all():
+        return float("nan")
+    if metric == "coverage":
+        return float(values[(values - COVERAGE).abs().idxmin()])
+    return float(values.min() if metric in SMALLER_IS_BETTER else values.max())
 
 
 def summary_tables(rows: pd.DataFrame) -> list[Table]:
@@ -109,10 +145,10 @@ def _table(found: pd.DataFrame, task: str, context: str) -> Table:
     )
     out = Table(title=caption, title_justify="left", box=box.SIMPLE_HEAD)
     out.add_column("method", no_wrap=True)
-    metrics = [
-        m for m in METRICS[task] if m not in ("balanced_accuracy", "brier")
-    ]  # the report has them all
-    for name in (*(TITLES[m] for m in metrics), "rank", "wins", "fit s", "predict s", "failed"):
+    metrics = [m for m in METRICS[task] if m in found and m not in IN_THE_PAGE_ALONE]
+    also_ranked = [m for m in RANKED[task] if f"{m}_rank" in found]
+    ranks = ["rank", *(f"rank in {m.upper()}" for m in also_ranked)]
+    for name in (*(TITLES[m] for m in metrics), *ranks, "wins", "fit s", "predict s", "failed"):
         out.add_column(name, justify="right", no_wrap=True)
     best = best_scores(found, metrics)
     facts: dict[Any, dict[Any, Any]] = found.to_dict("index")
@@ -125,9 +161,14 @@ def _table(found: pd.DataFrame, task: str, context: str) -> Table:
             for m in metrics
         ]
         times = [_seconds(row["fit_seconds"]), _seconds(row["predict_seconds"])]
-        place = ["", ""] if np.isnan(row["rank"]) else [f"{row['rank']:.2f}", f"{row['wins']:.0%}"]
+        place = [f"{row[r]:.2f}" for r in ("rank", *(f"{m}_rank" for m in also_ranked))]
+        place.append(f"{row['wins']:.0%}")
         out.add_row(
-            str(name), *cells, *place, *times, str(int(row["n_failed"])) if row["n_failed"] else ""
+            str(name),
+            *cells,
+            *([""] * len(place) if np.isnan(row["rank"]) else place),
+            *times,
+            str(int(row["n_failed"])) if row["n_failed"] else "",
         )
     return out
 
