@@ -14,6 +14,9 @@ from sklearn.naive_bayes import GaussianNB
 from torch.distributions import Normal
 
 from openpfn.bayes import exact, predictive_resample
+from openpfn.bayes.rollouts import picked
+from openpfn.heads.base import Rescaled
+from openpfn.heads.gaussian import GaussianMixture
 
 NORMAL = Normal(0.0, 1.0)
 
@@ -209,6 +212,23 @@ def test_centres_are_the_middles_of_buckets():
         predictive_resample(
             exact.ConjugateLinear(0.25), *line(), sampling="centres", n_samples=2, horizon=2
         )
+
+
+def test_draws_of_a_mixture_follow_it():
+    mixture = GaussianMixture(
+        torch.tensor([0.0, 1.0, -torch.inf]),
+        torch.tensor([-2.0, 1.0, 50.0]),
+        torch.tensor([0.25, 2.0, 1.0]),
+    )
+    u = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    belief = GaussianMixture(*(part.expand(4000, 3) for part in (
+        mixture.logits, mixture.means, mixture.variances
+    )))  # fmt: skip
+    for shift, scale in ((0.0, 1.0), (100.0, 3.0)):
+        told = Rescaled(belief, torch.tensor(shift), torch.tensor(scale))
+        drawn = (picked(told, u, "density").sort()[0] - shift) / scale
+        levels = mixture.cdf(drawn.unsqueeze(-1)).view(-1)
+        torch.testing.assert_close(levels.double(), u, atol=2e-3, rtol=0)
 
 
 def test_bootstrap_draws_given_rows_and_the_empirical_sampler_forgets_those_drawn():
