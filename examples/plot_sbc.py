@@ -20,7 +20,7 @@ from openpfn.plots.beliefs import LOOKS, curve, legend_above, named, panels
 #
 # One slope, standard normal; noise with standard deviation 0.5; six rows are seen.
 
-NOISE, SEEN, ROWS = 0.5, 6, 40
+NOISE, SEEN, ROWS = 0.5, 6, 30
 
 
 def line(x, slope):
@@ -55,10 +55,10 @@ model = train(prior, network, training)
 # %%
 # ## Three posteriors
 #
-# The truth of 300 tasks beside 49 draws of each posterior. The network has no parameters to draw:
+# The truth of 200 tasks beside 29 draws of each posterior. The network has no parameters to draw:
 # its slopes are least squares of the rows that it completes the data with.
 
-tasks = {"n_tasks": 300, "n_context": SEEN, "n_draws": 49}
+tasks = {"n_tasks": 200, "n_context": SEEN, "n_draws": 29}
 posteriors = {
     "exact": exact.ConjugateLinear(NOISE**2),
     "noise variance halved": exact.ConjugateLinear(NOISE**2 / 2),

@@ -14,6 +14,9 @@ from sklearn.naive_bayes import GaussianNB
 from torch.distributions import Normal
 
 from openpfn.bayes import exact, predictive_resample
+from openpfn.bayes.rollouts import picked
+from openpfn.heads.base import Rescaled
+from openpfn.heads.gaussian import GaussianMixture
 
 NORMAL = Normal(0.0, 1.0)
 
@@ -49,10 +52,14 @@ def test_rank_one_updates_are_the_inference_anew():
     plain = exact.ConjugateLinear(0.25, prior_variance=2.0, with_bias=True)
 
     class Anew(exact.ExactPosterior):
-        posterior, prefixes = plain.posterior, plain.prefixes
+        def posterior(self, x, y):
+            return plain.posterior(x, y)
 
         def predictive(self, x, y, xq=None):
             return plain.predictive(x, y, xq)
+
+        def prefixes(self, x, y):
+            return plain.prefixes(x, y)
 
     made = [
         predictive_resample(
@@ -165,7 +172,7 @@ def test_functionals_are_taken_of_complete_data(functional, names):
         fitted = Ridge().fit(kept.x[2], kept.y[2])
         wanted = [*fitted.coef_, fitted.intercept_]
     elif callable(functional):
-        wanted = np.atleast_1d(functional(kept.x[2], kept.y[2]))
+        wanted = np.atleast_1d(np.asarray(functional(kept.x[2], kept.y[2])))
     else:
         named = {"mean": kept.y[2].mean(), "quantile:0.9": np.quantile(kept.y[2], 0.9)}
         wanted = [named.get(functional, np.median(kept.y[2]))]
@@ -205,6 +212,23 @@ def test_centres_are_the_middles_of_buckets():
         predictive_resample(
             exact.ConjugateLinear(0.25), *line(), sampling="centres", n_samples=2, horizon=2
         )
+
+
+def test_draws_of_a_mixture_follow_it():
+    mixture = GaussianMixture(
+        torch.tensor([0.0, 1.0, -torch.inf]),
+        torch.tensor([-2.0, 1.0, 50.0]),
+        torch.tensor([0.25, 2.0, 1.0]),
+    )
+    u = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    belief = GaussianMixture(*(part.expand(4000, 3) for part in (
+        mixture.logits, mixture.means, mixture.variances
+    )))  # fmt: skip
+    for shift, scale in ((0.0, 1.0), (100.0, 3.0)):
+        told = Rescaled(belief, torch.tensor(shift), torch.tensor(scale))
+        drawn = (picked(told, u, "density").sort()[0] - shift) / scale
+        levels = mixture.cdf(drawn.unsqueeze(-1)).view(-1)
+        torch.testing.assert_close(levels.double(), u, atol=2e-3, rtol=0)
 
 
 def test_bootstrap_draws_given_rows_and_the_empirical_sampler_forgets_those_drawn():

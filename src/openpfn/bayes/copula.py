@@ -51,7 +51,7 @@ class Places:
 
     def shares(self, i: int, n_context: int) -> Float[Tensor, "..."]:
         """How much the distribution at each place takes from row i: α where x is alike, less where
-        it is far (Fong et al. 2023, eq. 4.9)."""
+        it is far (Fong et al. 2023, eq. 4.9, which multiplies densities over columns)."""
         alpha = torch.tensor(step_size(n_context + i + 1), dtype=torch.float64)
         if self.density is None:
             return alpha
@@ -80,9 +80,10 @@ def at_new_rows(x: Float[Tensor, "S T D"], correlation: float) -> Places:
 
 
 def _alikeness(a: Float[Tensor, "..."], b: Float[Tensor, "..."], r: float) -> Float[Tensor, "..."]:
-    """The density of a Gaussian copula at pairs of normal scores, multiplied over columns."""
+    """The density of a Gaussian copula at pairs of normal scores, its geometric mean over columns:
+    the product of many columns would tie rows that are alike as one."""
     quadratic = (r * r * (a.square() + b.square()) - 2 * r * a * b) / (2 * (1 - r * r))
-    return (-quadratic.sum(-1) - 0.5 * a.shape[-1] * math.log1p(-r * r)).exp()
+    return (-quadratic.mean(-1) - 0.5 * math.log1p(-r * r)).exp()
 
 
 def evolved_levels(

@@ -33,6 +33,7 @@ from openpfn.bayes.new_rows import (
 from openpfn.heads.bars import BarDistribution
 from openpfn.heads.base import OverLogits, Predictive, Rescaled
 from openpfn.heads.categorical import Categorical
+from openpfn.heads.gaussian import GaussianMixture
 
 Method = Literal["rollout", "copula"]
 Sampling = Literal["density", "centres"]
@@ -339,25 +340,47 @@ class Resampling:
 
 
 def picked(belief: Predictive, u: Float[Tensor, " S"], sampling: str) -> Float[Tensor, " S"]:
-    """The value at the level `u` of each distribution, or the middle of its bucket."""
+    """A draw from each distribution made of one uniform number, or the middle of a bucket."""
     p = u.view(belief.shape)
-    if sampling == "density":
-        return belief.icdf(p).reshape(-1)
     within = belief.standardised if isinstance(belief, Rescaled) else belief
+    if sampling == "density":
+        if isinstance(within, GaussianMixture):
+            return _restored(belief, _of_component(within, p))
+        return belief.icdf(p).reshape(-1)
     if not isinstance(within, BarDistribution | Categorical):
         raise ValueError(
             f"sampling is 'centres', but the predictive is a {type(within).__name__}, which has no"
             " buckets. Use sampling='density'."
         )
-    values = within.y_grid[_bucket(within, p)]
+    return _restored(belief, within.y_grid[_part(within, p)[0]])
+
+
+def _restored(belief: Predictive, values: Float[Tensor, "..."]) -> Float[Tensor, " S"]:
+    """Values in the units of the belief."""
     if isinstance(belief, Rescaled):
         values = belief.shift + belief.scale * values
     return values.reshape(-1)
 
 
-def _bucket(belief: OverLogits, p: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
-    reached = belief.logits.double().softmax(dim=-1).cumsum(dim=-1)[..., :-1]
-    return (reached < p.unsqueeze(-1)).sum(dim=-1)
+def _of_component(belief: GaussianMixture, p: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """A draw from a mixture: `p` picks the component, and its place within the component's share
+    the value. Quantiles of the whole take a bisection, some ten times as long."""
+    k, share = _part(belief, p)
+    z = torch.special.ndtri(share.clamp(1e-12, 1 - 1e-12))
+    mean = belief.means.gather(-1, k.unsqueeze(-1)).squeeze(-1)
+    variance = belief.variances.gather(-1, k.unsqueeze(-1)).squeeze(-1)
+    return mean + variance.sqrt() * z
+
+
+def _part(
+    belief: OverLogits, p: Float[Tensor, "..."]
+) -> tuple[Int[Tensor, "..."], Float[Tensor, "..."]]:
+    """The part of the distribution that holds the level `p`, and where in the part it lies."""
+    reached = belief.logits.double().softmax(dim=-1).cumsum(dim=-1)
+    k = (reached[..., :-1] < p.unsqueeze(-1)).sum(dim=-1)
+    before = torch.nn.functional.pad(reached, (1, 0)).gather(-1, k.unsqueeze(-1)).squeeze(-1)
+    mass = reached.gather(-1, k.unsqueeze(-1)).squeeze(-1) - before
+    return k, ((p - before) / mass.clamp(min=1e-300)).clamp(0, 1)
 
 
 def _columns_of(x_sampler: Any) -> int:

@@ -111,8 +111,6 @@ class TaskDiversityConfig:
 
     def network(self) -> RegressionConfig:
         """The network of every run."""
-        buckets: dict[str, Any] = {"bucket_type": self.head, "d_vocab": self.d_vocab}
-        ends = {"y_min": -self.reach, "y_max": self.reach}
         return RegressionConfig(
             d_model=self.d_model,
             n_layers=self.n_layers,
@@ -121,8 +119,10 @@ class TaskDiversityConfig:
             n_ctx=2 * self.examples,
             input_dim=self.task_size,
             use_pos_emb=self.positions,
-            **buckets,
-            **ends,
+            bucket_type=self.head,
+            d_vocab=self.d_vocab,
+            y_min=-self.reach,
+            y_max=self.reach,
         )
 
     def training(self, n_tasks: int, seed: int, n_threads: int | None) -> TrainingConfig:

@@ -75,7 +75,8 @@ def classes_of(model: Any, y: Any, n_classes: int | None) -> int | None:
     tells_numbers = getattr(config, "regression_head", None) is not None
     if tells_numbers or not tells_classes or y is None or not len(y):
         return None
-    return max(2, int(np.asarray(y).max()) + 1)
+    highest = np.nanmax(np.asarray(y, dtype=np.float64))  # what is missing is told later
+    return max(2, int(highest) + 1)
 
 
 def check_classes_given(model: Any, y: Any) -> None:

@@ -28,6 +28,8 @@ class Believer(ABC):
 
     reads_x: ClassVar[bool] = True
     """Whether it has inputs at all."""
+    reads_prefixes: ClassVar[bool] = False
+    """Whether one pass answers about every row given those before it."""
     least_rows: ClassVar[int] = 0
     """Context rows that it needs at least."""
     most_rows: int | None = None
@@ -70,10 +72,16 @@ class Believer(ABC):
         return y
 
     def joint_log_prob(
-        self, x: Float[Tensor, "S n D"] | None, y: Float[Tensor, "S n"]
-    ) -> Float[Tensor, " S"] | None:
-        """Log-probability of the targets one after another; None where that takes a pass each."""
-        return None
+        self, x: Float[Tensor, "S N D"] | None, y: Float[Tensor, "S N"], n_given: int
+    ) -> Float[Tensor, " S"]:
+        """Log-probability of the targets after the first `n_given` rows, one after another."""
+        total = torch.zeros(len(y), dtype=torch.float64)
+        for n in range(n_given, y.shape[1]):
+            seen, query = (None, None) if x is None else (x[:, :n], x[:, n : n + 1])
+            belief = self.ask(seen, y[:, :n], query)
+            target = y[:, n].view(belief.shape).to(self.device)
+            total += belief.log_prob(target).double().cpu().view(-1)
+        return total
 
     def features(self, rows: Any) -> Float[Tensor, "..."]:
         """The rows (an array, a tensor or a DataFrame) as numbers in the order of `ask`."""

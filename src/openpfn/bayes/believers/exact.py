@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,8 @@ from openpfn.models.inputs import check_classes, check_finite
 
 class ExactBeliever(Believer):
     """An `ExactPosterior`."""
+
+    reads_prefixes: ClassVar[bool] = True
 
     def __init__(self, exact: ExactPosterior) -> None:
         self.exact = exact
@@ -41,8 +43,10 @@ class ExactBeliever(Believer):
             return rolled_lines(self.exact, x, y, n_new, choose)
         return super().roll(x, y, n_new, choose)
 
-    def joint_log_prob(self, x: Tensor | None, y: Float[Tensor, "S n"]) -> Float[Tensor, " S"]:
-        return self.exact.prefixes(x, y).log_prob(y).sum(-1)
+    def joint_log_prob(
+        self, x: Float[Tensor, "S N D"] | None, y: Float[Tensor, "S N"], n_given: int
+    ) -> Float[Tensor, " S"]:
+        return self.exact.prefixes(x, y).log_prob(y)[:, n_given:].sum(-1)
 
     def indices(self, y: Any) -> Float[Tensor, "..."]:
         found = super().indices(y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,8 @@ from openpfn.models.sequence.generation import continued
 class SequenceBeliever(Believer):
     """A `SequencePFN` or an `UnsupervisedPFN`. Without `cached` each row is predicted by a pass of
     the whole sequence: slower, and the same to rounding."""
+
+    reads_prefixes: ClassVar[bool] = True
 
     def __init__(self, model: SequenceNetwork, cached: bool = True) -> None:
         config = model.config
@@ -66,12 +68,15 @@ class SequenceBeliever(Believer):
         own_x = None if x is None else self._own(x)
         return continued(self.model, own_x, self._own(y), n_new, next_target, cached=self.cached)[0]
 
-    def joint_log_prob(self, x: Tensor | None, y: Float[Tensor, "S n"]) -> Float[Tensor, " S"]:
+    def joint_log_prob(
+        self, x: Float[Tensor, "S N D"] | None, y: Float[Tensor, "S N"], n_given: int
+    ) -> Float[Tensor, " S"]:
         model: Any = self.model
         with evaluating(model):
             own = self._own(y)
             logits = model(own) if x is None else model(self._own(x), own)
-            return model.predictive_of(logits).log_prob(own).sum(-1)
+            every = model.predictive_of(logits).log_prob(own)  # (S, N)
+            return every[:, n_given:].sum(-1).double().cpu()
 
     def features(self, rows: Any) -> Float[Tensor, "..."]:
         found = super().features(rows)

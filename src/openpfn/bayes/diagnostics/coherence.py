@@ -22,6 +22,8 @@ from openpfn.heads.categorical import Categorical
 
 AT_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Levels of a number's first predictive at whose quantiles its probabilities are followed."""
+JOINT_ROWS = 4
+"""Last rows whose joint log-probability is found in several orders where each takes a pass."""
 TOLERANCE = 1e-4
 """Difference of probabilities up to which two predictions are the same, to float32's rounding."""
 
@@ -70,9 +72,9 @@ class Exchangeability:
     """The largest of all."""
     p_value: float
     """That the mean is no more than rounding (a one-sided t-test)."""
-    log_prob_spread: float | None
-    """Standard deviation, over orders, of the log-probability of all targets together, in nats;
-    None where the model does not tell it in one pass."""
+    log_prob_spread: float
+    """Standard deviation, over orders, of the log-probability of several targets one after another,
+    in nats: of all, or of the context's last four for models that need a pass for each."""
 
     def passes(self, alpha: float = 0.05) -> bool:
         """Whether nothing speaks against exchangeability at the level `alpha`."""
@@ -182,18 +184,22 @@ def exchangeability(
     first = believer.ask(rows, y_seen, queries)
     at = None if isinstance(first, Categorical) else first.quantile(AT_LEVELS)
     before, apart = _probabilities(first, at), []
-    joint = [believer.joint_log_prob(rows, y_seen)]
+    n_given = 0
+    if not believer.reads_prefixes:
+        n_given = max(believer.least_rows, context.n_rows - JOINT_ROWS)
+    joint = [believer.joint_log_prob(rows, y_seen, n_given)]
     for _ in range(n_permutations):
         order = torch.randperm(context.n_rows, generator=source)
         shuffled = None if rows is None else rows[:, order]
         again = believer.ask(shuffled, y_seen[:, order], queries)
         apart.append((_probabilities(again, at) - before).abs().amax(dim=-1))
-        joint.append(believer.joint_log_prob(shuffled, y_seen[:, order]))
+        later = n_given + torch.randperm(context.n_rows - n_given, generator=source)
+        order = torch.cat([torch.arange(n_given), later])
+        shuffled = None if rows is None else rows[:, order]
+        joint.append(believer.joint_log_prob(shuffled, y_seen[:, order], n_given))
     distances = torch.stack(apart, dim=1).numpy()  # (B, K)
     units = distances.mean(axis=1) if len(distances) > 1 else distances[0]
-    spread = None
-    if joint[0] is not None:
-        spread = float(torch.stack([j.double() for j in joint if j is not None]).std(0).mean())  # pyright: ignore
+    spread = float(torch.stack(joint).std(0).mean())
     error = float(units.std(ddof=1) / len(units) ** 0.5) if len(units) > 1 else np.nan
     p = _above(units, TOLERANCE)
     return Exchangeability(

@@ -3,24 +3,20 @@ calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from openpfn.bayes.exact import ConjugateLinear, ExactPosterior
+from openpfn.bayes.exact import ConjugateLinear
 from openpfn.bayes.resampling import predictive_resample
 from openpfn.generators.base import SequencePrior
-
-Draws = Callable[[Any, Any, int, torch.Generator], Any]
-"""A function (x, y, n_draws, generator) -> draws (R, n_draws, P) of the parameters of R tasks."""
 
 
 def simulated(
     prior: SequencePrior,
-    posterior: ExactPosterior | Draws | Any,
+    posterior: Any,
     *,
     n_tasks: int = 1000,
     n_context: int = 16,
@@ -58,7 +54,7 @@ def simulated(
     if isinstance(posterior, ConjugateLinear) and not options:
         draws = posterior.posterior(x, y).sample(n_draws, source).transpose(0, 1)
     elif hasattr(posterior, "predictive") or hasattr(posterior, "fit"):
-        options = {"functional": "ols"} | options
+        options = {"functional": "ols", "n_trace": 1} | options
         draws = predictive_resample(
             posterior, x, y, n_samples=n_draws, generator=source, **options
         ).samples
