@@ -3,7 +3,7 @@ calibration."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def simulated(
             posterior, x, y, n_samples=n_draws, generator=source, **options
         ).samples
     else:
-        draws = posterior(x, y, n_draws, source)
+        draws = cast(Any, posterior)(x, y, n_draws, source)
     found = np.asarray(draws, dtype=np.float64)
     if found.shape != (n_tasks, n_draws, truth.shape[1]):
         raise ValueError(
