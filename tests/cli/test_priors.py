@@ -343,7 +343,7 @@ def test_info_tells_the_profile_of_a_prior_and_of_a_file(
 def test_info_tells_classes_numbers_and_both(
     share: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--max_seq_len", "40", "--max_features", "3", "--n_tasks", "24"]
+    words = ["--max_seq_len", "40", "--max_features", "3", "--n_tasks", "64"]
     assert main(["priors", "info", *words, "--regression_share", share, "--prior", "scm_tree"]) == 0
     said = capsys.readouterr().out
     assert "tasks of numbers" in said
