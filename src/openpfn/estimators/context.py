@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from openpfn.batch import TaskBatch
 from openpfn.estimators.ensemble import Member, View
 from openpfn.estimators.network import Network, find_network, nested_bytes
+from openpfn.models.modes import in_evaluation
 
 QUERY_MULTIPLE = 8
 """Query rows are read in multiples of this: matrix kernels then treat all rows alike, and a row
@@ -24,11 +24,6 @@ gets the same bits alone or in a batch."""
 CELLS_PER_PASS = 8192
 """Cells that pass through the network at once on a CPU: more do not fit its caches and take longer
 per cell."""
-
-
-_MODES = threading.Lock()
-_ASKED: dict[int, tuple[int, bool]] = {}
-"""How many calls read a model now, and whether it was in training before the first of them."""
 
 
 class Context(ABC):
@@ -181,7 +176,7 @@ class Context(ABC):
             n_classes=None if n_classes is None else torch.full((len(group),), n_classes),
             categorical=torch.from_numpy(np.stack([view.categorical for view in group])),
         )
-        with evaluating(network.model):
+        with in_evaluation(network.model), torch.inference_mode():
             return network.model.summarize(batch.to(network.device))
 
     def _ask(
@@ -190,7 +185,7 @@ class Context(ABC):
         n_rows = views.shape[1]
         padding = np.repeat(views[:, -1:], -n_rows % QUERY_MULTIPLE, axis=1)
         x = torch.from_numpy(np.concatenate([views, padding], axis=1)).to(network.device)
-        with evaluating(network.model):
+        with in_evaluation(network.model), torch.inference_mode():
             logits = network.model.read(x, state)
         return logits[:, :n_rows].float().cpu()
 
@@ -228,24 +223,3 @@ class Context(ABC):
 
     def _within_limit(self, n_bytes: int) -> bool:
         return self.memory_limit is None or n_bytes <= self.memory_limit
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Run without gradients and in evaluation mode; a model in training goes back to it after the
-    last of the calls that read it."""
-    with _MODES:
-        n_calls, was_training = _ASKED.get(id(model), (0, getattr(model, "training", False)))
-        if n_calls == 0 and was_training:
-            model.eval()
-        _ASKED[id(model)] = n_calls + 1, was_training
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        with _MODES:
-            n_calls, was_training = _ASKED.pop(id(model))
-            if n_calls > 1:
-                _ASKED[id(model)] = n_calls - 1, was_training
-            elif was_training:
-                model.train()

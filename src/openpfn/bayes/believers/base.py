@@ -4,8 +4,7 @@ row."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -117,17 +116,3 @@ def as_numbers(name: str, values: Any) -> Float[Tensor, "..."]:
 def as_rows(rows: Any) -> Float[Tensor, "..."]:
     """Rows of numbers in float64. Raises ValueError where a column holds anything else."""
     return as_numbers("x", rows.to_numpy() if hasattr(rows, "to_numpy") else rows)
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Without gradients and in evaluation mode; afterwards the model is in the mode it was in."""
-    was_training = getattr(model, "training", False)
-    if was_training:
-        model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        if was_training:
-            model.train()

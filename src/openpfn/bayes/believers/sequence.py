@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from openpfn.bayes.believers.base import Believer, Choose, evaluating
+from openpfn.bayes.believers.base import Believer, Choose
 from openpfn.configs.sequence import ClassificationConfig, UnsupervisedConfig
 from openpfn.heads.base import Predictive
 from openpfn.models.inputs import check_classes, check_columns, check_finite
+from openpfn.models.modes import in_evaluation
 from openpfn.models.sequence.backbone import SequenceNetwork, predicts_tokens
 from openpfn.models.sequence.generation import continued
 
@@ -42,7 +43,7 @@ class SequenceBeliever(Believer):
 
     def ask(self, x: Tensor | None, y: Tensor, x_query: Tensor | None) -> Predictive:
         model: Any = self.model
-        with evaluating(model):
+        with in_evaluation(model), torch.no_grad():
             if not self.reads_x:
                 followed = self._own(torch.nn.functional.pad(y, (0, 1)))
                 return model.predictive_of(model(followed)[:, -1:])
@@ -72,7 +73,7 @@ class SequenceBeliever(Believer):
         self, x: Float[Tensor, "S N D"] | None, y: Float[Tensor, "S N"], n_given: int
     ) -> Float[Tensor, " S"]:
         model: Any = self.model
-        with evaluating(model):
+        with in_evaluation(model), torch.no_grad():
             own = self._own(y)
             logits = model(own) if x is None else model(self._own(x), own)
             every = model.predictive_of(logits).log_prob(own)  # (S, N)

@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
-from openpfn.bayes.believers.base import Believer, Choose, evaluating
+from openpfn.bayes.believers.base import Believer, Choose
 from openpfn.heads.base import Predictive
 from openpfn.heads.categorical import Categorical
 from openpfn.models.inputs import check_classes, check_numbers
+from openpfn.models.modes import in_evaluation
 from openpfn.models.tabular.growing import GrowingContext
 from openpfn.models.tabular.network import TabularPFN
 
@@ -76,7 +77,7 @@ class TableBeliever(Believer):
     def ask(self, x: Tensor | None, y: Tensor, x_query: Tensor | None) -> Predictive:
         assert x is not None
         assert x_query is not None
-        with evaluating(self.model):
+        with in_evaluation(self.model), torch.no_grad():
             rows = torch.cat([x, x_query], dim=1)
             return self._averaged([self._read(view, view.columns(rows), y) for view in self.views])
 
@@ -88,7 +89,7 @@ class TableBeliever(Believer):
         choose: Choose,
     ) -> Float[Tensor, "S N"]:
         assert x is not None
-        with evaluating(self.model):
+        with in_evaluation(self.model), torch.no_grad():
             shown = [view.columns(x).to(self.device, torch.float32) for view in self.views]
             y = y.to(self.device)
             if self.refit == "frozen":

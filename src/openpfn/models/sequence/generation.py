@@ -18,6 +18,7 @@ from openpfn.models.inputs import (
     check_temperature,
     check_tensors,
 )
+from openpfn.models.modes import in_evaluation
 from openpfn.models.sequence.backbone import SequenceNetwork
 from openpfn.models.sequence.transformer import Block, KeysAndValues
 from openpfn.randomness import draw_inputs, seeded
@@ -127,12 +128,8 @@ def continued(
     `x` holds the inputs of all P + T rows. `choose` is called once for each new row, in their
     order. Without `cached` each row takes a pass of the whole sequence: the same, to rounding.
     """
-    was_training = model.training
-    model.eval()
-    try:
+    with in_evaluation(model):
         return (_ways(model) if cached else _anew)(model, x, y, n_new, choose)
-    finally:
-        model.train(was_training)
 
 
 def _check_prompt(model: SequenceNetwork, x: Any, y: Any) -> None:
