@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 
 from openpfn import PFNClassifier, PFNRegressor
 from openpfn.batch import TaskBatch
@@ -125,13 +126,16 @@ def words(n: int = 16) -> tuple[pd.DataFrame, np.ndarray]:
     return frame, np.where(y.numpy() > 0, "yes", "no")
 
 
-def test_a_classifier_believes_what_it_predicts(classifier):
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_a_classifier_believes_what_it_predicts(classifier, calibrate):
     X, y = words()
+    classifier = clone(classifier).set_params(calibrate=calibrate)
     believer = believer_of(classifier, X, y)
     rows, targets = believer.features(X)[None], believer.indices(y)[None]
     answer: Any = believer.ask(rows, targets, rows[:, :5])
     believed = answer.probs[0]
     fitted = classifier.fit(X, y)
+    assert (fitted.temperature_ != 1) == calibrate
     np.testing.assert_allclose(believed, fitted.predict_proba(X.head(5)), atol=1e-4)
     assert believer.labels is not None
     assert believer.labels.tolist() == ["no", "yes"]
@@ -186,6 +190,8 @@ def test_bad_input_of_classifiers_is_told(classifier):
         )
     with pytest.raises(ValueError, match="the context is empty: PFNClassifier needs rows"):
         predictive_resample(classifier, n_samples=2, horizon=2)
+    with pytest.raises(ValueError, match="target_statistics is True, but its columns hold"):
+        predictive_resample(clone(classifier).set_params(target_statistics=True), X, y)
 
 
 @pytest.fixture(scope="module")
@@ -194,13 +200,16 @@ def regressor() -> PFNRegressor:
     return PFNRegressor(model=model, n_estimators=3)
 
 
-def test_a_regressor_believes_what_it_predicts(regressor):
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_a_regressor_believes_what_it_predicts(regressor, calibrate):
     X, _ = words()
+    regressor = clone(regressor).set_params(calibrate=calibrate)
     y = 100 + np.exp(X["a"].to_numpy())
     believer = believer_of(regressor, X, y)
     rows, targets = believer.features(X)[None], believer.indices(y)[None]
     believed = believer.ask(rows, targets, rows[:, :5])
-    fitted = regressor.fit(X, y).predict(X.head(5), output="distribution")
+    assert (regressor.fit(X, y).width_ != 1) == calibrate
+    fitted = regressor.predict(X.head(5), output="distribution")
     levels = [0.05, 0.3, 0.5, 0.9]
     torch.testing.assert_close(
         believed.quantile(levels)[:, 0], fitted.quantile(levels), atol=1e-3, rtol=0

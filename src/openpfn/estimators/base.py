@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, no_type_check
 
 import numpy as np
 import pandas as pd
@@ -29,15 +29,6 @@ E = TypeVar("E", bound="PFNEstimator")
 class PFNEstimator(BaseEstimator, ABC):
     """Estimator whose `fit` shows the rows of a table to a network, and trains nothing."""
 
-    checkpoint: Any
-    model: Any
-    n_estimators: Any
-    device: Any
-    random_state: Any
-    memory_limit: Any
-    calibrate: Any
-    target_statistics: Any
-
     encoder_: TableEncoder
     columns_: Int[np.ndarray, " S"]
     statistics_: TargetStatistics | None
@@ -47,6 +38,28 @@ class PFNEstimator(BaseEstimator, ABC):
     """Parameters of the constructor that a saved file holds, beside the checkpoint."""
     targets_name: ClassVar[str]
     """What a saved file calls the targets of the context."""
+
+    @no_type_check  # scikit-learn's contract: the constructor takes anything, `fit` complains
+    def __init__(
+        self,
+        checkpoint: str | Path = "auto",
+        *,
+        model: Any = None,
+        n_estimators: int = 4,
+        device: str = "auto",
+        random_state: Any = 0,
+        memory_limit: int | None = 2**30,
+        calibrate: bool = False,
+        target_statistics: bool = False,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.model = model
+        self.n_estimators = n_estimators
+        self.device = device
+        self.random_state = random_state
+        self.memory_limit = memory_limit
+        self.calibrate = calibrate
+        self.target_statistics = target_statistics
 
     @property
     def state_bytes_(self) -> int:
@@ -219,6 +232,14 @@ class PFNEstimator(BaseEstimator, ABC):
         """Return encoded query rows as the context reads them."""
         shown = self._select(rows)
         return shown if statistics is None else np.concatenate([shown, statistics(rows)], axis=1)
+
+    def read_rows(self, table: pd.DataFrame) -> Float[np.ndarray, "N S"]:
+        """Return query rows as the context reads them."""
+        return self._shown(self.encoder_.transform(table), self.statistics_)
+
+    @property
+    def _limit(self) -> int | None:
+        return None if self.memory_limit is None else int(self.memory_limit)
 
     def _out_of_fold(
         self,

@@ -53,14 +53,6 @@ def row_order(
     return order[np.random.default_rng(0).permutation(len(order))]
 
 
-def in_canonical_order(
-    context: Float[np.ndarray, "n D"], targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
-) -> tuple[Float[np.ndarray, "n D"], Int[np.ndarray, " n"] | Float[np.ndarray, " n"]]:
-    """Return the rows and targets of a context in their `row_order`."""
-    order = row_order(context, targets)
-    return context[order], targets[order]
-
-
 def _key(rows: Float[np.ndarray, "n D"]) -> tuple[int, tuple[float, ...], bytes]:
     rows = rows + 0.0  # −0 and 0 are one number
     present = ~np.isnan(rows)

@@ -100,15 +100,17 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         calibrate: bool = False,
         target_statistics: bool = False,
     ) -> None:
-        self.checkpoint = checkpoint
-        self.model = model
-        self.n_estimators = n_estimators
+        super().__init__(
+            checkpoint,
+            model=model,
+            n_estimators=n_estimators,
+            device=device,
+            random_state=random_state,
+            memory_limit=memory_limit,
+            calibrate=calibrate,
+            target_statistics=target_statistics,
+        )
         self.softmax_temperature = softmax_temperature
-        self.device = device
-        self.random_state = random_state
-        self.memory_limit = memory_limit
-        self.calibrate = calibrate
-        self.target_statistics = target_statistics
 
     def fit(self, X: Any, y: Any) -> PFNClassifier:
         """Show the network the context: rows `X` (n, D) and their labels `y` (n,).
@@ -146,7 +148,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         table = self._table(X, reset=False)
         if self.context_ is None:
             return np.ones((len(table), 1))
-        rows = self._shown(self.encoder_.transform(table), self.statistics_)
+        rows = self.read_rows(table)
         canonical = self._probabilities(self.context_.mean_log_probs(rows), self.temperature_)
         probabilities = np.empty_like(canonical)
         probabilities[:, self.order_] = canonical
@@ -212,7 +214,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             targets,
             categorical,
             self.device,
-            None if self.memory_limit is None else int(self.memory_limit),
+            self._limit,
             n_classes=len(self.classes_),
         )
 

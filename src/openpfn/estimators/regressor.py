@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, no_type_check
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,28 +85,6 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     context_: NumberContext | None
     saved_parameters = ("n_estimators", "memory_limit", "calibrate", "target_statistics")
     targets_name = "targets"
-
-    @no_type_check  # scikit-learn's contract: the constructor takes anything, `fit` complains
-    def __init__(
-        self,
-        checkpoint: str | Path = "auto",
-        *,
-        model: Any = None,
-        n_estimators: int = 4,
-        device: str = "auto",
-        random_state: Any = 0,
-        memory_limit: int | None = 2**30,
-        calibrate: bool = False,
-        target_statistics: bool = False,
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.model = model
-        self.n_estimators = n_estimators
-        self.device = device
-        self.random_state = random_state
-        self.memory_limit = memory_limit
-        self.calibrate = calibrate
-        self.target_statistics = target_statistics
 
     def fit(self, X: Any, y: Any) -> PFNRegressor:
         """Show the network the context: rows `X` (n, D) and their numbers `y` (n,).
@@ -232,8 +209,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         targets: Float[np.ndarray, " n"] | None,
         categorical: Bool[np.ndarray, " S"],
     ) -> NumberContext:
-        limit = None if self.memory_limit is None else int(self.memory_limit)
-        return NumberContext(network, members, rows, targets, categorical, self.device, limit)
+        return NumberContext(network, members, rows, targets, categorical, self.device, self._limit)
 
     def learnt(self) -> dict[str, Any]:
         return {"centre": self.centre_, "spread": self.spread_, "width": self.width_}
@@ -260,14 +236,20 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         table = self._table(X, reset=False)
         if self.context_ is None:
             return np.zeros((len(table), 1))
-        return self._shown(self.encoder_.transform(table), self.statistics_)
+        return self.read_rows(table)
 
     def _distribution(self, rows: Float[np.ndarray, "Q S"]) -> Predictive:
-        centre = torch.tensor(self.centre_, dtype=torch.float64)
         if self.context_ is None:
+            centre = torch.tensor(self.centre_, dtype=torch.float64)
             return Certain(centre.expand(len(rows)))
-        believed = _widened(self.context_.mean_quantiles(rows), self.width_)
-        return Rescaled(believed, centre, torch.tensor(self.spread_, dtype=torch.float64))
+        return self.distribution_of(self.context_.mean_quantiles(rows))
+
+    def distribution_of(self, quantiles: Float[np.ndarray, "... K"]) -> Predictive:
+        """Return the distributions, in units of y, that averaged standardised `quantiles` mean."""
+        centre, spread = (
+            torch.tensor(value, dtype=torch.float64) for value in (self.centre_, self.spread_)
+        )
+        return Rescaled(_widened(quantiles, self.width_), centre, spread)
 
     def _answers(self, X: Any, ask: Callable[[Predictive], torch.Tensor]) -> np.ndarray:
         """Return what `ask` makes of the distributions, some rows at a time."""
@@ -313,7 +295,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         return numbers
 
 
-def _widened(quantiles: Float[np.ndarray, "Q K"], width: float) -> PooledQuantiles:
+def _widened(quantiles: Float[np.ndarray, "... K"], width: float) -> PooledQuantiles:
     """Return the distribution of these quantiles with all distances from its mean times `width`."""
     values = increasing(torch.from_numpy(quantiles))
     if width == 1:

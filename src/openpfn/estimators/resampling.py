@@ -13,11 +13,9 @@ from torch import Tensor
 
 from openpfn.bayes.believers import TableBeliever
 from openpfn.bayes.believers import View as NetworkView
-from openpfn.estimators.beliefs import PooledQuantiles
 from openpfn.estimators.ensemble import View
 from openpfn.estimators.number_context import quantiles_of
-from openpfn.heads.base import Predictive, Rescaled
-from openpfn.heads.quantiles import increasing
+from openpfn.heads.base import Predictive
 
 
 class EstimatorBeliever(TableBeliever):
@@ -25,6 +23,11 @@ class EstimatorBeliever(TableBeliever):
     of these rows; the network reads all rows through them."""
 
     def __init__(self, fitted: Any, n_classes: int | None, refit: str, temperature: float) -> None:
+        if fitted.statistics_ is not None:
+            raise ValueError(
+                "target_statistics is True, but its columns hold targets, which would have to be"
+                " drawn anew with every row. Leave it out."
+            )
         self.fitted = fitted
         self.members = [view for group, _ in fitted.context_.views_and_states() for view in group]
         model = fitted.context_.ready_network().model
@@ -39,8 +42,7 @@ class EstimatorBeliever(TableBeliever):
         if isinstance(rows, Tensor):
             rows = rows.numpy()
         table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(np.asarray(rows))
-        encoded, columns = self.fitted.encoder_.transform(table), self.fitted.columns_
-        seen = encoded[:, columns] if len(columns) else np.zeros((len(encoded), 1))
+        seen = self.fitted.read_rows(table)
         return torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float64))
 
 
@@ -55,7 +57,8 @@ class ClassBeliever(EstimatorBeliever):
             )
         self.labels = fitted.classes_
         self.places = np.argsort(fitted.order_)  # the place of each class in the network's order
-        super().__init__(fitted, len(self.places), refit, float(fitted.softmax_temperature))
+        temperature = float(fitted.softmax_temperature * fitted.temperature_)
+        super().__init__(fitted, len(self.places), refit, temperature)
 
     def view_of(self, member: View) -> NetworkView:
         shown = member.show_classes(self.places, len(self.places))
@@ -96,12 +99,7 @@ class NumberBeliever(EstimatorBeliever):
         total = 0.0
         for member, answer in zip(self.members, answers, strict=True):
             total = total + member.target.inverse(quantiles_of(answer).cpu().numpy())
-        values = increasing(torch.from_numpy(np.asarray(total) / len(answers)))
-        centre, spread = (
-            torch.tensor(value, dtype=torch.float64)
-            for value in (self.fitted.centre_, self.fitted.spread_)
-        )
-        return Rescaled(PooledQuantiles(values), centre, spread)
+        return self.fitted.distribution_of(np.asarray(total) / len(answers))
 
 
 def columns_of(member: View) -> Any:

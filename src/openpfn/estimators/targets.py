@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
+from scipy.special import boxcox1p, inv_boxcox1p
 
 POWERS = (-1.0, 3.0)
 """Least and greatest power of the transform: the inverses of stronger ones turn small errors of a
@@ -88,23 +89,11 @@ class Power(TargetTransform):
 
 
 def _forward(z: Numbers, power: float) -> Numbers:
-    up = _powered(np.maximum(z, 0), power)
-    down = _powered(np.maximum(-z, 0), 2 - power)
+    up = boxcox1p(np.maximum(z, 0), power)
+    down = boxcox1p(np.maximum(-z, 0), 2 - power)
     return np.where(z >= 0, up, -down)
 
 
-def _powered(size: Numbers, power: float) -> Numbers:
-    """((1 + size)^power − 1) / power, its limit log(1 + size) at 0."""
-    logs = np.log1p(size)
-    return logs if abs(power) < 1e-9 else np.expm1(power * logs) / power
-
-
 def _unpowered(w: Numbers, power: float) -> Numbers:
-    """The inverse of `_powered`; ∞ from the largest value on that it can have."""
-    if abs(power) < 1e-9:
-        logs = w
-    else:
-        inside = np.maximum(power * w, -1.0)
-        with np.errstate(divide="ignore"):
-            logs = np.log1p(inside) / power
-    return np.expm1(np.minimum(logs, 700.0))  # e^709 is the largest number
+    """The inverse of `boxcox1p`; ∞ from the largest value on that it can have."""
+    return inv_boxcox1p(w if power >= 0 else np.minimum(w, -1 / power), power)
