@@ -128,3 +128,14 @@ def test_labels_without_rows_are_left_out_of_the_auc():
         == 1
     )
     assert np.isnan(metrics.one_vs_rest_auc(["a", "a"], np.ones((2, 1)), ["a"]))
+
+
+def test_scores_of_numbers_are_those_of_the_formulas():
+    levels = (np.arange(99) + 0.5) / 99
+    y, mean = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.0, 1.0, 2.0, 5.0])
+    certain = np.repeat(mean[:, None], len(levels), axis=1)
+    scores = metrics.regression_metrics(y, mean, levels, certain)
+    assert scores["rmse"] == pytest.approx(1)
+    assert scores["r2"] == pytest.approx(1 - 4 / 5)
+    assert scores["crps"] == pytest.approx(0.5, rel=0.02)  # the mean distance of a certain answer
+    assert scores["coverage"] == 0.75

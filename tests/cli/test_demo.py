@@ -68,16 +68,6 @@ def test_numbers_are_shown_where_a_network_predicts_them(tmp_path, capsys, monke
     assert (tmp_path / "demo-numbers.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_scores_of_numbers_are_those_of_the_formulas():
-    y, mean = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.0, 1.0, 2.0, 5.0])
-    certain = np.repeat(mean[:, None], len(demo_numbers.LEVELS), axis=1)
-    scores = demo_numbers.scores(y, mean, certain)
-    assert scores["rmse"] == pytest.approx(1)
-    assert scores["r2"] == pytest.approx(1 - 4 / 5)
-    assert scores["crps"] == pytest.approx(0.5, rel=0.02)  # the mean distance of a certain answer
-    assert scores["coverage"] == 0.75
-
-
 def test_wrong_options_are_told(capsys):
     for arguments, message in (
         (["--splits", "0"], "splits is 0"),

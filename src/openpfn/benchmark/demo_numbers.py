@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from openpfn.benchmark.metrics import crps_of_quantiles
+from openpfn.benchmark.metrics import regression_metrics
 
 N_CONTEXT = 150
 LEVELS = (np.arange(99) + 0.5) / 99
@@ -55,7 +55,7 @@ def evaluate(regressors: Mapping[str, Any], n_splits: int) -> pd.DataFrame:
             mean, quantiles = answers(regressor, X.iloc[context], y[context], X.iloc[query])
             results.append(
                 {"method": name, "split": split}
-                | scores(y[query], mean, quantiles)
+                | regression_metrics(y[query], mean, LEVELS, quantiles)
                 | {"seconds": time.perf_counter() - started}
             )
     return pd.DataFrame(results)
@@ -90,21 +90,6 @@ def answers(
         return mean, fitted.predict(X_query, output="quantiles", quantiles=LEVELS)
     errors = y - cross_val_predict(regressor, X, y, cv=5)
     return mean, mean[:, None] + np.quantile(errors, LEVELS)
-
-
-def scores(
-    y: Float[np.ndarray, " Q"], mean: Float[np.ndarray, " Q"], quantiles: Float[np.ndarray, "Q L"]
-) -> dict[str, float]:
-    """The `METRICS` of means and quantiles."""
-    low, high = (
-        np.array([np.interp(level, LEVELS, row) for row in quantiles]) for level in (0.05, 0.95)
-    )
-    return {
-        "rmse": float(np.sqrt(((y - mean) ** 2).mean())),
-        "r2": float(1 - ((y - mean) ** 2).sum() / ((y - y.mean()) ** 2).sum()),
-        "crps": crps_of_quantiles(y, LEVELS, quantiles),
-        "coverage": float(((low <= y) & (y <= high)).mean()),
-    }
 
 
 def result_table(results: pd.DataFrame, methods: Sequence[str], n_splits: int) -> Any:

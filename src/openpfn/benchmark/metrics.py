@@ -52,8 +52,8 @@ def classification_metrics(y: Labels, p: Probabilities) -> dict[str, float]:
 def regression_metrics(
     y: Numbers,
     prediction: Numbers,
-    levels: Float[np.ndarray, " L"],
-    quantiles: Float[np.ndarray, "Q L"] | None,
+    levels: Float[np.ndarray, " L"] | None = None,
+    quantiles: Float[np.ndarray, "Q L"] | None = None,
 ) -> dict[str, float]:
     """Return all of `REGRESSION`.
 
@@ -66,14 +66,15 @@ def regression_metrics(
     spread = float(((y - y.mean()) ** 2).sum())
     found = {
         "rmse": float(np.sqrt((error**2).mean())),
-        "crps": mae if quantiles is None else crps_of_quantiles(y, levels, quantiles),
+        "crps": mae,
         "mae": mae,
         "r2": 1 - float((error**2).sum()) / spread if spread > 0 else float("nan"),
     }
-    if quantiles is None:
+    if levels is None or quantiles is None:
         return found | {"coverage": float("nan"), "width": float("nan")}
     low, high = central_interval(COVERAGE, levels, quantiles)
     return found | {
+        "crps": crps_of_quantiles(y, levels, quantiles),
         "coverage": float(((low <= y) & (y <= high)).mean()),
         "width": float((high - low).mean()),
     }

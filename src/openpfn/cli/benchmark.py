@@ -44,8 +44,6 @@ def tables(argv: list[str]) -> int:
     from openpfn.benchmark.tables.report.summary import summary_tables
     from openpfn.benchmark.tables.run import run
 
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # module:Class of the user's own folder
     baseline = (
         None if config.baseline is None else results.read(config.baseline)
     )  # a wrong path is told before hours of work
@@ -167,8 +165,6 @@ def probes(argv: list[str]) -> int:
     from openpfn.benchmark.probes.report import write_reports
     from openpfn.benchmark.probes.run import run
 
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # module:Class of the user's own folder
     write_reports(run(config), config)
     print(f"results: {config.out / 'results.csv'}\nreport:  {config.out / 'report.md'}")
     return 0

@@ -302,19 +302,21 @@ def score_numbers(y: Any, believed: Any, name: str) -> str:
     """Return how good the distributions `believed` are, over the rows whose number is known."""
     import numpy as np
 
+    from openpfn.benchmark.metrics import regression_metrics
+
     known = ~np.isnan(y)
     n_known = int(known.sum())
     if n_known == 0:
         return f"no scores: column {name!r} holds no numbers"
-    truth, error = y[known], believed.mean.numpy()[known] - y[known]
+    truth = y[known]
+    found = regression_metrics(truth, believed.mean.numpy()[known])
     low, high = (end.numpy()[known] for end in believed.interval(0.9))
-    spread = ((truth - truth.mean()) ** 2).sum()
-    r2 = f"R² {1 - (error**2).sum() / spread:.4f}, " if spread > 0 else ""
+    r2 = "" if np.isnan(found["r2"]) else f"R² {found['r2']:.4f}, "
     crps = believed.crps(np.where(known, y, 0.0)).numpy()[known].mean()
     inside = np.mean((low <= truth) & (truth <= high))
     left_out = f", {len(y) - n_known} rows left out: no number" if n_known < len(y) else ""
     return (
-        f"RMSE {np.sqrt((error**2).mean()):.6g}, MAE {np.abs(error).mean():.6g}, {r2}CRPS"
+        f"RMSE {found['rmse']:.6g}, MAE {found['mae']:.6g}, {r2}CRPS"
         f" {crps:.6g}, {inside:.0%} within the 90% interval ({n_known} rows{left_out})"
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,9 @@ from openpfn.benchmark.probes.config import ProbesConfig
 from openpfn.benchmark.probes.methods import OPTIMAL, build
 from openpfn.benchmark.probes.table import Cell, ProbeTable, draw_table
 from openpfn.benchmark.process import Channel
+from openpfn.benchmark.tables.measure import failure
 from openpfn.benchmark.tables.methods import Method
+from openpfn.benchmark.tables.prepare import Reader
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,9 @@ def measure(order: Order, config: ProbesConfig) -> dict[str, Any]:
         if config.task == "classification":
             row |= _class_scores(_probability(order, table, config), table.y_query)
         else:
-            found = regression_metrics(
-                table.y_query, _numbers(order, table, config), np.array([0.5]), None
-            )
-            row["r2"] = found["r2"]
+            row["r2"] = regression_metrics(table.y_query, _numbers(order, table, config))["r2"]
     except Exception as error:  # whatever a method does wrong is a result, not the end of the run
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        row |= {
-            "status": "failed",
-            "error": (
-                f"{type(error).__name__}: {error}"
-                f" ({where.filename.rpartition('/')[2]}:{where.lineno})"
-            ),
-        }
+        row |= failure(error)
     return row | {"cpu_seconds": time.process_time() - began}
 
 
@@ -83,9 +74,7 @@ def _probability(order: Order, table: ProbeTable, config: ProbesConfig) -> np.nd
     """The probability of class 1 for each query row."""
     if order.method is None:
         return table.optimal
-    reader: Any = build(order.method, config.task, table.kinds, order.seed, config.device).fit(
-        table.X, table.y
-    )
+    reader = _fitted(order.method, order.seed, table, config)
     given = np.asarray(reader.predict_proba(table.X_query), dtype=float)
     if given.shape != (len(table.y_query), 2) or not np.isfinite(given).all():
         raise ValueError(
@@ -99,9 +88,7 @@ def _numbers(order: Order, table: ProbeTable, config: ProbesConfig) -> np.ndarra
     """The predicted number of each query row."""
     if order.method is None:
         return table.optimal
-    reader: Any = build(order.method, config.task, table.kinds, order.seed, config.device).fit(
-        table.X, table.y
-    )
+    reader = _fitted(order.method, order.seed, table, config)
     given = np.asarray(reader.predict(table.X_query), dtype=float).reshape(-1)
     if given.shape != table.y_query.shape or not np.isfinite(given).all():
         raise ValueError(
@@ -109,3 +96,8 @@ def _numbers(order: Order, table: ProbeTable, config: ProbesConfig) -> np.ndarra
             f" finite, expected {table.y_query.shape}."
         )
     return given
+
+
+def _fitted(method: Method, seed: int, table: ProbeTable, config: ProbesConfig) -> Reader:
+    reader = build(method, config.task, table.kinds, seed, config.device)
+    return reader.fit(table.X, table.y)

@@ -12,7 +12,7 @@ import pandas as pd
 from openpfn.benchmark.probes.config import ProbesConfig
 from openpfn.benchmark.probes.methods import BASELINES, OPTIMAL
 from openpfn.benchmark.probes.table import VERSION
-from openpfn.benchmark.tables.results import append_line, csv_line
+from openpfn.benchmark.tables.results import append_line, csv_line, cut_unfinished_line
 
 NAME = "results.csv"
 CELL = ("structure", "kind", "width", "rows")
@@ -51,11 +51,7 @@ class ResultsFile:
         folder.mkdir(parents=True, exist_ok=True)
         if not self.path.is_file():
             append_line(self.path, csv_line(COLUMNS))
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):  # a line that a crash cut off
-            with self.path.open("r+b") as file:
-                file.truncate(whole)
+        cut_unfinished_line(self.path)
         wanted = {"task": config.task, "query": config.query, "version": VERSION}
         rows = read(folder)
         for name in PROTOCOL:

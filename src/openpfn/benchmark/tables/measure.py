@@ -105,18 +105,16 @@ def measure(cell: Cell, config: TablesConfig) -> dict[str, Any]:
             "target_std": float(np.std(table.y)) if cell.entry.task == "regression" else "",
         }
         row |= _run(cell, table, context, query, config)
-    except (
-        Exception
-    ) as error:  # whatever a method does wrong is a result of this benchmark, not the end of it
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        row |= {
-            "status": "failed",
-            "error": (
-                f"{type(error).__name__}: {error}"
-                f" ({where.filename.rpartition('/')[2]}:{where.lineno})"
-            ),
-        }
+    except Exception as error:  # whatever a method does wrong is a result, not the end of the run
+        row |= failure(error)
     return row
+
+
+def failure(error: Exception) -> dict[str, str]:
+    """Return what a row says of a method that failed with `error`."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
+    return {"status": "failed", "error": f"{type(error).__name__}: {error} ({place})"}
 
 
 def _run(

@@ -152,15 +152,23 @@ def repair(path: Path) -> bool:
     if not path.exists():
         return False
     content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):  # needs no room on the disk
-        with path.open("r+b") as file:
-            file.truncate(whole)
+    whole = cut_unfinished_line(path)
     kept = _newest(_whole_lines(content))
-    if len(kept) < len(content[:whole]):
+    if len(kept) < whole:
         with replacing(path) as unfinished:
             unfinished.write_bytes(kept)
     return len(kept) < len(content)
+
+
+def cut_unfinished_line(path: Path) -> int:
+    """Take the line that a crash cut off out of the file at `path`; return the bytes left. This
+    needs no room on the disk."""
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return whole
 
 
 def read(source: Path) -> pd.DataFrame:
