@@ -41,7 +41,7 @@ def test_every_question_is_answered_with_a_picture(name, registry, tmp_path, cap
 def test_runs_are_found_by_configuration_with_their_own_tasks(registry):
     (run,) = find_runs(registry, n_tasks=8)
     config = TaskDiversityConfig(tasks=(2, 8), task_size=2, examples=6, seeds=(0,))
-    np.testing.assert_allclose(run.experiment().pool, experiment_of(config.data(8, 0)).pool)
+    np.testing.assert_allclose(run.experiment.pool, experiment_of(config.data(8, 0)).pool)
     assert run.steps == (1, 3)
     with pytest.raises(ValueError, match=r"no weights of step 2. Kept are 1, 3"):
         run.model(2)
@@ -56,7 +56,7 @@ def test_answers_have_the_shapes_they_say(registry):
     assert implied.distances["to"].tolist() == ["N(0, I)", "the tasks"] * 2
     after = posterior(run, n_context=3, prompts=2, n_samples=16, horizon=5, old=True)
     assert after.draws.shape == after.ridge.shape == after.dmmse.shape == (2, 16, 2)
-    assert set(after.dmmse[..., 0].ravel()) <= set(run.experiment().pool[:, 0].double().tolist())
+    assert set(after.dmmse[..., 0].ravel()) <= set(run.experiment.pool[:, 0].double().tolist())
     believed = prompt(run, n_context=3, prompts=2)
     for density in (believed.network, believed.ridge, believed.dmmse):
         area = np.trapezoid(density, believed.y, axis=1)

@@ -52,11 +52,27 @@ def panels(
         **options,
     )
     for axes in grid.flat:
-        axes.grid(color=GRID, linewidth=0.7)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=8, colors=FAINT, length=0)
-        axes.spines[:].set_visible(False)
+        quiet(axes)
     return figure, grid
+
+
+def some_panels(n: int, most_columns: int, height: float) -> tuple[Figure, Any]:
+    """A new figure with `n` panels, at most so many beside each other, and these panels (n,); what
+    is left of the last row stays empty."""
+    n_columns = min(most_columns, n)
+    figure, grid = panels(n_columns, -(-n // n_columns), height=height)
+    for axes in grid.flat[n:]:
+        axes.set_axis_off()
+    return figure, grid.flat[:n]
+
+
+def quiet(axes: Axes) -> Axes:
+    """Leave a panel a faint grid in place of a frame."""
+    axes.grid(color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8, colors=FAINT, length=0)
+    axes.spines[:].set_visible(False)
+    return axes
 
 
 def named(axes: Axes, title: str = "", x_label: str = "", y_label: str = "") -> Axes:

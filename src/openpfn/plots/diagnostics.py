@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from scipy import stats
 
-from openpfn.plots.beliefs import FAINT, INK, LOOKS, legend_above, named, panels
+from openpfn.plots.beliefs import FAINT, INK, LOOKS, legend_above, named, panels, some_panels
 
 BAND = "#c9ced4"
 """Colour of what chance does."""
@@ -20,14 +20,11 @@ def ranks_figure(
 ) -> Figure:
     """Return histograms of levels, at most eight, with the band of 95% of uniform ones."""
     n_shown = min(8, levels.shape[1])
-    n_columns = min(4, n_shown)
-    figure, grid = panels(n_columns, -(-n_shown // n_columns), height=2.3)
+    figure, grid = some_panels(n_shown, 4, 2.3)
     n_rows = len(levels)
     n_bins = int(np.clip(n_rows // 25, 4, 20))
     low, high = stats.binom.ppf([0.025, 0.975], n_rows, 1 / n_bins) * n_bins / n_rows
-    for axes in grid.flat[n_shown:]:
-        axes.set_axis_off()
-    for i, axes in enumerate(grid.flat[:n_shown]):
+    for i, axes in enumerate(grid):
         axes.axhspan(low, high, color=BAND, alpha=0.6, label="95% of uniform levels")
         axes.hist(
             levels[:, i],

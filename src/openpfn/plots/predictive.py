@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from openpfn.plots.beliefs import FAINT, GRID, INK, WIDTH, named, panels
+from openpfn.plots.beliefs import INK, WIDTH, named, panels, quiet
 
 COLOR, OUTSIDE = "#c8452f", "#2f6f8f"
 COVERAGES = (0.5, 0.9)
@@ -146,12 +146,7 @@ def figure_of_two(title: str) -> tuple[Figure, tuple[Axes, Axes]]:
     figure = Figure(figsize=(WIDTH, 7.2), dpi=150, layout="constrained", facecolor="white")
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK, fontweight="bold")
     above, below = figure.subplots(2, 1, height_ratios=[1.3, 1])
-    for axes in (above, below):
-        axes.grid(color=GRID, linewidth=0.7)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=8, colors=FAINT, length=0)
-        axes.spines[:].set_visible(False)
-    return figure, (above, below)
+    return figure, (quiet(above), quiet(below))
 
 
 def _points(

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from openpfn.plots.beliefs import FAINT, LOOKS, legend_above, named, panels
+from openpfn.plots.beliefs import FAINT, LOOKS, legend_above, named, panels, some_panels
 from openpfn.plots.task_diversity import CALLED, COLORS, across_context
 
 MOST_ROWS, MOST_COLUMNS = 4, 4
@@ -71,15 +71,12 @@ def prompt_figure(
 ) -> Figure:
     """Return the predictive densities after each prompt, at most nine."""
     n_shown = min(9, len(network))
-    n_columns = min(3, n_shown)
-    figure, grid = panels(n_columns, -(-n_shown // n_columns), height=2.0)
-    for axes in grid.flat[n_shown:]:
-        axes.set_axis_off()
-    for i, axes in enumerate(grid.flat[:n_shown]):
+    figure, grid = some_panels(n_shown, 3, 2.0)
+    for i, axes in enumerate(grid):
         for who, values in (("ridge", ridge), ("dmmse", dmmse), ("network", network)):
             axes.plot(y, values[i], color=COLORS[who], label=CALLED[who], linewidth=1.5)
         axes.axvline(truth[i], label="truth", **LOOKS["truth"])
-        named(axes, f"prompt {i}", "y", "density" if i % n_columns == 0 else "")
+        named(axes, f"prompt {i}", "y", "density" if i % 3 == 0 else "")
     legend_above(figure)
     return figure
 

@@ -67,9 +67,7 @@ def energy_distance(
     orders = torch.stack([torch.randperm(n + m, generator=source) for _ in range(n_permutations)])
     swapped = torch.cat([weights.unsqueeze(0), weights[orders]])  # (1 + K, S)
     by_prompt, totals = [], torch.zeros(len(swapped), dtype=torch.float64)
-    for first in range(0, len(x), max(1, PAIRS_AT_ONCE // (n + m) ** 2)):
-        part = slice(first, first + max(1, PAIRS_AT_ONCE // (n + m) ** 2))
-        both = torch.cat([x[part], y[part]], dim=1)
+    for both in torch.cat([x, y], dim=1).split(max(1, PAIRS_AT_ONCE // (n + m) ** 2)):
         apart = torch.cdist(both, both)  # (b, S, S)
         totals += -torch.einsum("ki,bij,kj->k", swapped, apart, swapped)
         between = apart[:, :n, n:].mean(dim=(1, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,13 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from torch import Tensor
 from torch.distributions import Normal
 
 from openpfn import checkpoint
 from openpfn.bayes.diagnostics import EnergyDistance, energy_distance
 from openpfn.bayes.resampling import predictive_resample
 from openpfn.bayes.task_diversity.experiment import Experiment, experiment_of
-from openpfn.bayes.task_diversity.scores import scores
+from openpfn.bayes.task_diversity.scores import row_of, scores
 from openpfn.heads.base import Predictive
 from openpfn.training.tracking.base import RunRecord
 from openpfn.training.tracking.registry import RunRegistry
@@ -43,9 +43,11 @@ class FoundRun:
     def seed(self) -> int:
         return int(self.record.data_config["seed"])
 
+    @cached_property
     def experiment(self) -> Experiment:
         """The tasks that it was trained on, out of its checkpoint."""
-        return experiment_of(self.record.data_config, self._loaded(self.steps[-1]).task_pool)
+        pools = self._loaded(self.steps[-1]).task_pools
+        return experiment_of(self.record.data_config, pools.get(POOLS))
 
     def model(self, step: int | None = None) -> Any:
         """The network after `step`, by default the last. Raises ValueError for a step that was not
@@ -57,17 +59,8 @@ class FoundRun:
             )
         return self._loaded(self.steps[-1] if step is None else step).model
 
-    def _loaded(self, step: int) -> _Weights:
-        path = self.registry.fetch(self.record, step)
-        found = checkpoint.load(path)
-        pool = found.task_pools.get(POOLS)
-        return _Weights(found.model.eval(), pool)
-
-
-@dataclass(frozen=True)
-class _Weights:
-    model: Any
-    task_pool: Tensor | None
+    def _loaded(self, step: int) -> checkpoint.Checkpoint:
+        return checkpoint.load(self.registry.fetch(self.record, step))
 
 
 def find_runs(registry: str | Path | None, **wanted: Any) -> list[FoundRun]:
@@ -129,18 +122,17 @@ def length(runs: Sequence[FoundRun], eval_batch: int = 512, times: float = 2.0) 
 def _score_row(
     run: FoundRun, step: int, eval_batch: int, n_rows: int | None = None
 ) -> dict[str, Any]:
-    found = scores(run.model(step), run.experiment(), eval_batch, run.seed, n_rows)
-    row: dict[str, Any] = {
-        "run": run.record.name,
-        "run_id": run.record.id,
-        "n_tasks": run.n_tasks,
-        "seed": run.seed,
-        "step": step,
-    }
-    row |= {name: float(values.mean()) for name, values in found.items()}
-    for name, values in found.items():
-        row |= {f"{name}_{i}": float(value) for i, value in enumerate(values)}
-    return row
+    found = scores(run.model(step), run.experiment, eval_batch, run.seed, n_rows)
+    return row_of(
+        {
+            "run": run.record.name,
+            "run_id": run.record.id,
+            "n_tasks": run.n_tasks,
+            "seed": run.seed,
+            "step": step,
+            "by_row": {name: values.tolist() for name, values in found.items()},
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -166,7 +158,7 @@ def prior_recovery(
 ) -> ImpliedPrior:
     """Return the network's implied prior by predictive resampling from an empty context, beside
     the true prior N(0, I) and the actual tasks."""
-    experiment = run.experiment()
+    experiment = run.experiment
     pool = experiment.pool.double()
     chosen = list(run.steps if steps is None else steps)
     generator = torch.Generator().manual_seed(seed)
@@ -210,7 +202,7 @@ def posterior(
 ) -> PosteriorBelief:
     """Return the martingale posterior of the coefficients given prompts of new tasks (or `old`
     ones), and its energy distances to the exact posteriors."""
-    experiment = run.experiment()
+    experiment = run.experiment
     batch = experiment.batch(prompts, seed, old=old, n_rows=n_context)
     generator = torch.Generator().manual_seed(seed)
     drawn = _resampled(run.model(), batch.x, batch.y, n_samples, horizon, seed).samples
@@ -246,7 +238,7 @@ def prompt(
     run: FoundRun, *, n_context: int = 8, prompts: int = 6, old: bool = False, seed: int = 0
 ) -> PromptBelief:
     """Return what the network, ridge and dMMSE expect after prompts of `n_context` rows."""
-    experiment, model = run.experiment(), run.model()
+    experiment, model = run.experiment, run.model()
     batch = experiment.batch(prompts, seed, old=old, n_rows=n_context + 1)
     assert batch.x is not None
     x, y, xq = batch.x[:, :n_context], batch.y[:, :n_context], batch.x[:, n_context:]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from openpfn import checkpoint
 from openpfn.bayes.task_diversity.experiment import experiment_of
-from openpfn.bayes.task_diversity.scores import scores
+from openpfn.bayes.task_diversity.scores import row_of, scores
 from openpfn.configs.diversity import TaskDiversityConfig
 from openpfn.files import replacing
 from openpfn.training import train
@@ -114,16 +114,6 @@ def results_table(config: TaskDiversityConfig) -> pd.DataFrame:
             if path.is_file():
                 rows.append(row_of(json.loads(path.read_text(encoding="utf-8"))))
     return pd.DataFrame(rows)
-
-
-def row_of(result: dict[str, Any]) -> dict[str, Any]:
-    """A result as one row of the table."""
-    row = {name: value for name, value in result.items() if name != "by_row"}
-    for name, values in result["by_row"].items():
-        row[name] = sum(values) / len(values)
-    for name, values in result["by_row"].items():
-        row |= {f"{name}_{i}": value for i, value in enumerate(values)}
-    return row
 
 
 class _Log:

@@ -45,3 +45,13 @@ def scores(
                 share = values.sum(0) / (n_tasks * experiment.task_size)
                 total[name] = total.get(name, torch.zeros(()).double()) + share
     return total
+
+
+def row_of(result: dict[str, Any]) -> dict[str, Any]:
+    """A result as one row of the table."""
+    row = {name: value for name, value in result.items() if name != "by_row"}
+    for name, values in result["by_row"].items():
+        row[name] = sum(values) / len(values)
+    for name, values in result["by_row"].items():
+        row |= {f"{name}_{i}": value for i, value in enumerate(values)}
+    return row

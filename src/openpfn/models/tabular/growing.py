@@ -9,7 +9,7 @@ from torch import Tensor
 from openpfn.attention.base import KeysAndValues, RowAttention, State
 from openpfn.batch import TaskBatch
 from openpfn.models.tabular.layers import TwoWayLayer
-from openpfn.models.tabular.network import TabularPFN, present_columns
+from openpfn.models.tabular.network import TableState, TabularPFN, present_columns
 
 
 class GrowingContext:
@@ -47,13 +47,11 @@ class GrowingContext:
 
     def logits(self, x: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q outputs"]:
         """Return the logits of query rows."""
-        model = self.model
-        cells = model.embed_queries(x, self.statistics, self.n_context, self.numbers)
-        *inner, last = model.stack
-        for layer, rows in zip(inner, self.states, strict=False):
-            cells = layer.read(cells, self.columns, rows.state)
-        targets = last.last_read(cells, self.columns, self.states[-1].state)  # (B, Q, E)
-        return model.decoded(model.final_norm(targets), self.n_classes, self.scale)
+        layers = [rows.state for rows in self.states]
+        state = TableState(
+            self.statistics, layers, self.columns, self.n_context, self.n_classes, self.scale
+        )
+        return self.model.read(x, state)
 
     def _through(
         self, cells: Float[Tensor, "B C m E"], before: list[_Rows | None], n_new: int
