@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from openpfn.heads.base import Predictive
+from openpfn.models.inputs import check_classes, check_finite
 
 Choose = Callable[[int, Predictive], Float[Tensor, " S"]]
 """Picks each sequence's next target from the number of the step and what is believed about it."""
@@ -87,8 +88,13 @@ class Believer(ABC):
         return as_rows(rows)
 
     def indices(self, y: Any) -> Float[Tensor, "..."]:
-        """The targets as numbers, or as class indices."""
-        return as_numbers("y", y)
+        """The targets as numbers, or as class indices. Raises ValueError where one is missing, or
+        is no class."""
+        found = as_numbers("y", y)
+        check_finite(y=found)
+        if self.n_classes is not None:
+            check_classes(found, self.n_classes)
+        return found
 
     def bytes_per_rollout(self, n_rows: int, n_columns: int) -> int:
         """Bytes that one rollout takes in memory, about."""

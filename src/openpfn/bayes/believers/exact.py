@@ -12,7 +12,7 @@ from openpfn.bayes.believers.base import Believer, Choose
 from openpfn.bayes.exact import BetaBernoulli, ConjugateLinear, ExactPosterior, TaskPool
 from openpfn.heads.base import Predictive
 from openpfn.heads.gaussian import Gaussian
-from openpfn.models.inputs import check_classes, check_finite
+from openpfn.models.inputs import check_finite
 
 
 class ExactBeliever(Believer):
@@ -47,13 +47,6 @@ class ExactBeliever(Believer):
         self, x: Float[Tensor, "S N D"] | None, y: Float[Tensor, "S N"], n_given: int
     ) -> Float[Tensor, " S"]:
         return self.exact.prefixes(x, y).log_prob(y)[:, n_given:].sum(-1)
-
-    def indices(self, y: Any) -> Float[Tensor, "..."]:
-        found = super().indices(y)
-        check_finite(y=found)
-        if self.n_classes is not None:
-            check_classes(found, self.n_classes)
-        return found
 
     def features(self, rows: Any) -> Float[Tensor, "..."]:
         found = super().features(rows)

@@ -11,7 +11,7 @@ from torch import Tensor
 from openpfn.bayes.believers.base import Believer, Choose
 from openpfn.configs.sequence import ClassificationConfig, UnsupervisedConfig
 from openpfn.heads.base import Predictive
-from openpfn.models.inputs import check_classes, check_columns, check_finite
+from openpfn.models.inputs import check_columns, check_finite
 from openpfn.models.modes import in_evaluation
 from openpfn.models.sequence.backbone import SequenceNetwork, predicts_tokens
 from openpfn.models.sequence.generation import continued
@@ -83,13 +83,6 @@ class SequenceBeliever(Believer):
         found = super().features(rows)
         check_columns("x", found, self.model.config.input_dim)
         check_finite(x=found)
-        return found
-
-    def indices(self, y: Any) -> Float[Tensor, "..."]:
-        found = super().indices(y)
-        check_finite(y=found)
-        if self.n_classes is not None:
-            check_classes(found, self.n_classes)
         return found
 
     def bytes_per_rollout(self, n_rows: int, n_columns: int) -> int:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
-from openpfn.bayes.believers.base import Believer, Choose
+from openpfn.bayes.believers.base import Believer, Choose, as_numbers
 from openpfn.heads.base import Predictive
 from openpfn.heads.categorical import Categorical
 from openpfn.models.inputs import check_classes, check_numbers
@@ -185,7 +185,7 @@ class TableBeliever(Believer):
         return Categorical(mean / self.temperature)
 
     def indices(self, y: Any) -> Float[Tensor, "..."]:
-        found = super().indices(y)
+        found = as_numbers("y", y)
         if self.n_classes is None:
             check_numbers(found)
         else:
