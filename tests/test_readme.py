@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import pydoc
 import re
 import shlex
 import subprocess
@@ -126,3 +127,17 @@ def test_every_relative_link_leads_somewhere(page):
             ROOT / "examples" / "README.md" if link == "examples/index.md" else page.parent / link
         )
         assert link.startswith("http") or target.exists(), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        {
+            name
+            for page in PAGES
+            for name in re.findall(r"^::: (\S+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        }
+    ),
+)
+def test_every_name_that_the_reference_shows_exists(name):
+    assert pydoc.locate(name) is not None

@@ -1,5 +1,4 @@
-"""`RealTable`: tasks drawn from the rows of one real table; `create_h5_prior_from_dataset` writes
-them into files."""
+"""`RealTable`: tasks drawn from the rows of one real table."""
 
 from __future__ import annotations
 
