@@ -23,11 +23,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(RUN) pytest -n $(WORKERS) --dist loadfile
-	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not slow and not gpu"
 
 slow: $(VENV)/.installed-dev
 	$(RUN) pytest -n $(WORKERS) --dist loadfile -m "slow and not compile and not gpu and not interp"
-	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and slow and not gpu"
+	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not gpu"
 
 interp: $(VENV)/.installed-interp
 	$(RUN) pip check

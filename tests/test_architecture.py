@@ -130,26 +130,26 @@ def test_a_circle_of_files_is_found_wherever_it_imports(tmp_path):
         assert circles(edges) == ["b -> c -> b"]
 
 
-@pytest.mark.parametrize("path", SOURCE + TESTS, ids=relative)
-def test_a_file_is_short_and_says_what_it_gives(path):
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 500, "longer than 500 lines: it gives more than one thing"
-    assert ast.get_docstring(ast.parse(text)), (
-        "does not open with one sentence saying what it gives"
-    )
+def test_every_file_is_short():
+    lengths = {path: path.read_text(encoding="utf-8").count("\n") for path in SOURCE + TESTS}
+    assert [relative(path) for path, lines in lengths.items() if lines > 500] == []
 
 
-@pytest.mark.parametrize("path", SOURCE + TESTS, ids=relative)
-def test_a_name_says_what_is_inside(path):
-    words = set(re.split(r"[/_.]", relative(path)))
-    assert not words & BANNED_NAMES
+def test_every_file_opens_with_a_sentence_that_says_what_it_gives():
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE + TESTS}
+    assert [relative(path) for path, tree in trees.items() if not ast.get_docstring(tree)] == []
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in SOURCE + TESTS if path != Path(__file__)], ids=relative
-)
-def test_nothing_is_left_undone_or_silenced(path):
-    assert not BANNED_WORDS.search(path.read_text(encoding="utf-8"))
+def test_names_say_what_is_inside():
+    words = {path: set(re.split(r"[/_.]", relative(path))) for path in SOURCE + TESTS}
+    assert [relative(path) for path, found in words.items() if found & BANNED_NAMES] == []
+
+
+def test_nothing_is_left_undone_or_silenced():
+    texts = {
+        path: path.read_text(encoding="utf-8") for path in {*SOURCE, *TESTS} - {Path(__file__)}
+    }
+    assert [relative(path) for path, text in texts.items() if BANNED_WORDS.search(text)] == []
 
 
 @pytest.mark.parametrize("folder", BASES)

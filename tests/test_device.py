@@ -28,6 +28,7 @@ ABSENT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ABSENT)
 def test_a_device_that_is_not_there_is_told(name, tmp_path, capsys):
     message = f"device is '{name}'"

@@ -30,9 +30,6 @@ GAPS = {
 less as it stands."""
 
 
-SLOW = ("plot_classification", "plot_continuous_sampling", "plot_interpretability")
-
-
 @pytest.fixture
 def trainings(monkeypatch, tmp_path):
     """The configurations that a script trained with; each training is cut short."""
@@ -49,13 +46,8 @@ def trainings(monkeypatch, tmp_path):
     pyplot.close("all")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in SLOW else ())
-        for path in EXAMPLES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_its_pictures_say_what_they_show(path, trainings, tmp_path, capsys):
     runpy.run_path(str(path), run_name="__main__")
     (config,) = trainings

@@ -26,8 +26,8 @@ EXAMPLES = [
 ]
 
 
-SLOW = ("benchmark.md",)
-"""Pages whose examples take seconds: these start processes of a benchmark."""
+SLOW = ("benchmark.md", "formats.md", "priors.md", "quickstart.md")
+"""Pages whose examples take seconds: they start processes or train."""
 
 
 def blocks(page: Path, *languages: str) -> list[str]:

@@ -57,6 +57,7 @@ def test_rows_read_all_others_where_there_are_as_many_random_blocks():
     assert pattern(lively(), 2).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [30, 80, 200])
 def test_blocks_follow_the_context_so_that_few_rows_read_a_few(n):
     read = pattern(lively(), n).sum(dim=1)

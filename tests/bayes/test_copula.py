@@ -38,6 +38,7 @@ def test_a_conditional_copula_averages_to_the_level_itself():
         assert abs(float(mean) - u) < 1e-3
 
 
+@pytest.mark.slow
 def test_levels_of_every_row_are_uniform():
     """A martingale's later draws follow the distribution that it started from."""
     x = torch.randn(2000, 6, 2, generator=torch.Generator().manual_seed(1)).double()
@@ -87,6 +88,7 @@ class WithoutInputs(Believer):
         return Gaussian(y.mean(1, keepdim=True), y.var(1, keepdim=True))
 
 
+@pytest.mark.slow
 def test_a_mean_spreads_as_in_the_bootstrap():
     y = torch.linspace(-1, 1, 40).double()
     found = predictive_resample(

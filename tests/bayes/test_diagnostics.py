@@ -42,6 +42,7 @@ def test_p_values_of_uniform_numbers_are_uniform():
     assert abs((p < 0.05).mean() - 0.05) < 0.035
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise_variance", "least"), [(0.25, 0.85), (0.25 * 1.25, 0.0)])
 def test_sbc_passes_exact_posteriors_and_rejects_wrong_noise(noise_variance, least):
     prior, posterior = lines(), exact.ConjugateLinear(noise_variance)
@@ -162,6 +163,7 @@ def test_drift_and_order_are_seen_where_they_are():
     assert order.mean > 0.01
 
 
+@pytest.mark.slow
 def test_sequence_networks_are_asked_the_same():
     x, y = rows()
     model = regression()
@@ -192,6 +194,7 @@ def test_energy_distance_is_zero_for_the_same_belief_and_known_for_another():
     assert diagnostics.energy_distance(draws, draws + 1, generator=seeded()).value > 0.3
 
 
+@pytest.mark.slow
 def test_every_diagnostic_is_pictured():
     random = np.random.default_rng(0)
     truth, draws = random.normal(size=(60, 2)), random.normal(size=(60, 20, 2))

@@ -31,6 +31,7 @@ def line(n: int = 8, d: int = 3):
     return x, x @ beta + 0.5 * torch.randn(n, generator=draw)
 
 
+@pytest.mark.slow
 def test_exact_rollouts_of_least_squares_recover_the_posterior():
     x, y = line()
     model = exact.ConjugateLinear(noise_variance=0.25)
@@ -80,6 +81,7 @@ def test_an_empty_context_draws_from_the_prior():
     np.testing.assert_allclose(found.covariance, np.eye(2), atol=0.15)
 
 
+@pytest.mark.slow
 def test_flips_are_resampled_to_their_beta_posterior():
     flips = torch.tensor([1.0, 1, 0, 1])
     found = predictive_resample(
@@ -93,6 +95,7 @@ def test_flips_are_resampled_to_their_beta_posterior():
     assert abs(found.still_moving()[0]) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("n", [0, 4])
 def test_cached_draws_are_those_of_the_whole_sequence(mask, n):

@@ -126,6 +126,7 @@ def words(n: int = 16) -> tuple[pd.DataFrame, np.ndarray]:
     return frame, np.where(y.numpy() > 0, "yes", "no")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_a_classifier_believes_what_it_predicts(classifier, calibrate):
     X, y = words()
@@ -141,6 +142,7 @@ def test_a_classifier_believes_what_it_predicts(classifier, calibrate):
     assert believer.labels.tolist() == ["no", "yes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refit", ["each", "frozen"])
 def test_a_table_of_words_is_resampled_by_its_rows_and_labels(classifier, refit):
     X, y = words()
@@ -200,6 +202,7 @@ def regressor() -> PFNRegressor:
     return PFNRegressor(model=model, n_estimators=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_a_regressor_believes_what_it_predicts(regressor, calibrate):
     X, _ = words()
@@ -216,6 +219,7 @@ def test_a_regressor_believes_what_it_predicts(regressor, calibrate):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refit", ["each", "frozen"])
 def test_numbers_of_a_table_are_resampled_in_their_units(regressor, refit):
     X, _ = words()

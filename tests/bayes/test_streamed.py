@@ -62,6 +62,7 @@ def test_every_answer_is_that_of_the_whole(monkeypatch, log_weights, way):
     ).max() < 0.04  # at most a quarter of σ away
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise_variance", [0.04, 1e-12])
 def test_entropy_and_score_are_those_of_the_whole(monkeypatch, noise_variance):
     model = TaskPool(TASKS, noise_variance)

@@ -91,6 +91,7 @@ def test_to_write_to_a_worker_that_is_gone_is_no_error():
             worker.receive()
 
 
+@pytest.mark.slow
 def test_a_worker_that_takes_too_long_is_ended():
     with Worker(target("echo")) as worker:
         worker.send("wait")

@@ -38,6 +38,7 @@ def test_every_question_is_answered_with_a_picture(name, registry, tmp_path, cap
         assert len(pd.read_csv(path))
 
 
+@pytest.mark.slow
 def test_runs_are_found_by_configuration_with_their_own_tasks(registry):
     (run,) = find_runs(registry, n_tasks=8)
     config = TaskDiversityConfig(tasks=(2, 8), task_size=2, examples=6, seeds=(0,))
@@ -49,6 +50,7 @@ def test_runs_are_found_by_configuration_with_their_own_tasks(registry):
         find_runs(registry, n_tasks=4)
 
 
+@pytest.mark.slow
 def test_answers_have_the_shapes_they_say(registry):
     (run,) = find_runs(registry, n_tasks=2)
     implied = prior_recovery(run, n_samples=16, horizon=5)
@@ -63,6 +65,7 @@ def test_answers_have_the_shapes_they_say(registry):
         np.testing.assert_allclose(area, 1, atol=0.2)  # an untrained network reaches beyond
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_told(registry, tmp_path, capsys):
     assert main(["beliefs", "raventos", "--registry", str(tmp_path / "none")]) == 2
     assert "no registry of runs" in capsys.readouterr().err

@@ -38,6 +38,7 @@ def test_an_export_is_verified_on_the_host(tmp_path, capsys):
     assert "logits differ by at most" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_by_default_a_library_carries_the_classes_of_its_network(tmp_path, n_classes):
     checkpoint.save(tmp_path / "few.safetensors", random_network(max_classes=n_classes))

@@ -189,6 +189,7 @@ def test_names_of_formats_that_are_not_written_are_refused(files, capsys):
         assert "names a format that is not written" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [[0.0, 1.0, None], [True, False], [1, 2], ["a", "b "]], ids=str)
 def test_labels_are_written_as_given(files, labels):
     y = pd.Series([labels[i % len(labels)] for i in range(30)])
@@ -211,6 +212,7 @@ def test_labels_of_other_types_are_scored_by_what_they_say(files, capsys):
     assert "(20 rows)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_numbers_written_with_commas_give_the_same_predictions(files, capsys):
     assert run() == 0
     expected = (files / "OUT.csv").read_bytes()

@@ -57,6 +57,7 @@ def test_tiny_numbers_keep_their_digits():
     assert (out["quantile 0.05"] < out["quantile 0.95"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("price", "arguments", "said"),
     [

@@ -352,6 +352,7 @@ def test_info_tells_classes_numbers_and_both(
     assert ("random forest: explained variance" in said) == (share != "0")
 
 
+@pytest.mark.slow
 def test_info_tells_a_file_of_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     slopes, path = ["--prior", f"{__name__}:SlopePrior"], tmp_path / "slopes.h5"
     assert main(["priors", *SMALL, *slopes, "--save_path", str(path)]) == 0

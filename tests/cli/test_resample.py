@@ -24,6 +24,7 @@ def data(tmp_path, monkeypatch):
     return ["resample", "--data", "table.csv", "--target", "kind", "--positive", "yes", *SMALL]
 
 
+@pytest.mark.slow
 def test_the_share_of_a_class_is_told_with_its_interval(data, tmp_path, capsys):
     assert main(data) == 0
     told = capsys.readouterr().out
@@ -36,6 +37,7 @@ def test_the_share_of_a_class_is_told_with_its_interval(data, tmp_path, capsys):
     assert (tmp_path / "resampled" / "posterior.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["copula", "rollout"])
 def test_a_call_that_was_interrupted_goes_on_and_gives_the_same(
     data, tmp_path, monkeypatch, method
@@ -61,6 +63,7 @@ def test_a_call_that_was_interrupted_goes_on_and_gives_the_same(
     pd.testing.assert_frame_equal(whole, parts)
 
 
+@pytest.mark.slow
 def test_other_options_do_not_go_on_with_what_is_there(data, capsys):
     assert main(data) == 0
     assert main([*data, "--seed", "1"]) == 2

@@ -47,6 +47,7 @@ def test_a_sweep_trains_registers_and_tells_every_run_once(here, capsys):
     assert (here / "log.txt").read_text().count("error ") == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_goes_on_and_gives_the_same(here, monkeypatch):
     from openpfn.bayes.task_diversity import runs as module
 

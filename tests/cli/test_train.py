@@ -190,6 +190,7 @@ def test_training_reads_a_dump_and_resumes_on_it(tmp_path, capsys):
     assert checkpoint.read_header(tmp_path / "run").provenance["data"] == {"dump": str(dump)}
 
 
+@pytest.mark.slow
 def test_info_tells_what_is_in_a_checkpoint(run, capsys):
     assert cli.main(["info", str(run)]) == 0
     told = capsys.readouterr().out

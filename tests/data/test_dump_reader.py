@@ -125,6 +125,7 @@ def test_another_epoch_has_another_order_and_the_same_seed_the_same(tmp_path: Pa
     assert first[0] != other[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0, 3, 7, 8, 13])
 def test_a_loader_started_later_continues_the_same_sequence(tmp_path: Path, start: int) -> None:
     path = write(tmp_path / "d.h5", [draw(i, n_rows=12, n_train=6) for i in range(8)])

@@ -56,6 +56,7 @@ def test_a_stream_moved_to_a_position_goes_on_there(first_ten):
         assert same([next(stream), next(stream)], first_ten[6:8])
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**63), st.integers(0, 2**50), st.integers(0, 2**63), st.integers(0, 2**50))
 def test_generators_of_different_batches_differ(seed, index, other_seed, other_index):
     keys = (seed, index), (other_seed, other_index)

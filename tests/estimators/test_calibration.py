@@ -23,6 +23,7 @@ def out_of_fold(estimator, rows, targets):
     return fitted._out_of_fold(network, members, rows, targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "targets"),
     [(PFNClassifier(model=NETWORK, n_estimators=2), (z > 0).astype(np.int64)),
@@ -82,6 +83,7 @@ def test_a_network_that_is_too_sure_gets_a_width_and_keeps_its_means():
     assert_allclose(lengths[0], calibrated.width_ * lengths[1], rtol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [PFNClassifier, PFNRegressor])
 def test_the_choice_is_saved(tmp_path, kind):
     y = (z > 0).astype(int) if kind is PFNClassifier else z

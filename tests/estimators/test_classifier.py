@@ -127,6 +127,7 @@ def test_iris_is_learnt_from_the_context(kernel):
     assert PFNClassifier(model=kernel).fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.9
 
 
+@pytest.mark.slow
 def test_more_members_change_the_answer_and_the_seed_decides_how():
     X, y, X_query = table(6)
 
@@ -176,6 +177,7 @@ MIXED = pd.DataFrame(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "y",
     [

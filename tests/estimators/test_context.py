@@ -32,6 +32,7 @@ def test_less_memory_means_smaller_passes_and_the_same_answer():
     assert_allclose(answers[2], answers[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_context_that_does_not_fit_is_read_anew(network):
     kept = PFNClassifier(model=network).fit(X, y)
     dropped = PFNClassifier(model=network, memory_limit=1).fit(X, y)

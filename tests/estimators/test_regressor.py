@@ -45,6 +45,7 @@ def test_row_order_of_the_context_does_not_matter(seed):
     assert np.array_equal(permuted, fitted().predict(X_QUERY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["mean", "median", "mode", "quantiles"])
 def test_a_row_alone_is_predicted_as_in_a_batch(output):
     regressor = fitted()
@@ -67,6 +68,7 @@ def test_less_memory_changes_no_answer(monkeypatch):
         assert_allclose(samples, whole.sample(some, 3, random_state=0), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-310, 1e-30, 1e30, 1e300])
 @pytest.mark.parametrize("centre", [0.0, -3.0])
 def test_the_unit_of_the_target_does_not_matter(unit, centre):
@@ -158,6 +160,7 @@ def test_samples_are_decided_by_the_seed_and_not_by_later_rows():
     assert not np.allclose(regressor.sample(X_QUERY), regressor.sample(X_QUERY))
 
 
+@pytest.mark.slow
 def test_more_members_change_the_answer_and_the_seed_decides_how():
     def answer(**parameters: Any) -> np.ndarray:
         return fitted(**parameters).predict(X_QUERY)
@@ -167,6 +170,7 @@ def test_more_members_change_the_answer_and_the_seed_decides_how():
     assert not np.allclose(answer(n_estimators=1), answer(n_estimators=4), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [
@@ -188,6 +192,7 @@ def test_targets_of_any_numeric_type_are_taken(target):
     )
 
 
+@pytest.mark.slow
 def test_whole_numbers_and_truth_values_are_numbers():
     whole = (10 * y).astype(int)
     expected = PFNRegressor(model=NETWORK).fit(X, whole.astype(float)).predict(X_QUERY)
@@ -199,6 +204,7 @@ def test_whole_numbers_and_truth_values_are_numbers():
     )
 
 
+@pytest.mark.slow
 def test_a_column_is_read_as_a_vector_with_a_warning():
     for column in (y[:, None], pd.DataFrame({"y": y})):
         with pytest.warns(DataConversionWarning, match="column-vector"):
@@ -233,6 +239,7 @@ def test_targets_that_are_no_numbers_are_refused_in_clear_words(target, message)
         PFNRegressor(model=NETWORK).fit(X, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -283,6 +290,7 @@ def test_jobs_clones_and_pickles_give_the_same_answers(tmp_path):
         assert np.array_equal(copy.predict(X_QUERY), shown.predict(X_QUERY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["bars", "gaussian", "quantiles"])
 def test_every_head_of_numbers_answers(head):
     options = {"n_buckets": 20} if head == "bars" else {}

@@ -102,6 +102,7 @@ def test_files_of_other_kinds_are_refused(tmp_path, network):
         PFNClassifier.load(tmp_path / "junk.safetensors")
 
 
+@pytest.mark.slow
 def test_joblib_keeps_a_fitted_classifier(tmp_path, network):
     fitted = PFNClassifier(model=network).fit(FRAME, np.arange(60) % 2)
     joblib.dump(fitted, tmp_path / "fitted.joblib")
@@ -114,6 +115,7 @@ MONTHS = pd.date_range("2020-01", periods=4, freq="MS")
 DAYS = np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[D]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [np.arange(4), MONTHS, MONTHS.to_period("M"), [("a", 1), ("a", 2), ("b", 1), ("b", 2)]],
@@ -128,6 +130,7 @@ def test_columns_of_any_name_are_saved(tmp_path, network, names):
     assert np.array_equal(loaded.predict_proba(table), fitted.predict_proba(table))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "labels",
     [
@@ -154,6 +157,7 @@ def test_labels_of_any_type_are_fitted_and_saved(tmp_path, network, labels):
     assert loaded.predict(X).tolist() == fitted.predict(X).tolist()
 
 
+@pytest.mark.slow
 def test_parameters_of_numpys_types_are_saved(tmp_path, network):
     fitted = PFNClassifier(
         model=network,

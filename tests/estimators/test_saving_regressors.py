@@ -21,6 +21,7 @@ y = np.exp(X[:, 0]) * 1e20 + 3e20
 X_QUERY = RANDOM.normal(size=(9, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{}, {"states": "float32"}, {"keep_rows": False}],

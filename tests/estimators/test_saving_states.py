@@ -225,6 +225,7 @@ def test_truncated_files_are_refused(tmp_path):
             PFNClassifier.load(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["views/", "states/0/layers/1", "encoder/", "checkpoint"])
 def test_files_whose_parts_are_missing_are_refused(tmp_path, gone):
     frame = pd.DataFrame({"note": [f"word {i} of many" for i in range(60)], "size": X[:, 1]})

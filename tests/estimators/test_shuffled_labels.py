@@ -57,6 +57,7 @@ def scores(model, batch: TaskBatch) -> tuple[np.ndarray, float]:
     return np.array(areas), float(-np.log(np.take_along_axis(p, y[..., None], axis=2)).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "least_area"), [("micro", 0.68), ("tiny", 0.9), ("nano", 0.9)])
 def test_with_permuted_labels_a_shipped_network_falls_to_the_base_rate(
     name: str, least_area: float

@@ -83,6 +83,7 @@ def test_categories_that_act_are_seen_through_their_statistics(kind):
     assert (fitted.statistics_ is not None) == statistics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"keep_rows": False}], ids=["rows", "states"])
 @pytest.mark.parametrize("kind", [PFNClassifier, PFNRegressor])
 def test_statistics_are_saved(tmp_path, kind, options):

@@ -20,6 +20,7 @@ and with one: every call reads the context anew. 890 parameters; ours has 900, a
 of 2."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend",
     ["f32", *(pytest.param(one, marks=pytest.mark.slow) for one in BACKENDS if one != "f32")],

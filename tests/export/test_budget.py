@@ -50,6 +50,7 @@ def test_sizes_of_integers_are_those_of_the_compiled_library(tmp_path, changes):
     assert (told.context_bytes, told.scratch_bytes) == (library.n_context, library.n_scratch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -66,17 +66,8 @@ def micro(tmp_path_factory):
     return model, folders
 
 
-QUICK = [("f32", "cortex-m3"), ("int8", "cortex-m4f"), ("int", "cortex-m0"), ("int", "rv32imc")]
-
-
-@pytest.mark.parametrize(
-    ("backend", "target"),
-    [
-        pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
-        for case in HELD
-        if case[1] in EMULATED
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "target"), [case for case in HELD if case[1] in EMULATED])
 def test_a_core_gives_the_networks_logits_within_its_budget(micro, backend, target):
     model, folders = micro
     measured = measure(folders[backend], target, vectors())
@@ -135,9 +126,8 @@ def test_tiny_fits_and_predicts_within_its_budget(tmp_path, target, backend):
     assert small["context_bytes"] + small["scratch_bytes"] <= 8 * 1024
 
 
-@pytest.mark.parametrize(
-    "backend", ["int", *(pytest.param(one, marks=pytest.mark.slow) for one in ("f32", "int8"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["f32", "int8", "int"])
 def test_sanitizers_find_nothing(tmp_path, backend):
     model = random_network(n_layers=2, separate_query_weights=True)
     write_library(model, tmp_path, CodeOptions(backend, max_features=6, max_classes=4))

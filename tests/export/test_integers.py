@@ -69,14 +69,15 @@ def test_tables_are_the_functions_that_they_stand_for(name, function):
     assert entries == [round(function(i)) for i in range(len(entries))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_rows", "missing"),
     [
         (4, 0.0),
         (40, 0.15),
         (2_000, 0.15),
-        pytest.param(10_000, 0.0, marks=pytest.mark.slow),
-        pytest.param(10_000, 0.15, marks=pytest.mark.slow),
+        (10_000, 0.0),
+        (10_000, 0.15),
     ],
 )
 def test_logits_are_close_to_those_of_the_network(network, n_rows, missing):
@@ -106,13 +107,14 @@ def test_the_same_rows_many_times_over_keep_their_answer(tmp_path):
     assert np.abs(many).max() < 2 * np.abs(few).max() + 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n_rows"),
     [
         ("relu, three layers", 300),
-        pytest.param("micro", 9, marks=pytest.mark.slow),
-        pytest.param("relu, three layers", 10_000, marks=pytest.mark.slow),
-        pytest.param("one wide head", 2, marks=pytest.mark.slow),
+        ("micro", 9),
+        ("relu, three layers", 10_000),
+        ("one wide head", 2),
     ],
 )
 def test_extreme_rows_overflow_nothing(tmp_path, name, n_rows):
@@ -165,6 +167,7 @@ def test_a_matrix_in_integers_stands_for_the_matrix():
     assert (np.abs(restored - matrix).max(axis=1) <= 0.55 * np.abs(matrix).max(axis=1) / 80).all()
 
 
+@pytest.mark.slow
 def test_ranges_are_always_those_of_the_same_tasks():
     model = random_network(n_layers=2, separate_query_weights=True)
     ranges = measured_ranges(model, 6, 4)

@@ -87,6 +87,7 @@ def test_logits_are_those_of_the_network(network):
         )
 
 
+@pytest.mark.slow
 def test_probabilities_are_those_of_the_classifier_on_a_real_table(network):
     model, library = network
     wine = load("wine")
@@ -126,6 +127,7 @@ def test_row_order_of_the_context_does_not_matter(library):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [(9, 9, 9), (14, 8, 8), (5, 15, 10)])
 def test_names_of_the_classes_do_not_matter(library, counts):
     y = np.repeat(np.arange(3), counts)
@@ -140,6 +142,7 @@ def test_names_of_the_classes_do_not_matter(library, counts):
     np.testing.assert_array_equal(library.ask(x[:6], 3)[:, names], before)
 
 
+@pytest.mark.slow
 def test_columns_that_do_not_vary_do_not_matter(library):
     x, y = table()
     library.fit(x, y)
@@ -211,6 +214,7 @@ def test_one_class_is_certain_and_an_absent_one_impossible(library):
     np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_table_in_which_nothing_varies_has_an_answer(network):
     model, library = network
     x, y = np.full((9, 2), 3.0, dtype=np.float32), np.arange(9) % 3
@@ -259,6 +263,7 @@ def test_a_source_that_fails_or_changes_has_its_status(library):
     assert library.fit_stream(failing, 4, 3) == "source"
 
 
+@pytest.mark.slow
 def test_a_long_stream_stays_exact(network):
     model, library = network
     x, y = table(3000)

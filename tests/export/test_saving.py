@@ -61,6 +61,7 @@ def test_what_is_saved_loads_with_the_same_bits(library):
         assert library.save()[1] == saved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 7, 12])
 def test_a_column_missing_in_every_row_changes_nothing(library, n_rows):
     """Fit a column without values alone, and beside others."""

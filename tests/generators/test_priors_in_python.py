@@ -398,6 +398,7 @@ def test_a_prior_in_a_file_of_ones_own_is_found_by_name(tmp_path, monkeypatch) -
         made("deterministic", None)
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_on_a_prior_of_ones_own(tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "my_classes_file.py").write_text(
         "import torch\nfrom openpfn import DeterministicGenerator\ndef sign(x, w):\n    return (x @"

@@ -102,6 +102,7 @@ def test_costs_are_bars_and_inference_time_is_logarithmic():
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [40, 100])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows",
     [(40, 100, 500, 1000), (300, 500, 700), (1000, 1100, 1200, 10_000), (64,), range(40, 1001, 20)],

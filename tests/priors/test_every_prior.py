@@ -85,6 +85,7 @@ def test_shapes_and_ranges_keep_to_the_configuration(name: str, corner: str) -> 
         assert batch.n_classes.min() >= min(config.min_classes, n_rows)
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 @every_corner
 def test_labels_are_whole_and_every_class_has_rows(name: str, corner: str) -> None:
@@ -93,6 +94,7 @@ def test_labels_are_whole_and_every_class_has_rows(name: str, corner: str) -> No
         assert torch.equal(y.unique(), torch.arange(int(k)).to(y.dtype))
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 @every_corner
 def test_every_class_is_in_the_context_where_there_is_room(name: str, corner: str) -> None:
@@ -102,6 +104,7 @@ def test_every_class_is_in_the_context_where_there_is_room(name: str, corner: st
             assert len(y.unique()) == k
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 @every_corner
 def test_padding_is_zero_and_values_are_finite_or_missing(name: str, corner: str) -> None:
@@ -121,6 +124,7 @@ def test_without_gaps_nothing_is_missing_and_with_gaps_something_is(name: str) -
     assert draw(name, replace(SMALL, missing_share=1)).x.isnan().any()
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 @pytest.mark.parametrize("regression_share", [0.0, 1.0])
 def test_rows_are_repeated_exactly_where_it_is_asked_for(
@@ -168,6 +172,7 @@ def test_category_codes_are_small_whole_numbers(name: str) -> None:
     assert not draw(name, replace(SMALL, categorical_share=0)).categorical.any()
 
 
+@pytest.mark.slow
 @every_table_prior
 def test_a_batch_is_whole(name: str) -> None:
     batch = draw(name, n_tasks=9)
@@ -216,6 +221,7 @@ def test_latents_have_an_axis_of_tasks(name: str) -> None:
     assert all(len(value) == 5 for value in draw(name, n_tasks=5).latents.values())
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 def test_tasks_report_their_graph(name: str) -> None:
     batch = draw(name, SMALL)
@@ -257,6 +263,7 @@ def test_the_filter_makes_tasks_learnable(name: str) -> None:
     assert flat(True) < 0.6 * flat(False)
 
 
+@pytest.mark.slow
 @every_synthetic_prior
 @every_corner
 def test_regression_tasks_have_finite_numbers_and_no_classes(name: str, corner: str) -> None:

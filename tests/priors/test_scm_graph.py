@@ -23,6 +23,7 @@ def draw(config: PriorConfig, n_tasks: int = 60, seed: int = 0):
     return GraphPrior(config).sample(n_tasks, torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 def test_categories_have_few_or_many_levels_and_whole_tables_have_none() -> None:
     batches = [draw(PLAIN, seed=seed) for seed in range(6)]
     n_levels = torch.tensor(

@@ -31,6 +31,7 @@ def test_gain_grows_with_separation() -> None:
     assert gains == sorted(gains)
 
 
+@pytest.mark.slow
 def test_gain_is_near_what_the_best_classifier_reaches() -> None:
     """Two classes at ±1 in one column: the best accuracy is Φ(1) = .841, a gain of .683."""
     generator = torch.Generator().manual_seed(0)
@@ -164,6 +165,7 @@ def test_no_structure_is_overlooked(function, kind: str, width: int) -> None:
     assert explained_variance(columns, score.unsqueeze(1), categorical).mean() > 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "binary", "codes"])
 @pytest.mark.parametrize("width", [3, 20])
 def test_the_best_of_the_committee_sees_nothing_in_noise(kind: str, width: int) -> None:

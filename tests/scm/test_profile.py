@@ -104,6 +104,7 @@ class Either:
         return kind(True).sample(n_tasks, generator)
 
 
+@pytest.mark.slow
 def test_a_slope_is_explained_and_noise_is_not() -> None:
     sharp, flat = profile_prior(Slope(True), 6), profile_prior(Slope(False), 6)
     assert sharp["regression_share"] == 1

@@ -93,6 +93,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_each_kind_of_network_trains_evaluates_and_loads(tmp_path, case):
     prior, network, measured = CASES[case]

@@ -151,6 +151,7 @@ def test_a_comparison_leaves_histories_results_and_a_page(done):
         assert f">{section}</h2>" in text
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_done_again(done, monkeypatch):
     monkeypatch.setattr(
         compare_attention, "run_job", lambda job, *_: pytest.fail(f"{job.name} ran again")
@@ -159,12 +160,14 @@ def test_what_is_finished_is_not_done_again(done, monkeypatch):
     assert compare_attention.compare(done) == {}
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_to_its_settings(done):
     with pytest.raises(ValueError, match=r"other settings: num_steps 20 → 21"):
         compare_attention.compare(replace(done, num_steps=21))
     compare_attention.claim_folder(replace(done, mechanisms=("softmax",), seeds=3, jobs=2))
 
 
+@pytest.mark.slow
 def test_the_evaluation_while_training_is_the_score_at_length_one(done):
     history = pd.read_csv(done.out / "linear-seed0" / "history.csv")
     at_end = compare_results.after_equal_steps(compare_results.read_results(done))
@@ -433,6 +436,7 @@ def test_the_command_line_says_what_is_wrong(tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_recorded_settings_say_what_was_compared(done):
     settings = json.loads((done.out / compare_attention.SETTINGS).read_text())
     assert settings["num_steps"] == 20

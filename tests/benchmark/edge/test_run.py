@@ -103,6 +103,7 @@ def test_the_command_measures_every_backend_and_peer(folder, tmp_path):
     assert (f"The {n_b} tables of half B alone" in page) == (n_b > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

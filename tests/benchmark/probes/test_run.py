@@ -87,6 +87,7 @@ def copied(measured, tmp_path):
     return shutil.copytree(measured[0], tmp_path / "copy"), measured[1]
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_once_with_every_method(copied):
     folder, rows = copied
     assert set(rows["status"]) == {"ok"}
@@ -124,6 +125,7 @@ def test_more_seeds_go_on_and_another_protocol_is_refused(copied, few_trees, tmp
         run(other)
 
 
+@pytest.mark.slow
 def test_whoever_sees_the_structure_is_ahead_and_the_truth_is_never_behind(tmp_path, few_trees):
     config, rows = run(tmp_path, rows=(150,), query=200, methods=("knn",))
     found = summary(rows, config.task).set_index(["structure", "kind", "method"])
@@ -137,6 +139,7 @@ def test_whoever_sees_the_structure_is_ahead_and_the_truth_is_never_behind(tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_network_does_what_it_has_a_head_for(tmp_path, few_trees, networks):
     both, classes = (f"pfn:{path}" for path in networks)
     options = {"cells": ("few/mixed/*",), "seeds": 1}
@@ -150,6 +153,7 @@ def test_a_network_does_what_it_has_a_head_for(tmp_path, few_trees, networks):
         run(tmp_path / "more", methods=(classes,), task="regression", **options)
 
 
+@pytest.mark.slow
 def test_what_fails_is_recorded_and_tried_again_only_when_asked(tmp_path, few_trees, monkeypatch):
     from sklearn.naive_bayes import GaussianNB
 
@@ -196,6 +200,7 @@ def test_differences_are_to_the_better_mean_and_paired():
     assert told["behind"] == 0
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_tables_maps_and_pages(
     tmp_path, few_trees, networks, monkeypatch, capsys
 ):

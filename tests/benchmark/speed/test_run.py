@@ -71,6 +71,7 @@ def test_every_measurement_is_compared_with_one_of_its_group_and_shape():
             )
 
 
+@pytest.mark.slow
 def test_every_group_has_measurements_and_can_be_chosen():
     for group in speed.GROUPS:
         assert chosen([group])
@@ -128,12 +129,13 @@ def test_a_run_measures_ours_beside_a_peer_that_prints(tmp_path, capsys):
     assert (tmp_path / "docs" / "speed" / "fit_predict.svg").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "note"),
     [
-        pytest.param("import os; os._exit(3)", "its process died", marks=pytest.mark.slow),
+        ("import os; os._exit(3)", "its process died"),
         ("bytearray(200 * 2**30)", "needs more than 12 GB"),
-        pytest.param("import time; time.sleep(60)", "took longer than 3 s", marks=pytest.mark.slow),
+        ("import time; time.sleep(60)", "took longer than 3 s"),
     ],
 )
 def test_a_failure_is_a_row_that_says_why(tmp_path, behaviour, note):

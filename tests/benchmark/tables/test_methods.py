@@ -36,6 +36,7 @@ def small_checkpoint(tmp_path):
     return checkpoint.save(tmp_path / "mine.safetensors", PFN(preset("micro")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INSTALLED)
 def test_every_peer_reads_words_dates_text_and_holes(folder, name):
     table = load_table(str(folder), "words")

@@ -103,6 +103,7 @@ def test_a_checkpoint_with_both_heads_is_measured_on_classes_and_numbers(run, fo
     assert set(ours["checkpoint_sha256"]) == {sha256_of(path)}
 
 
+@pytest.mark.slow
 def test_numbers_that_an_older_version_measured_with_less_are_measured_again(run, folder, tmp_path):
     asked = config(folder, tmp_path, tables=("numbers",), splits=1)
     first = run(asked)

@@ -163,6 +163,7 @@ def test_a_board_answers_with_the_bits_of_the_library(firmware, flashed):
     assert measured.ram_bytes == library.n_context + library.n_scratch
 
 
+@pytest.mark.slow
 def test_the_command_verifies_a_board(firmware, flashed, capsys):
     assert verify(firmware, flashed) == 0
     assert "microseconds" in capsys.readouterr().out

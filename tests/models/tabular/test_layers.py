@@ -86,6 +86,7 @@ def test_with_gradients_a_context_goes_in_one_piece(config, cells):
     assert layer.mlp.hidden.weight.grad.abs().max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_padded_columns_are_never_read_and_get_nothing_wrong(name):
     layer = lively(TabularConfig(d_model=16, n_heads=4, d_mlp=16, column_attention_type=name))
@@ -135,6 +136,7 @@ def test_the_default_keeps_the_fast_attention_between_columns():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_every_switch_trains_and_survives_saving(name, tmp_path):
     found = registry.find("attention", name, RowAttention)

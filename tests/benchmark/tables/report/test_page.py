@@ -140,6 +140,7 @@ def test_the_page_is_whole_and_loads_nothing(page):
     assert not re.search(r"@import|url\((?!#)", page)
 
 
+@pytest.mark.slow
 def test_every_picture_is_there_and_takes_the_colour_of_the_page(page):
     for title in ("Ranks", "Table by table", "Learning curves", "Calibration", "Quality and time"):
         assert f"<h3>{title}</h3>" in page
@@ -149,6 +150,7 @@ def test_every_picture_is_there_and_takes_the_colour_of_the_page(page):
     assert "prefers-color-scheme: dark" in page
 
 
+@pytest.mark.slow
 def test_the_page_says_who_is_best_on_what_counts(page):
     assert re.search(
         r"On 7 tables with a context of 150 rows, <b[^>]*>pfn:mine</b> has the best mean rank"
@@ -158,6 +160,7 @@ def test_the_page_says_who_is_best_on_what_counts(page):
     assert "Tables below the line come with scikit-learn too" in page
 
 
+@pytest.mark.slow
 def test_failures_are_shown_with_their_error_as_text(page):
     assert "&lt;no luck&gt; &amp; none" in page
     assert "scored there as the constant prediction" in page
@@ -203,6 +206,7 @@ def test_changed_data_are_told_and_not_compared():
     )
 
 
+@pytest.mark.slow
 def test_numbers_are_ranked_by_rmse_and_by_crps(tmp_path):
     rows = made_up_numbers()
     found = summary(rows, "regression", "150")
@@ -227,6 +231,7 @@ def test_the_best_coverage_is_the_nearest_to_what_was_asked_and_no_width_is_best
     assert np.isnan(best["width"])
 
 
+@pytest.mark.slow
 def test_classes_and_numbers_share_a_page(tmp_path):
     rows = pd.concat([made_up(("150",)), made_up_numbers().assign(table="another")])
     text = write_report(rows, tmp_path / "report.html").read_text()
@@ -234,6 +239,7 @@ def test_classes_and_numbers_share_a_page(tmp_path):
     assert len(summary_tables(rows)) == 2
 
 
+@pytest.mark.slow
 def test_numbers_of_an_older_file_are_ranked_by_what_it_has(tmp_path):
     rows = made_up_numbers()
     rows[list(results.ADDED)] = np.nan
