@@ -16,11 +16,11 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from openpfn.estimators.canonical import folds
-from openpfn.estimators.context import Context
-from openpfn.estimators.ensemble import Member
+from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.network import Network
-from openpfn.estimators.statistics import TargetStatistics, columns_of_words
+from openpfn.estimators.views.canonical import folds
+from openpfn.estimators.views.ensemble import Member
+from openpfn.estimators.views.statistics import TargetStatistics, columns_of_words
 from openpfn.tables.encode import TableEncoder
 
 E = TypeVar("E", bound="PFNEstimator")

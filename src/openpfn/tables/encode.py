@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from openpfn.tables.date_words import NEVER, DateReading
 from openpfn.tables.json_values import from_json, name_to_json
-from openpfn.tables.letter_groups import N_GRAM_BUCKETS, letter_groups, unit_rows
-from openpfn.tables.number_words import MISSING_WORDS, PLAIN, NumberReading
 from openpfn.tables.schema import TRUTHS, Column, Kind, read_schema, to_numbers, warn_of_odd_words
+from openpfn.tables.spelling.dates import NEVER, DateReading
+from openpfn.tables.spelling.letters import N_GRAM_BUCKETS, letter_groups, unit_rows
+from openpfn.tables.spelling.numbers import MISSING_WORDS, PLAIN, NumberReading
 from openpfn.tables.values import (
     DATES,
     MICROSECONDS,

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 from sklearn.metrics import roc_auc_score
 
 from openpfn import PFNClassifier, PFNRegressor
-from openpfn.estimators.canonical import folds
-from openpfn.estimators.statistics import PRIOR_ROWS, TargetStatistics, columns_of_words
+from openpfn.estimators.views.canonical import folds
+from openpfn.estimators.views.statistics import PRIOR_ROWS, TargetStatistics, columns_of_words
 from openpfn.tables.encode import TableEncoder
 from tests.estimators.conftest import NUMBERS, KernelNetwork, KernelRegression, random_network
 

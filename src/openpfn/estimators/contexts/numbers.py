@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from openpfn.estimators.context import Context
-from openpfn.estimators.ensemble import View
+from openpfn.estimators.contexts.context import Context
+from openpfn.estimators.views.ensemble import View
 from openpfn.heads.base import Predictive, Rescaled
 from openpfn.heads.quantiles import Quantiles, levels
 

@@ -8,7 +8,7 @@ import torch
 from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.mixture import MixturePrior
-from openpfn.scm.profile import profile_prior
+from openpfn.scm.learnability.profile import profile_prior
 
 
 class Threshold:

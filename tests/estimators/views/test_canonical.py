@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openpfn.estimators.canonical import canonical_order
+from openpfn.estimators.views.canonical import canonical_order
 
 
 @given(seed=st.integers(0, 10**6), n_classes=st.integers(1, 6), n_distinct=st.integers(1, 4))

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from openpfn.tables.number_words import MISSING_WORDS
+from openpfn.tables.spelling.numbers import MISSING_WORDS
 from openpfn.tables.values import MICROSECONDS
 
 Order = Literal["year first", "day first", "month first"]

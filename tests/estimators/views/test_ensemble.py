@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
-from openpfn.estimators.ensemble import VARIANTS, Member, View, draw_members
+from openpfn.estimators.views.ensemble import VARIANTS, Member, View, draw_members
 
 RANDOM = np.random.default_rng(0)
 CONTEXT = RANDOM.normal(size=(40, 5)) * [1, 10, 100, 1, 1] + [0, 0, 1e6, 0, 0]

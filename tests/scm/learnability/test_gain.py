@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from openpfn.scm.learnability import explained_variance, gain_over_majority
+from openpfn.scm.learnability.gain import explained_variance, gain_over_majority
 
 
 def tasks(

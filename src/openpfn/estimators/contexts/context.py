@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
-from openpfn.estimators.ensemble import Member, View
 from openpfn.estimators.network import Network, find_network, nested_bytes
+from openpfn.estimators.views.ensemble import Member, View
 from openpfn.models.modes import in_evaluation
 
 QUERY_MULTIPLE = 8

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from openpfn.scm.kernels import MEMBERS, ColumnView
+from openpfn.scm.learnability.kernels import MEMBERS, ColumnView
 from openpfn.scm.noise import row_moments
 
 MAX_ROWS = 96
@@ -36,8 +36,8 @@ def gain_over_majority(
     (accuracy − majority) / (1 − majority) and the squared correlation with the classes'
     indicators, which also sees probabilities that shift without changing the likeliest class. 1 is
     perfect, 0 no better than guessing. Members are kernel ridge regressions
-    (`openpfn.scm.kernels`) and a vote of near rows; NaN in `columns` is missing, and those in
-    `categorical` hold codes.
+    (`openpfn.scm.learnability.kernels`) and a vote of near rows; NaN in `columns` is missing, and
+    those in `categorical` hold codes.
 
     With `demanded`, a task of which some labelling already gains more is not shown to the members
     that remain: then every gain is a lower bound.

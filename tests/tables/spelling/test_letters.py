@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from openpfn.tables import letter_groups
 from openpfn.tables.encode import TableEncoder
+from openpfn.tables.spelling import letters
 
 TEXTS = ["Ab cd\n\n efg  ab " * 50, "", "x" * 37 + " yes Straße ÉCLAIR", "y" * 130 + " z", "short"]
 
 
 @pytest.mark.parametrize("n_letters", [1, 7, 20, 100])
 def test_pieces_have_the_counts_of_the_whole(monkeypatch, n_letters):
-    whole = letter_groups.letter_groups(TEXTS).toarray()
-    monkeypatch.setattr(letter_groups, "LETTERS_AT_ONCE", n_letters)
-    assert_array_equal(letter_groups.letter_groups(TEXTS).toarray(), whole)
+    whole = letters.letter_groups(TEXTS).toarray()
+    monkeypatch.setattr(letters, "LETTERS_AT_ONCE", n_letters)
+    assert_array_equal(letters.letter_groups(TEXTS).toarray(), whole)
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import log_softmax
 
-from openpfn.estimators.context import Context
-from openpfn.estimators.ensemble import View
+from openpfn.estimators.contexts.context import Context
+from openpfn.estimators.views.ensemble import View
 
 
 class ClassContext(Context):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from sklearn.preprocessing import PowerTransformer
 
-from openpfn.estimators.ensemble import Member, View, draw_members, draw_members_for_numbers
-from openpfn.estimators.targets import Power
+from openpfn.estimators.views.ensemble import Member, View, draw_members, draw_members_for_numbers
+from openpfn.estimators.views.targets import Power
 
 
 def standardised(z: np.ndarray) -> np.ndarray:

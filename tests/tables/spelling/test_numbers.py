@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from openpfn.tables.encode import TableEncoder
-from openpfn.tables.number_words import NumberReading, find_number_reading
+from openpfn.tables.spelling.numbers import NumberReading, find_number_reading
 
 
 @pytest.mark.parametrize(

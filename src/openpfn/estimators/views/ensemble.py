@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from openpfn.estimators.targets import Plain, Power, TargetTransform
-from openpfn.estimators.transforms import (
+from openpfn.estimators.views.targets import Plain, Power, TargetTransform
+from openpfn.estimators.views.transforms import (
     NormalScores,
     PrincipalComponents,
     SoftClip,

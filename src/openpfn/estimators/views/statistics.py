@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from openpfn.estimators.canonical import folds
+from openpfn.estimators.views.canonical import folds
 from openpfn.tables.encode import TableEncoder
 
 FEWEST_LEVELS = 8

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openpfn.tables.date_words import DateReading, find_date_reading
 from openpfn.tables.encode import TableEncoder
+from openpfn.tables.spelling.dates import DateReading, find_date_reading
 
 
 def read(words: list[str]) -> list[str]:
