@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from openpfn.tables.column_encoder import ColumnEncoder
-from openpfn.tables.texts import N_SHOWN, NoText, Sentences, WordsAndLetters
+from openpfn.tables.texts import NoText, Sentences, WordsAndLetters
 from openpfn.tables.values import ColumnValues
 
 TEXT_READINGS = ("auto", "string", "encoder", "drop")
@@ -53,12 +53,20 @@ def text_reading(text: Any) -> Callable[[ColumnValues], ColumnEncoder]:
     raise ValueError(f"text is {text!r}, must be one of {', '.join(TEXT_READINGS)}.")
 
 
-def fit_sentences(values: ColumnValues, n_components: int = N_SHOWN) -> Sentences:
+def fit_sentences(values: ColumnValues) -> Sentences:
     """Return the encoder of a column by the first of `SENTENCE_ENCODERS` that is on disk."""
+    return Sentences.fit(values, _recorded())
+
+
+def fit_vectors(values: ColumnValues, n_components: int) -> Sentences:
+    """Return that of its vectors alone, as so many principal components."""
+    return Sentences.fit_vectors(values, _recorded(), n_components)
+
+
+def _recorded() -> RecordedModel:
     *better, last = SENTENCE_ENCODERS
     name = next((name for name in better if _is_on_disk(name)), last)
-    model = RecordedModel(name, _encoder(name).fingerprint)
-    return Sentences.fit(values, model, n_components)
+    return RecordedModel(name, _encoder(name).fingerprint)
 
 
 def _is_on_disk(name: str) -> bool:

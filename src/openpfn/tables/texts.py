@@ -13,7 +13,7 @@ from jaxtyping import Float
 from openpfn.tables.column_encoder import ColumnEncoder
 from openpfn.tables.letter_groups import letter_groups, unit_rows, word_groups
 from openpfn.tables.schema import Kind
-from openpfn.tables.values import ColumnValues
+from openpfn.tables.values import ColumnValues, as_word
 
 MOST_TEXT_COMPONENTS = 8
 """Numbers that a column of text becomes at most, where no target is learnt from it."""
@@ -57,7 +57,7 @@ class Text(ColumnEncoder):
         counts = letter_groups(sorted(texts_of(values)))
         rarity = _rarity(counts)
         weighted = unit_rows(counts.multiply(rarity).tocsr())
-        return cls(rarity, _directions(weighted, MOST_TEXT_COMPONENTS))
+        return cls(rarity, _directions(weighted, MOST_TEXT_COMPONENTS, np.float64))
 
     def encode(self, values: ColumnValues) -> Float[np.ndarray, "N k"]:
         weighted = unit_rows(letter_groups(texts_of(values)).multiply(self.rarity).tocsr())
@@ -73,7 +73,7 @@ class WideText(ColumnEncoder):
     kind: ClassVar[Kind] = "text"
 
     components: Float[np.ndarray, "F k"]
-    """Directions of largest variance."""
+    """Directions of largest variance, in single precision, which halves a saved file."""
 
     @property
     def n_out(self) -> int:
@@ -86,7 +86,7 @@ class WideText(ColumnEncoder):
     def features(self, values: ColumnValues) -> Any:
         """Return the features (N, F) of each row, none where a value is missing; each different
         text is looked at once."""
-        texts = texts_of(values)
+        texts = contents_of(values)
         distinct = list(dict.fromkeys(texts)) or [""]
         place = {text: i for i, text in enumerate(distinct)}
         found = self.features_of(distinct)[np.array([place[text] for text in texts], dtype=int)]
@@ -105,15 +105,15 @@ class WordsAndLetters(WideText):
     """Encoder of texts by their words, pairs of words and letter groups, each weighted by how rare
     it is and how often the text has it (tf-idf, tf being 1 + log)."""
 
-    rarity: Float[np.ndarray, " F"]
+    rarity: Float[np.ndarray, " buckets"]
     """Inverse document frequency of each bucket, those of letters first."""
     components: Float[np.ndarray, "F k"]
 
     @classmethod
     def fit(cls, values: ColumnValues) -> WordsAndLetters:
         # sorted, so that sums round alike in whatever order the rows come
-        texts = sorted(texts_of(values))
-        encoder = cls(_rarity(_grams(texts)), np.empty((LETTER_BUCKETS + WORD_BUCKETS, 0)))
+        texts = sorted(contents_of(values))
+        encoder = cls(_rarity(_grams(texts)), np.empty((0, 0)))
         return replace(encoder, components=_directions(encoder.features_of(texts), N_SHOWN))
 
     def features_of(self, texts: list[str]) -> Any:
@@ -126,24 +126,36 @@ class WordsAndLetters(WideText):
 
 @dataclass
 class Sentences(WideText):
-    """Encoder of texts by the vectors of a sentence encoder."""
+    """Encoder of texts by the vectors of a sentence encoder, each of length 1, and by their words
+    and letters."""
 
     model: Any
     """The `SentenceModel`."""
+    rarity: Float[np.ndarray, " buckets"]
+    """That of `WordsAndLetters`; empty where only the vectors are read."""
     components: Float[np.ndarray, "F k"]
 
     @classmethod
-    def fit(
-        cls, values: ColumnValues, model: SentenceModel, n_components: int = N_SHOWN
-    ) -> Sentences:
-        encoder = cls(model, np.empty((0, 0)))
-        vectors = encoder.features_of(sorted(texts_of(values))).toarray()
-        return cls(model, _directions(vectors - vectors.mean(axis=0), n_components))
+    def fit(cls, values: ColumnValues, model: SentenceModel) -> Sentences:
+        texts = sorted(contents_of(values))
+        encoder = cls(model, _rarity(_grams(texts)), np.empty((0, 0)))
+        return replace(encoder, components=_directions(encoder.features_of(texts), N_SHOWN))
+
+    @classmethod
+    def fit_vectors(cls, values: ColumnValues, model: SentenceModel, n: int) -> Sentences:
+        """Return the encoder of the vectors alone, as `n` principal components."""
+        encoder = cls(model, np.empty(0), np.empty((0, 0)))
+        vectors = encoder.features_of(sorted(contents_of(values))).toarray()
+        return replace(encoder, components=_directions(vectors - vectors.mean(axis=0), n))
 
     def features_of(self, texts: list[str]) -> Any:
         from scipy.sparse import csr_matrix
 
-        return csr_matrix(np.asarray(self.model.encode(texts), dtype=np.float64))
+        vectors = csr_matrix(np.asarray(self.model.encode(texts), dtype=np.float64))
+        if not len(self.rarity):
+            return unit_rows(vectors)
+        words = WordsAndLetters(self.rarity, self.components).features_of(texts)
+        return side_by_side([words, unit_rows(vectors)])
 
 
 @dataclass
@@ -185,6 +197,17 @@ def _grams(texts: list[str]) -> Any:
     return side_by_side([letter_groups(texts, LETTER_BUCKETS), word_groups(texts, WORD_BUCKETS)])
 
 
+def contents_of(values: ColumnValues) -> list[str]:
+    """Return the texts, whatever types hold them: 3, 3.0 and "3" are one text; empty where one is
+    missing."""
+    if values.form != "objects":
+        return [word or "" for word in values.words()]
+    return [
+        "" if missing else value if isinstance(value, str) else as_word(value)
+        for value, missing in zip(values.data, values.missing.tolist(), strict=True)
+    ]
+
+
 def side_by_side(parts: list[Any]) -> Any:
     """Return sparse matrices of the same rows as one."""
     from scipy.sparse import hstack
@@ -197,11 +220,12 @@ def _rarity(counts: Any) -> Float[np.ndarray, " buckets"]:
     return np.log((1 + counts.shape[0]) / (1 + n_texts_with)) + 1
 
 
-def _directions(rows: Any, most: int) -> Float[np.ndarray, "W k"]:
+def _directions(rows: Any, most: int, dtype: Any = np.float32) -> Float[np.ndarray, "W k"]:
     """Return the first right singular vectors of `rows`, their largest entry positive."""
     from sklearn.utils.extmath import randomized_svd
 
     n_components = min(most, *rows.shape)
     directions = randomized_svd(rows, n_components, random_state=0)[2].T
     largest = np.abs(directions).argmax(axis=0)
-    return directions * np.sign(directions[largest, np.arange(n_components)])
+    signs = np.sign(directions[largest, np.arange(n_components)])
+    return (directions * signs).astype(dtype)

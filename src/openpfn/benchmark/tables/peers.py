@@ -37,12 +37,12 @@ class Peer:
     """Constructor arguments that are not defaults."""
     seeded: str | None = "random_state"
     """Constructor argument that takes the seed."""
+    distribution: Callable[[], Distribution] = GaussianResiduals
+    """Makes the quantiles that surround its numbers."""
     told_task: str | None = None
     """Constructor argument that takes classifier or regressor, where one function makes both."""
     is_default: bool = True
     """Whether `default` includes it."""
-    distribution: Callable[[], Distribution] = GaussianResiduals
-    """Makes the quantiles that surround its numbers."""
 
 
 def _sklearn(
@@ -162,6 +162,7 @@ PEERS: dict[str, Peer] = {
         "words",
         "catboost",
         _CATBOOST,
+        distribution=lambda: QuantileLoss(_catboost_loss, is_joint=True),
         is_default=False,
     ),
     "boosting_sentences": replace(

@@ -122,9 +122,9 @@ def _fit_text(reading: Reading) -> Callable[[ColumnValues], ColumnEncoder]:
     if reading == "words":
         return NoText.fit
     if reading == "sentences":
-        from openpfn.estimators.text import fit_sentences
+        from openpfn.estimators.text import fit_vectors
 
-        return partial(fit_sentences, n_components=N_SENTENCE_COMPONENTS)
+        return partial(fit_vectors, n_components=N_SENTENCE_COMPONENTS)
     return Text.fit
 
 
