@@ -28,6 +28,11 @@ class EstimatorBeliever(TableBeliever):
                 "target_statistics is True, but its columns hold targets, which would have to be"
                 " drawn anew with every row. Leave it out."
             )
+        if fitted.text_scores_ is not None:
+            raise ValueError(
+                "text_scores is True, but its columns hold targets, which would have to be drawn"
+                " anew with every row. Leave it out."
+            )
         self.fitted = fitted
         self.members = [view for group, _ in fitted.context_.views_and_states() for view in group]
         model = fitted.context_.ready_network().model
