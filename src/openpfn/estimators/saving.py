@@ -38,9 +38,11 @@ from openpfn.estimators.contexts.states import (
     put_together,
     take_apart,
 )
-from openpfn.estimators.text import RecordedModel
-from openpfn.estimators.text_scores import TextScores
+from openpfn.estimators.network import Network, find_network
+from openpfn.estimators.views.ensemble import Member, View
 from openpfn.estimators.views.statistics import TargetStatistics
+from openpfn.estimators.views.text_reading import RecordedModel
+from openpfn.estimators.views.text_scores import TextScores
 from openpfn.files import flush_to_disk, replacing
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json

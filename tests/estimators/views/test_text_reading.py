@@ -10,8 +10,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from openpfn import PFNClassifier, PFNRegressor
-from openpfn.estimators import text
-from openpfn.tables.texts import Sentences, Text, WordsAndLetters
+from openpfn.estimators.views import text_reading as text
+from openpfn.tables.columns.texts import Sentences, Text, WordsAndLetters
 from tests.estimators.conftest import NUMBERS, KernelNetwork, KernelRegression, random_network
 
 RANDOM = np.random.default_rng(0)

@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 
-from openpfn.estimators import text_scores
-from openpfn.estimators.text_scores import PENALTIES, TextScores
+from openpfn.estimators.views import text_scores
 from openpfn.estimators.views.canonical import folds
+from openpfn.estimators.views.text_scores import PENALTIES, TextScores
 
 RANDOM = np.random.default_rng(0)
 N = 60

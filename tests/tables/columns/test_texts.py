@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from openpfn.tables.columns.texts import N_SHOWN, NoText, Sentences, WordsAndLetters
 from openpfn.tables.encode import TableEncoder
-from openpfn.tables.texts import N_SHOWN, NoText, Sentences, WordsAndLetters
 from openpfn.tables.values import plain_values
 
 RANDOM = np.random.default_rng(0)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from openpfn.tables.column_encoder import ColumnEncoder
-from openpfn.tables.texts import NoText, Sentences, WordsAndLetters
+from openpfn.tables.columns.base import ColumnEncoder
+from openpfn.tables.columns.texts import NoText, Sentences, WordsAndLetters
 from openpfn.tables.values import ColumnValues
 
 TEXT_READINGS = ("auto", "string", "encoder", "drop")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from openpfn.tables.column_encoder import ColumnEncoder
+from openpfn.tables.columns.base import ColumnEncoder
 from openpfn.tables.schema import Kind
 from openpfn.tables.spelling.letters import letter_groups, unit_rows, word_groups
 from openpfn.tables.values import ColumnValues, as_word
