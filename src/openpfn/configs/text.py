@@ -28,13 +28,13 @@ class TextConfig:
     """Share of activations left out in training."""
     d_text: int = 384
     """Width of the text encoder's embeddings."""
-    version: Literal["1", "1.1"] = "1"
-    """How cells are verbalized and numbers enter: 1 has one number per cell, fused by attention,
-    and predicts a number by its mean; 1.1 has six, which are added, and predicts a distribution,
+    version: Literal["v1", "v1.1"] = "v1"
+    """How cells are verbalized and numbers enter: v1 has one number per cell, fused by attention,
+    and predicts a number by its mean; v1.1 has six, which are added, and predicts a distribution,
     too."""
     n_buckets: int = 200
-    """Buckets of the standardised target between −10 and 10, in version 1.1."""
-    encoder: str = "e5-small-v2"
+    """Buckets of the standardised target between −10 and 10, in version v1.1."""
+    encoder: str = "e5"
     """Name of the text encoder, as in `openpfn.text.encoders.load_encoder`."""
     unfrozen_layers: int = 0
     """Last layers of the text encoder that are trained, too; 0 leaves it frozen, so that each
@@ -66,12 +66,12 @@ class TextConfig:
     @property
     def n_numbers(self) -> int:
         """Numbers that come with each cell."""
-        return 1 if self.version == "1" else 6
+        return 1 if self.version == "v1" else 6
 
     @property
     def n_regression_outputs(self) -> int:
         """Outputs of the head of numbers: the mean, and the logits of the buckets if any."""
-        return 1 if self.version == "1" else 1 + self.n_buckets
+        return 1 if self.version == "v1" else 1 + self.n_buckets
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,68 @@ class TextTrainingConfig:
             raise ValueError(f"column_dropout is {self.column_dropout}, must lie in [0, 1).")
 
 
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """How a pretrained network is adapted to one table."""
+
+    adapt: Literal["lora", "all"] = "lora"
+    """Train low-rank adapters beside the weights (Hu et al. 2022), or all weights themselves."""
+    lora_rank: int = 32
+    """Rank of the adapters."""
+    lora_alpha: float = 64.0
+    """Scale of the adapters, times their rank."""
+    lora_dropout: float = 0.1
+    """Share of the adapters' inputs left out in training."""
+    learning_rate: float = 1e-3
+    """Peak rate of AdamW: a linear warm-up, then half a cosine."""
+    weight_decay: float = 1e-3
+    """Decoupled weight decay."""
+    batch_size: int = 64
+    """Rows per gradient."""
+    accumulation: int = 2
+    """Gradients per step."""
+    max_epochs: int = 50
+    """Passes over the training rows."""
+    patience: int = 5
+    """Epochs without a lower validation loss after which training stops."""
+    n_averaged: int = 3
+    """Epochs with the lowest validation loss whose weights are averaged."""
+    validation_share: float = 0.1
+    """Rows that are held out to choose the epochs."""
+    max_validation_rows: int = 1000
+    """Rows that are held out at most."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_least(
+            self,
+            lora_rank=1,
+            batch_size=1,
+            accumulation=1,
+            max_epochs=1,
+            patience=1,
+            n_averaged=1,
+            max_validation_rows=1,
+            weight_decay=0,
+        )
+        for name in ("learning_rate", "lora_alpha"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be positive.")
+        if not 0 < self.validation_share < 1:
+            raise ValueError(
+                f"validation_share is {self.validation_share}, must lie between 0 and 1."
+            )
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"lora_dropout is {self.lora_dropout}, must lie in [0, 1).")
+
+
 TEXT_PRESETS: dict[str, TextConfig] = {
     "text-small": TextConfig(
         d_model=128,
         n_layers=4,
         n_heads=4,
         d_mlp=256,
-        version="1.1",
+        version="v1.1",
         encoder="minilm",
     ),
     "tabstar": TextConfig(unfrozen_layers=6),

@@ -14,10 +14,10 @@ from openpfn.models import PFN
 from openpfn.models.text.network import CellBatch, TextTableNetwork
 
 TASKS = ("classification", "regression")
-VERSIONS = ("1", "1.1")
+VERSIONS = ("v1", "v1.1")
 
 
-def small(version: str = "1.1", **changes) -> TextConfig:
+def small(version: str = "v1.1", **changes) -> TextConfig:
     sizes = {"d_model": 16, "n_layers": 2, "n_heads": 2, "d_mlp": 24, "d_text": 12}
     options = {"n_buckets": 20, "dropout": 0.0, "encoder": "tiny"}
     return TextConfig(version=version, **sizes | options | changes)
@@ -126,7 +126,7 @@ def test_gradients_reach_every_parameter_of_the_task(case):
 
 @pytest.mark.parametrize("unfrozen", [0, 1, 2])
 def test_gradients_reach_the_unfrozen_layers_of_the_encoder_alone(unfrozen):
-    network = TextTableNetwork(small("1", unfrozen_layers=unfrozen), TinyEncoder())
+    network = TextTableNetwork(small("v1", unfrozen_layers=unfrozen), TinyEncoder())
     network(**tokens_of()).square().sum().backward()
     reached = {
         name.rpartition(".")[0]
@@ -139,7 +139,7 @@ def test_gradients_reach_the_unfrozen_layers_of_the_encoder_alone(unfrozen):
 def test_distinct_strings_give_the_outputs_and_gradients_of_all_cells():
     """What cached embeddings and each distinct string once are to be measured by: every cell
     encoded."""
-    network = TextTableNetwork(small("1", unfrozen_layers=2), TinyEncoder())
+    network = TextTableNetwork(small("v1", unfrozen_layers=2), TinyEncoder())
     tokens, y = tokens_of(), torch.randint(3, (6,))
     ids, mask = tokens["feature_input_ids"], tokens["feature_attention_mask"]
     n_cells = ids.shape[0] * ids.shape[1]
@@ -186,7 +186,7 @@ def test_gradient_checkpointing_changes_no_gradient(case):
 
 
 def test_a_number_is_estimated_within_the_reach_of_the_buckets():
-    config = small("1.1")
+    config = small("v1.1")
     network, batch = TextTableNetwork(config).eval(), batch_of(config, "regression")
     outputs = network.answer(batch, torch.randn(12, 12))
     assert outputs.shape == (5, 21)
@@ -197,7 +197,7 @@ def test_a_number_is_estimated_within_the_reach_of_the_buckets():
 
 
 def test_a_checkpoint_keeps_the_trained_layers_of_the_encoder_and_not_the_frozen_ones(tmp_path):
-    config, encoder = small("1", unfrozen_layers=1), TinyEncoder()
+    config, encoder = small("v1", unfrozen_layers=1), TinyEncoder()
     network = TextTableNetwork(config, encoder)
     frozen = {n: p.clone() for n, p in encoder.state_dict().items() if not n.startswith("layer.1")}
     path = checkpoint.save(tmp_path / "network.safetensors", network)
@@ -230,12 +230,12 @@ def test_embeddings_of_another_width_are_refused():
 
 def test_tokens_without_an_encoder_are_refused():
     with pytest.raises(ValueError, match="holds no text encoder"):
-        TextTableNetwork(small("1"))(**tokens_of())
+        TextTableNetwork(small("v1"))(**tokens_of())
 
 
 def test_more_unfrozen_layers_than_there_are_is_refused():
     with pytest.raises(ValueError, match="unfrozen_layers is 3, but the text encoder has 2"):
-        TextTableNetwork(small("1", unfrozen_layers=3), TinyEncoder())
+        TextTableNetwork(small("v1", unfrozen_layers=3), TinyEncoder())
 
 
 def test_presets_build_networks_of_their_size():

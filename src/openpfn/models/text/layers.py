@@ -59,7 +59,7 @@ class NumberEncoder(nn.Module):
 
 
 class AttentiveFusion(nn.Module):
-    """Fusion of version 1: a transformer layer over the two tokens text and number, whose outputs
+    """Fusion of version v1: a transformer layer over the two tokens text and number, whose outputs
     are averaged."""
 
     def __init__(self, d_model: int, d_mlp: int, dropout: float) -> None:
@@ -75,7 +75,7 @@ class AttentiveFusion(nn.Module):
 
 
 class AdditiveFusion(nn.Module):
-    """Fusion of version 1.1: the normalised text, weighted, plus the normalised number."""
+    """Fusion of version v1.1: the normalised text, weighted, plus the normalised number."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ class CellBatch:
     cells: Int[Tensor, "B M"]
     """Place of each cell's text in the embeddings."""
     numbers: Float[Tensor, "B M F"]
-    """Numbers of each cell: one, or six in version 1.1; zeros where it holds none."""
+    """Numbers of each cell: one, or six in version v1.1; zeros where it holds none."""
     targets: Int[Tensor, " C"]
     """Place of each target token's text in the embeddings: one for each class, or a single one."""
     task: Task
@@ -65,7 +65,7 @@ class TextTableNetwork(nn.Module):
         self.number_encoder = NumberEncoder(config.n_numbers, config.d_model, config.dropout)
         self.fusion: Any = (
             AttentiveFusion(config.d_model, config.d_mlp, config.dropout)
-            if config.version == "1"
+            if config.version == "v1"
             else AdditiveFusion(config.d_model)
         )
         sizes = config.d_model, config.n_heads, config.d_mlp, config.dropout
@@ -76,10 +76,16 @@ class TextTableNetwork(nn.Module):
         borders = torch.linspace(-REACH, REACH, config.n_buckets + 1)
         self.register_buffer("borders", borders, persistent=False)
         self.gradient_checkpointing = False
-        if encoder is not None:
-            unfreeze_last_layers(encoder, config.unfrozen_layers)
+        self.set_trained()
         self.register_state_dict_post_hook(_without_frozen_encoder)
         self.register_load_state_dict_post_hook(_allow_frozen_encoder)
+
+    def set_trained(self) -> None:
+        """Have all parameters trained but the text encoder's, of which only the last
+        `unfrozen_layers` are."""
+        self.requires_grad_(True)
+        if self.encoder is not None:
+            unfreeze_last_layers(self.encoder, self.config.unfrozen_layers)
 
     def forward(
         self,
@@ -137,7 +143,8 @@ class TextTableNetwork(nn.Module):
                 f" cell; this network of version {config.version} reads {config.d_text} and"
                 f" {config.n_numbers}. Use the text encoder and the version it was made for."
             )
-        projected = self.text_projection(texts)  # (U, E)
+        # encoders differ in how long their vectors are
+        projected = self.text_projection(F.layer_norm(texts, texts.shape[-1:]))  # (U, E)
         numbers = self.number_encoder(batch.numbers)  # (B, M, E)
         features = self.fusion(projected[batch.cells], numbers)
         none = self.number_encoder(numbers.new_zeros(len(batch.targets), config.n_numbers))
@@ -153,7 +160,7 @@ class TextTableNetwork(nn.Module):
     def loss(self, outputs: Float[Tensor, "B outputs"], batch: CellBatch) -> Float[Tensor, ""]:
         """Return the mean loss over the rows.
 
-        Cross-entropy of classes; of numbers the squared error z² in version 1, and in version 1.1
+        Cross-entropy of classes; of numbers the squared error z² in version v1, and in version v1.1
         half of it plus a quarter of the buckets' cross-entropy and of their CRPS.
         """
         y = batch.y
@@ -161,7 +168,7 @@ class TextTableNetwork(nn.Module):
         if batch.task == "classification":
             return F.cross_entropy(outputs, y)
         error = (outputs[:, 0] - y).square().mean()
-        if self.config.version == "1":
+        if self.config.version == "v1":
             return error
         bars = self.distribution(outputs)
         inside = y.clamp(-REACH, REACH)
@@ -169,18 +176,18 @@ class TextTableNetwork(nn.Module):
         return 0.5 * error + 0.25 * (entropy + bars.crps(inside).mean())
 
     def distribution(self, outputs: Float[Tensor, "B outputs"]) -> BarDistribution:
-        """Return the predicted distribution of the standardised number, in version 1.1."""
-        if self.config.version == "1":
+        """Return the predicted distribution of the standardised number, in version v1.1."""
+        if self.config.version == "v1":
             raise ValueError(
-                "a network of version 1 predicts the mean of a number alone. Use version '1.1' for"
+                "a network of version v1 predicts the mean of a number alone. Use version 'v1.1' for"
                 " its distribution."
             )
-        return BarDistribution(outputs[:, 1:], self.borders, "bounded")
+        return BarDistribution(outputs[:, 1:], self.borders.to(outputs.device), "bounded")
 
     def estimate(self, outputs: Float[Tensor, "B outputs"]) -> Float[Tensor, " B"]:
-        """Return the standardised number of each row: the mean, averaged in version 1.1 with that
+        """Return the standardised number of each row: the mean, averaged in version v1.1 with that
         of the buckets."""
-        if self.config.version == "1":
+        if self.config.version == "v1":
             return outputs[:, 0]
         return (outputs[:, 0] + self.distribution(outputs).mean) / 2
 

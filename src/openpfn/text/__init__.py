@@ -1,0 +1,1 @@
+"""Tables with text: cells as sentences, encoders of strings, a cache of vectors, corpora."""

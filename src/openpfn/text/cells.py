@@ -1,0 +1,105 @@
+"""`CellTable`: a table whose cells point into its distinct strings, and the batches of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from openpfn.models.text.network import CellBatch, Task, TextTableNetwork
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """Rows whose cells are places in `strings`, with their numbers and, where known, targets."""
+
+    strings: Sequence[str]
+    """The distinct strings of cells and target tokens."""
+    cells: Int[np.ndarray, "n M"]
+    """Place of each cell's string."""
+    numbers: Float[np.ndarray, "n M F"]
+    """Numbers of each cell, float32."""
+    targets: Int[np.ndarray, " C"]
+    """Place of each target token's string."""
+    task: Task
+    y: np.ndarray | None = None
+    """Class index or standardised number of each row."""
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def rows(self, chosen: Int[np.ndarray, " m"]) -> CellTable:
+        """Return the table of some of the rows."""
+        y = None if self.y is None else self.y[chosen]
+        return replace(self, cells=self.cells[chosen], numbers=self.numbers[chosen], y=y)
+
+    def batch(
+        self,
+        rows: Int[np.ndarray, " B"],
+        columns: Int[np.ndarray, " m"] | None = None,
+        device: torch.device | None = None,
+    ) -> tuple[CellBatch, Int[np.ndarray, " U"]]:
+        """Return the batch of these rows, and the places of the distinct strings it points
+        into."""
+        cells, numbers = self.cells[rows], self.numbers[rows]
+        if columns is not None:
+            cells, numbers = cells[:, columns], numbers[:, columns]
+        used, places = np.unique(np.concatenate([cells.ravel(), self.targets]), return_inverse=True)
+        y = None if self.y is None else torch.from_numpy(self.y[rows]).to(device)
+        batch = CellBatch(
+            torch.from_numpy(places[: cells.size].reshape(cells.shape)).to(device),
+            torch.from_numpy(numbers).to(device),
+            torch.from_numpy(places[cells.size :]).to(device),
+            self.task,
+            y,
+        )
+        return batch, used
+
+
+Texts = Callable[[np.ndarray], Tensor]
+"""Embeddings (U, W) of a table's strings, by their places (U,)."""
+
+
+@dataclass(frozen=True)
+class FrozenTexts:
+    """Embeddings that were computed once for the whole table."""
+
+    vectors: Float[Tensor, "S W"]
+
+    def __call__(self, places: Int[np.ndarray, " U"]) -> Float[Tensor, "U W"]:
+        return self.vectors[torch.from_numpy(places).to(self.vectors.device)]
+
+
+class TokenTexts:
+    """Embeddings by the text encoder that `network` trains: each distinct string of a batch passes
+    through it once. `encoder` tokenizes."""
+
+    def __init__(self, network: TextTableNetwork, encoder: Any, strings: Sequence[str]) -> None:
+        self.network, self.encoder, self.strings = network, encoder, strings
+
+    def __call__(self, places: Int[np.ndarray, " U"]) -> Float[Tensor, "U W"]:
+        device = self.network.borders.device
+        tokens = self.encoder.tokenize([self.strings[place] for place in places.tolist()])
+        return self.network.encode(
+            tokens["input_ids"].to(device), tokens["attention_mask"].to(device)
+        )
+
+
+@torch.no_grad()
+def outputs_of(
+    network: TextTableNetwork, texts: Texts, table: CellTable, batch_size: int = 512
+) -> Float[Tensor, "n outputs"]:
+    """Return the outputs for every row of `table`, on the CPU; the network is left in evaluation
+    mode."""
+    network.eval()
+    device = network.borders.device
+    parts = []
+    for rows in np.array_split(np.arange(len(table)), max(1, -(-len(table) // batch_size))):
+        batch, used = table.batch(rows, device=device)
+        parts.append(network.answer(batch, texts(used)).cpu())
+    return torch.cat(parts)
