@@ -15,6 +15,15 @@ LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(part|link)")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def cache_folder(name: str) -> Path:
+    """Return the folder `name` of what is kept between runs, in $OPENPFN_CACHE, or in openpfn of
+    $XDG_CACHE_HOME or of ~/.cache."""
+    root = os.environ.get("OPENPFN_CACHE")
+    if root:
+        return Path(root) / name
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openpfn" / name
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to. What was written is put at `path` at once on leaving,

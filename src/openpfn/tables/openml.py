@@ -4,7 +4,6 @@ download."""
 from __future__ import annotations
 
 import json
-import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from openpfn import files
 from openpfn.files import write_whole
 from openpfn.tables.table import Table
 
@@ -41,7 +41,7 @@ class DataSet:
 
 def cache_folder() -> Path:
     """Return the folder of kept answers: $OPENPFN_CACHE/openml, or ~/.cache/openpfn/openml."""
-    return Path(os.environ.get("OPENPFN_CACHE", Path.home() / ".cache" / "openpfn")) / "openml"
+    return files.cache_folder("openml")
 
 
 @lru_cache(maxsize=8)
