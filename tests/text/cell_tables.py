@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from openpfn.configs.text import TextConfig
-from openpfn.text.cells import CellTable, FrozenTexts
+from openpfn.text.cells import FrozenTexts
+from openpfn.text.verbalized import VerbalizedTable
 
 SMALL = TextConfig(
     d_model=16,
@@ -22,7 +23,7 @@ SMALL = TextConfig(
 )
 
 
-def cell_table(task: str = "classification", n: int = 60, seed: int = 0) -> CellTable:
+def cell_table(task: str = "classification", n: int = 60, seed: int = 0) -> VerbalizedTable:
     """Three columns, one of which decides together with its number; two or one target tokens."""
     random = np.random.default_rng(seed)
     cells = random.integers(0, 4, (n, 3)) + np.array([0, 4, 8])
@@ -32,7 +33,8 @@ def cell_table(task: str = "classification", n: int = 60, seed: int = 0) -> Cell
     is_class = task == "classification"
     y = (score > 0).astype(np.int64) if is_class else score.astype(np.float32)
     targets = np.array([12, 13]) if is_class else np.array([14])
-    return CellTable([f"string {i}" for i in range(15)], cells, numbers, targets, task, y)
+    strings = [f"string {i}" for i in range(15)]
+    return VerbalizedTable(strings, cells, numbers, targets, task, ("a", "b", "c"), y)
 
 
 def frozen_texts(seed: int = 0) -> FrozenTexts:

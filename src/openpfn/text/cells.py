@@ -1,9 +1,9 @@
-"""`CellTable`: a table whose cells point into its distinct strings, and the batches of its rows."""
+"""Batches of a verbalized table's rows, and the embeddings of the strings they point into."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,54 +11,30 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from openpfn.models.text.network import CellBatch, Task, TextTableNetwork
+from openpfn.models.text.network import CellBatch, TextTableNetwork
+from openpfn.text.verbalized import VerbalizedTable
 
 
-@dataclass(frozen=True)
-class CellTable:
-    """Rows whose cells are places in `strings`, with their numbers and, where known, targets."""
-
-    strings: Sequence[str]
-    """The distinct strings of cells and target tokens."""
-    cells: Int[np.ndarray, "n M"]
-    """Place of each cell's string."""
-    numbers: Float[np.ndarray, "n M F"]
-    """Numbers of each cell, float32."""
-    targets: Int[np.ndarray, " C"]
-    """Place of each target token's string."""
-    task: Task
-    y: np.ndarray | None = None
-    """Class index or standardised number of each row."""
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    def rows(self, chosen: Int[np.ndarray, " m"]) -> CellTable:
-        """Return the table of some of the rows."""
-        y = None if self.y is None else self.y[chosen]
-        return replace(self, cells=self.cells[chosen], numbers=self.numbers[chosen], y=y)
-
-    def batch(
-        self,
-        rows: Int[np.ndarray, " B"],
-        columns: Int[np.ndarray, " m"] | None = None,
-        device: torch.device | None = None,
-    ) -> tuple[CellBatch, Int[np.ndarray, " U"]]:
-        """Return the batch of these rows, and the places of the distinct strings it points
-        into."""
-        cells, numbers = self.cells[rows], self.numbers[rows]
-        if columns is not None:
-            cells, numbers = cells[:, columns], numbers[:, columns]
-        used, places = np.unique(np.concatenate([cells.ravel(), self.targets]), return_inverse=True)
-        y = None if self.y is None else torch.from_numpy(self.y[rows]).to(device)
-        batch = CellBatch(
-            torch.from_numpy(places[: cells.size].reshape(cells.shape)).to(device),
-            torch.from_numpy(numbers).to(device),
-            torch.from_numpy(places[cells.size :]).to(device),
-            self.task,
-            y,
-        )
-        return batch, used
+def batch_of(
+    table: VerbalizedTable,
+    rows: Int[np.ndarray, " B"],
+    columns: Int[np.ndarray, " m"] | None = None,
+    device: torch.device | None = None,
+) -> tuple[CellBatch, Int[np.ndarray, " U"]]:
+    """Return the batch of these rows (and columns, else all), and the places in `table.strings` of
+    the distinct strings that it points into."""
+    cells, numbers = table.cells[rows], table.numbers[rows]
+    if columns is not None:
+        cells, numbers = cells[:, columns], numbers[:, columns]
+    used, places = np.unique(np.concatenate([cells.ravel(), table.targets]), return_inverse=True)
+    batch = CellBatch(
+        torch.from_numpy(places[: cells.size].reshape(cells.shape)).to(device),
+        torch.from_numpy(numbers).to(device),
+        torch.from_numpy(places[cells.size :]).to(device),
+        table.task,
+        None if table.y is None else torch.from_numpy(table.y[rows]).to(device),
+    )
+    return batch, used
 
 
 Texts = Callable[[np.ndarray], Tensor]
@@ -92,7 +68,7 @@ class TokenTexts:
 
 @torch.no_grad()
 def outputs_of(
-    network: TextTableNetwork, texts: Texts, table: CellTable, batch_size: int = 512
+    network: TextTableNetwork, texts: Texts, table: VerbalizedTable, batch_size: int = 512
 ) -> Float[Tensor, "n outputs"]:
     """Return the outputs for every row of `table`, on the CPU; the network is left in evaluation
     mode."""
@@ -100,6 +76,6 @@ def outputs_of(
     device = network.borders.device
     parts = []
     for rows in np.array_split(np.arange(len(table)), max(1, -(-len(table) // batch_size))):
-        batch, used = table.batch(rows, device=device)
+        batch, used = batch_of(table, rows, device=device)
         parts.append(network.answer(batch, texts(used)).cpu())
     return torch.cat(parts)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from openpfn.models.text.network import Task
@@ -20,16 +20,20 @@ Batch = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Group:
-    """One table of the file: its strings by number, and its numbers."""
+class RawTable:
+    """One table of a corpus of raw strings."""
 
     name: str
     task: Task
     strings: list[str]
+    """The distinct strings of cells and target tokens."""
     cells: Int[np.ndarray, "n M"]
+    """Place of each cell's string."""
     targets: Int[np.ndarray, " C"]
-    numbers: np.ndarray
+    """Place of each target token's string."""
+    numbers: Float[np.ndarray, "n M"]
     labels: np.ndarray
+    """Number of each row's class (int64), or its number (float32)."""
 
 
 class TabSTARDataLoader:
@@ -64,13 +68,7 @@ class TabSTARDataLoader:
         self.path, self.tokenizer, self.batch_size = Path(path), tokenizer, batch_size
         self.split, self.rows_per_epoch, self.seed = split, rows_per_epoch, seed
         self.max_length, self.epoch = max_length, 0
-        if not self.path.is_file():
-            raise FileNotFoundError(
-                f"there is no corpus at {self.path}. Write one with"
-                " openpfn.text.corpus, or give another path."
-            )
-        with h5py.File(self.path, "r") as file:
-            self.groups = [_read(self.path, name, file[name]) for name in file]
+        self.groups = read_groups(self.path)
         self.rows = [
             self._rows(i, len(g.labels), validation_share) for i, g in enumerate(self.groups)
         ]
@@ -110,7 +108,7 @@ class TabSTARDataLoader:
         chosen = {"train": order[n_held:], "val": order[:n_held], "all": order}[self.split]
         return np.sort(chosen)
 
-    def _batch(self, group: _Group, rows: Int[np.ndarray, " B"]) -> Batch:
+    def _batch(self, group: RawTable, rows: Int[np.ndarray, " B"]) -> Batch:
         features = group.cells[rows]
         ids, mask = self._tokenized(group, features.ravel())
         target_ids, target_mask = self._tokenized(group, group.targets)
@@ -126,7 +124,7 @@ class TabSTARDataLoader:
         }
 
     def _tokenized(
-        self, group: _Group, places: Int[np.ndarray, " n"]
+        self, group: RawTable, places: Int[np.ndarray, " n"]
     ) -> tuple[Int[Tensor, "n L"], Int[Tensor, "n L"]]:
         """Return the token ids and masks of strings by their places."""
         used, back = np.unique(places, return_inverse=True)
@@ -141,7 +139,20 @@ class TabSTARDataLoader:
         return tokens["input_ids"][order], tokens["attention_mask"][order]
 
 
-def _read(path: Path, name: str, group: Any) -> _Group:
+def read_groups(path: Path) -> list[RawTable]:
+    """Return the tables of an HDF5 corpus of raw strings. Raises as `TabSTARDataLoader` does."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no corpus at {path}. Export one as HDF5, or give another path."
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            return [_read(path, name, file[name]) for name in file]
+    except OSError as error:
+        raise ValueError(f"{path} is not a whole HDF5 file ({error}). Write it anew.") from error
+
+
+def _read(path: Path, name: str, group: Any) -> RawTable:
     """Return one table of a corpus. Raises ValueError, naming it, where it is not whole."""
     wanted = ("feature_texts", "target_texts", "feature_num_values", "labels")
     missing = [key for key in wanted if key not in group] if hasattr(group, "keys") else wanted
@@ -173,7 +184,7 @@ def _read(path: Path, name: str, group: Any) -> _Group:
             f"{path}: labels of group {name!r} lie beyond its {len(targets)} target_texts."
         )
     strings, places = np.unique(np.concatenate([features.ravel(), targets]), return_inverse=True)
-    return _Group(
+    return RawTable(
         name,
         "classification" if is_class else "regression",
         strings.tolist(),

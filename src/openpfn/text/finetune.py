@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from openpfn.configs.text import FineTuneConfig
 from openpfn.models.text.network import CellBatch, Task, TextTableNetwork
-from openpfn.text.cells import CellTable, Texts, outputs_of
+from openpfn.text.cells import Texts, batch_of, outputs_of
+from openpfn.text.verbalized import VerbalizedTable
 
 WARM_UP = 0.1
 """Share of the steps in which the rate rises."""
@@ -41,8 +42,8 @@ class FineTuned:
 def finetune(
     network: TextTableNetwork,
     texts: Any,
-    training: CellTable,
-    validation: CellTable,
+    training: VerbalizedTable,
+    validation: VerbalizedTable,
     config: FineTuneConfig | None = None,
     *,
     seed: int = 0,
@@ -65,7 +66,7 @@ def finetune(
 def adapter_modules(network: TextTableNetwork, task: Task) -> list[str]:
     """Return the names of the linear modules that get an adapter: all of the network but the head
     of the other task and the frozen layers of the text encoder."""
-    other = "number_head." if task == "classification" else "class_head."
+    other = ("number_head.",) if task == "classification" else ("class_head.", "matching.")
     return [
         name
         for name, module in network.named_modules()
@@ -103,8 +104,11 @@ def with_adapters(network: TextTableNetwork, config: FineTuneConfig, task: Task)
 def split_rows(
     labels: np.ndarray | None, n_rows: int, config: FineTuneConfig, seed: int
 ) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " v"]]:
-    """Return the rows to train on and those to validate on; each class has its share in both where
-    there are enough rows of it. A single row serves both."""
+    """Return the rows to train on and those to validate on.
+
+    Each class has its share in both where there are enough rows of it, and rows to train on in any
+    case. A row serves both where there is no other.
+    """
     if n_rows < 2:
         return np.arange(n_rows), np.arange(n_rows)
     n_held = min(config.max_validation_rows, math.ceil(config.validation_share * n_rows))
@@ -117,6 +121,10 @@ def split_rows(
     trained, held = train_test_split(
         np.arange(n_rows), test_size=n_held, random_state=seed, stratify=strata
     )
+    if labels is not None:  # a class without training rows would have no token
+        unseen = ~np.isin(labels[held], labels[trained])
+        trained = np.concatenate([trained, held[unseen]])
+        held = held[~unseen] if not unseen.all() else trained[:1]
     return np.sort(trained), np.sort(held)
 
 
@@ -127,8 +135,8 @@ class _Adaptation:
         self,
         network: TextTableNetwork,
         texts: Any,
-        training: CellTable,
-        validation: CellTable,
+        training: VerbalizedTable,
+        validation: VerbalizedTable,
         config: FineTuneConfig,
         seed: int,
         deadline: float | None,
@@ -199,7 +207,7 @@ class _Adaptation:
             chosen = batches[group : group + config.accumulation]
             n_rows = sum(len(rows) for rows in chosen)
             for rows in chosen:
-                batch, used = self.training.batch(rows, device=self.network.borders.device)
+                batch, used = batch_of(self.training, rows, device=self.network.borders.device)
                 loss = self.loss(batch, used) * (len(rows) / n_rows)
                 loss.backward()
             nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
@@ -228,7 +236,7 @@ class _Adaptation:
 
     def validation_loss(self) -> float:
         outputs = outputs_of(self.network, self.texts, self.validation)
-        batch, _ = self.validation.batch(np.arange(len(self.validation)))
+        batch, _ = batch_of(self.validation, np.arange(len(self.validation)))
         loss = float(self.network.loss(outputs, batch))
         return loss if math.isfinite(loss) else math.inf
 

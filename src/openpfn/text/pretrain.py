@@ -22,8 +22,9 @@ from openpfn.configs.training import TrainingConfig
 from openpfn.device import peak_megabytes, pick_device
 from openpfn.models.text.network import TextTableNetwork
 from openpfn.text.batches import pure_batches
-from openpfn.text.cells import CellTable, FrozenTexts, Texts, TokenTexts, outputs_of
+from openpfn.text.cells import FrozenTexts, Texts, TokenTexts, batch_of, outputs_of
 from openpfn.text.scores import score
+from openpfn.text.verbalized import VerbalizedTable
 from openpfn.training import TrainingStopped
 from openpfn.training.optimizers import Optimizers, rate_factor
 from openpfn.training.process import asked_to_stop, kept_rng, locked, torch_settings
@@ -44,8 +45,8 @@ class TaskTable:
     """One task of the pretraining: rows to train on and rows to validate on."""
 
     name: str
-    training: CellTable
-    validation: CellTable
+    training: VerbalizedTable
+    validation: VerbalizedTable
 
 
 def pretrain(
@@ -220,7 +221,7 @@ class _Pretraining:
         for place, (number, rows) in enumerate(chosen):
             table = self.tables[number].training
             columns = self.columns_of(table, [counters.step, place])
-            batch, used = table.batch(rows, columns, self.device)
+            batch, used = batch_of(table, rows, columns, self.device)
             outputs = self.network.answer(batch, self.texts[number](used))
             loss = self.network.loss(outputs, batch) / len(chosen)
             loss.backward()
@@ -246,7 +247,7 @@ class _Pretraining:
         counters.since_row.seconds += seconds
         self.progress.step(counters.step)
 
-    def columns_of(self, table: CellTable, seed: list[int]) -> np.ndarray | None:
+    def columns_of(self, table: VerbalizedTable, seed: list[int]) -> np.ndarray | None:
         """Return the columns that a batch keeps; None for all."""
         n_columns = table.cells.shape[1]
         n_most = int(self.text_config.column_dropout * n_columns)

@@ -8,10 +8,10 @@ from sklearn.metrics import r2_score, roc_auc_score
 from torch import Tensor
 
 from openpfn.models.text.network import TextTableNetwork
-from openpfn.text.cells import CellTable
+from openpfn.text.verbalized import VerbalizedTable
 
 
-def score(network: TextTableNetwork, outputs: Tensor, table: CellTable) -> float:
+def score(network: TextTableNetwork, outputs: Tensor, table: VerbalizedTable) -> float:
     """Return the AUC of the outputs (n, C) for the rows of `table`, each pair of classes counted
     alike, or the R² of its numbers; NaN where the rows are all alike."""
     assert table.y is not None

@@ -99,3 +99,27 @@ class TokenHead(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "... E"]) -> Float[Tensor, "... outputs"]:
         return self.down(F.relu(self.up(tokens)))
+
+
+class Matching(nn.Module):
+    """Match of each class with a row: the product of the class's token and the row's mean cell."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.of_class = nn.Linear(d_model, d_model)
+        self.of_row = nn.Linear(d_model, d_model)
+
+    def forward(
+        self, classes: Float[Tensor, "B C E"], cells: Float[Tensor, "B M E"]
+    ) -> Float[Tensor, "B C"]:
+        row = self.of_row(cells.mean(dim=1))  # (B, E)
+        products = self.of_class(classes) @ row.unsqueeze(-1)  # (B, C, 1)
+        return products.squeeze(-1) / row.shape[-1] ** 0.5
+
+
+def set_apart(tokens: Float[Tensor, "C E"]) -> Float[Tensor, "C E"]:
+    """Return the tokens with differences of unit size about their mean: sentences of classes share
+    most of their words, so that their embeddings hardly differ."""
+    middle = tokens.mean(dim=0)
+    apart = tokens - middle
+    return middle + apart / (apart.square().mean().sqrt() + 1e-6)

@@ -17,9 +17,11 @@ from openpfn.heads.bars import BarDistribution
 from openpfn.models.text.layers import (
     AdditiveFusion,
     AttentiveFusion,
+    Matching,
     NumberEncoder,
     TokenHead,
     TransformerLayer,
+    set_apart,
 )
 
 Task = Literal["classification", "regression"]
@@ -72,6 +74,7 @@ class TextTableNetwork(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(*sizes) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model)
         self.class_head = TokenHead(config.d_model, config.d_mlp, 1)
+        self.matching = Matching(config.d_model) if config.matching else None
         self.number_head = TokenHead(config.d_model, config.d_mlp, config.n_regression_outputs)
         borders = torch.linspace(-REACH, REACH, config.n_buckets + 1)
         self.register_buffer("borders", borders, persistent=False)
@@ -149,13 +152,17 @@ class TextTableNetwork(nn.Module):
         features = self.fusion(projected[batch.cells], numbers)
         none = self.number_encoder(numbers.new_zeros(len(batch.targets), config.n_numbers))
         targets = self.fusion(projected[batch.targets], none)  # (C, E), the same for every row
+        if self.matching is not None and len(targets) > 1:
+            targets = set_apart(targets)
         tokens = torch.cat([targets.expand(len(features), -1, -1), features], dim=1)
         for layer in self.layers:
             tokens = self._passed(layer, tokens)
-        answers = self.norm(tokens[:, : len(batch.targets)])  # (B, C, E)
-        if batch.task == "classification":
-            return self.class_head(answers).squeeze(-1)
-        return self.number_head(answers[:, 0])
+        tokens = self.norm(tokens)
+        answers, cells = tokens.tensor_split([len(targets)], dim=1)  # (B, C, E), (B, M, E)
+        if batch.task == "regression":
+            return self.number_head(answers[:, 0])
+        logits = self.class_head(answers).squeeze(-1)
+        return logits if self.matching is None else logits + self.matching(answers, cells)
 
     def loss(self, outputs: Float[Tensor, "B outputs"], batch: CellBatch) -> Float[Tensor, ""]:
         """Return the mean loss over the rows.
@@ -179,8 +186,8 @@ class TextTableNetwork(nn.Module):
         """Return the predicted distribution of the standardised number, in version v1.1."""
         if self.config.version == "v1":
             raise ValueError(
-                "a network of version v1 predicts the mean of a number alone. Use version 'v1.1' for"
-                " its distribution."
+                "a network of version v1 predicts the mean of a number alone. Use version 'v1.1'"
+                " for its distribution."
             )
         return BarDistribution(outputs[:, 1:], self.borders.to(outputs.device), "bounded")
 
