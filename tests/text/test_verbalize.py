@@ -51,7 +51,7 @@ def test_the_first_template_says_words_and_bins():
     assert texts[1, 1] == "Predictive Feature: size\nFeature Value: Unknown Value"
     assert texts[2, 1] == "Predictive Feature: size\nFeature Value: -3 (Quantile 0 - 20%)"
     assert texts[0, 2] == "Predictive Feature: sold\nFeature Value: true"
-    assert texts[3, 3].endswith("2022 (Quantile 70 - 100%)")
+    assert texts[3, 3].endswith("2022 (Quantile 80 - 100%)")
     assert table.target_texts() == [
         "Target Feature: bought\nFeature Value: no",
         "Target Feature: bought\nFeature Value: yes",
