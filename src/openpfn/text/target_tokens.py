@@ -37,9 +37,17 @@ class TargetTokens:
 
     @classmethod
     def fit(
-        cls, y: Any, task: Task | Literal["auto"], name: str | None, n_rows: int
+        cls,
+        y: Any,
+        task: Task | Literal["auto"],
+        name: str | None,
+        n_rows: int,
+        classes: Any = None,
     ) -> TargetTokens:
-        """Return the tokens of the training targets `y`. Raises ValueError where one is missing."""
+        """Return the tokens of the training targets `y`, and of further `classes` where given.
+
+        Raises ValueError where a target is missing.
+        """
         if task not in ("auto", "classification", "regression"):
             raise ValueError(f"task is {task!r}. Choose 'classification', 'regression' or 'auto'.")
         values = _column(y, n_rows)
@@ -47,7 +55,8 @@ class TargetTokens:
         read = read_target(values)
         task = read.task if task == "auto" else task
         if task == "classification":
-            return cls(name, task, _classes(values))
+            labels = _present(values) + ([] if classes is None else _present(_series(classes)))
+            return cls(name, task, _classes(labels))
         numbers = _numbers(values, read.reading)
         mean, deviation = mean_and_deviation(numbers)
         return cls(name, task, None, mean, deviation, read.reading)
@@ -109,12 +118,16 @@ class TargetTokens:
 
 
 def _column(y: Any, n_rows: int) -> pd.Series:
-    if not isinstance(y, pd.Series):
-        y = pd.Series(y.reshape(-1) if isinstance(y, np.ndarray) else list(y))
-    values = y
+    values = _series(y)
     if len(values) != n_rows:
         raise ValueError(f"there are {n_rows} rows, but {len(values)} targets. Give one for each.")
     return values
+
+
+def _series(y: Any) -> pd.Series:
+    if isinstance(y, pd.Series):
+        return y
+    return pd.Series(y.reshape(-1) if isinstance(y, np.ndarray) else list(y))
 
 
 def _present(values: pd.Series) -> list[Any]:
@@ -129,14 +142,13 @@ def _present(values: pd.Series) -> list[Any]:
     return labels
 
 
-def _classes(values: pd.Series) -> np.ndarray:
+def _classes(labels: list[Any]) -> np.ndarray:
     """Return the labels that there are, sorted as NumPy sorts them; of mixed types by their
     words."""
-    labels = set(_present(values))
     try:
-        ordered = sorted(labels)
+        ordered = sorted(set(labels))
     except TypeError:
-        ordered = sorted(labels, key=lambda label: (type(label).__name__, as_word(label)))
+        ordered = sorted(set(labels), key=lambda label: (type(label).__name__, as_word(label)))
     found = np.empty(len(ordered), dtype=object)
     found[:] = ordered
     return found

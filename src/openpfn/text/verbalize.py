@@ -67,11 +67,12 @@ class TabSTARPreprocessor(BaseEstimator):
         self.kinds = kinds
 
     def fit(
-        self, X: pd.DataFrame, y: Any, *, target_name: str | None = None
+        self, X: pd.DataFrame, y: Any, *, target_name: str | None = None, classes: Any = None
     ) -> TabSTARPreprocessor:
         """Learn from training rows how to read each column, and which targets there are.
 
         `target_name` is what the target tokens call the target: the name of `y`, or "target".
+        `classes` are all labels there are, where `y` may lack some.
         Raises ValueError for repeated names, infinite numbers and targets that are missing.
         """
         find_template(self.template)
@@ -86,7 +87,7 @@ class TabSTARPreprocessor(BaseEstimator):
         ]
         self.source_columns_ = [one for one in fitted if one.names]
         self.feature_names_in_ = np.array([*table.columns, None], dtype=object)[:-1]
-        self.target_ = TargetTokens.fit(y, self.task, target_name, len(table))
+        self.target_ = TargetTokens.fit(y, self.task, target_name, len(table), classes)
         return self
 
     def transform(self, X: pd.DataFrame, y: Any = None) -> VerbalizedTable:
