@@ -21,7 +21,7 @@ from openpfn.models.tabular.encoders import TargetScale
 @pytest.fixture(autouse=True)
 def _no_sentence_encoder(monkeypatch):
     """How text is read must not depend on what is installed where the tests run."""
-    monkeypatch.setattr("openpfn.estimators.text._is_on_disk", lambda name: False)
+    monkeypatch.setattr("openpfn.estimators.views.text_reading._is_on_disk", lambda name: False)
 
 
 class KernelNetwork(nn.Module):

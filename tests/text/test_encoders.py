@@ -81,7 +81,7 @@ def test_encoders_are_found_by_name_and_pass_through():
 
 
 def test_without_transformers_auto_hashes_and_others_name_the_extra(monkeypatch):
-    for module in ("transformer", "load"):
+    for module in ("folder", "load"):
         monkeypatch.setattr(f"openpfn.text.encoders.{module}.find_spec", lambda name: None)
     assert load_encoder("auto").fingerprint == HashingEncoder.fingerprint
     for name in ("minilm", "e5", "intfloat/e5-small-v2"):

@@ -3,8 +3,8 @@ hold networks against exact posteriors, probe them for blind spots.
 
 tables measures methods on real tables, text on those with free text, report shows results of tables
 as a page again, attention trains networks that differ in their attention alone, speed times
-everything, bayes trains sequence networks whose exact answer is known, edge measures C libraries,
-probes measures methods on tables of known structure.
+everything, bayes trains sequence networks whose exact answer is known, beliefs measures predictive
+resampling, edge measures C libraries, probes measures methods on tables of known structure.
 """
 
 from __future__ import annotations
@@ -161,6 +161,22 @@ def bayes(argv: list[str]) -> int:
     return 0
 
 
+def beliefs(argv: list[str]) -> int:
+    """Time predictive resampling, hold it against closed forms, and measure how often its
+    intervals are right."""
+    import tyro
+
+    from openpfn.benchmark.beliefs.config import BeliefsConfig
+
+    config = tyro.cli(
+        BeliefsConfig, args=argv, prog="openpfn benchmark beliefs", description=beliefs.__doc__
+    )
+    from openpfn.benchmark.beliefs.run import run
+
+    run(config)
+    return 0
+
+
 def edge(argv: list[str]) -> int:
     """Measure networks' C libraries on real tables, beside methods that fit on a device; tell their
     flash, memory and instructions."""
@@ -201,6 +217,7 @@ SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "attention": attention,
     "speed": speed,
     "bayes": bayes,
+    "beliefs": beliefs,
     "edge": edge,
     "probes": probes,
 }

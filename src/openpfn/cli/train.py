@@ -25,7 +25,8 @@ class TrainOptions:
     out: Path | None = None
     """Folder of the run; runs/PRESET by default."""
     preset: str = "nano"
-    """Size of the network: micro, tiny, nano or small. Options --model.… change single fields."""
+    """Size of the network: micro, tiny, nano or small. Options --model.… change single fields.
+    text-small and tabstar read text and are trained on a corpus: see --preset text-small --help."""
     prior: str = "mixture"
     """Where tasks come from: a file name in `openpfn.priors`, an alias, "module:Class", or
     "module:object" for a prior made in Python."""
@@ -64,6 +65,10 @@ class PlanOptions:
 
 def main(argv: list[str]) -> int:
     """Parse the options, train, and say where the weights are."""
+    from openpfn.cli import _text_training
+
+    if _text_training.is_text_training(argv):
+        return _text_training.main(argv)
     in_stages = any(word == "--plan" or word.startswith("--plan=") for word in argv)
     options = tyro.cli(PlanOptions, args=argv, prog="openpfn train") if in_stages else parse(argv)
     from openpfn.data.stream import WorkerError

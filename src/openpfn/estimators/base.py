@@ -16,14 +16,14 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from openpfn.estimators.canonical import folds
-from openpfn.estimators.context import Context
-from openpfn.estimators.encoded_rows import EncodedRows
-from openpfn.estimators.ensemble import Member
+from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.network import Network
-from openpfn.estimators.statistics import TargetStatistics, columns_of_words
-from openpfn.estimators.text import text_reading
-from openpfn.estimators.text_scores import TextScores
+from openpfn.estimators.views.canonical import folds
+from openpfn.estimators.views.encoded_rows import EncodedRows
+from openpfn.estimators.views.ensemble import Member
+from openpfn.estimators.views.statistics import TargetStatistics, columns_of_words
+from openpfn.estimators.views.text_reading import text_reading
+from openpfn.estimators.views.text_scores import TextScores
 from openpfn.tables.encode import TableEncoder
 
 E = TypeVar("E", bound="PFNEstimator")

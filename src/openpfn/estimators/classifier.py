@@ -22,11 +22,11 @@ from sklearn.utils.validation import (
 
 from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.calibration import FEWEST_ROWS, LEAST_PROBABILITY, best_factor
-from openpfn.estimators.canonical import canonical_order, row_order
-from openpfn.estimators.class_context import ClassContext
-from openpfn.estimators.encoded_rows import EncodedRows
-from openpfn.estimators.ensemble import Member, draw_members
+from openpfn.estimators.contexts.classes import ClassContext
 from openpfn.estimators.network import Network, advice, find_network
+from openpfn.estimators.views.canonical import canonical_order, row_order
+from openpfn.estimators.views.encoded_rows import EncodedRows
+from openpfn.estimators.views.ensemble import Member, draw_members
 from openpfn.tables.json_values import array_from_json, array_to_json
 
 

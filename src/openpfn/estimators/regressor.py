@@ -23,11 +23,11 @@ from sklearn.utils.validation import (
 from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.beliefs import Certain, PooledQuantiles
 from openpfn.estimators.calibration import FEWEST_ROWS, best_factor
-from openpfn.estimators.canonical import row_order
-from openpfn.estimators.encoded_rows import EncodedRows
-from openpfn.estimators.ensemble import Member, draw_members_for_numbers
+from openpfn.estimators.contexts.numbers import N_LEVELS, NumberContext
 from openpfn.estimators.network import Network, advice, find_network
-from openpfn.estimators.number_context import N_LEVELS, NumberContext
+from openpfn.estimators.views.canonical import row_order
+from openpfn.estimators.views.encoded_rows import EncodedRows
+from openpfn.estimators.views.ensemble import Member, draw_members_for_numbers
 from openpfn.heads.base import Predictive, Rescaled
 from openpfn.heads.quantiles import increasing
 

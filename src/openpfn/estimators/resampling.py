@@ -13,8 +13,8 @@ from torch import Tensor
 
 from openpfn.bayes.believers import TableBeliever
 from openpfn.bayes.believers import View as NetworkView
-from openpfn.estimators.ensemble import View
-from openpfn.estimators.number_context import quantiles_of
+from openpfn.estimators.contexts.numbers import quantiles_of
+from openpfn.estimators.views.ensemble import View
 from openpfn.heads.base import Predictive
 
 

@@ -30,19 +30,19 @@ from torch import Tensor
 from openpfn import __version__, checkpoint
 from openpfn.checkpoint.fingerprint import content_digest, fingerprint_of
 from openpfn.device import pick_device
-from openpfn.estimators.context import Context
-from openpfn.estimators.ensemble import Member, View
-from openpfn.estimators.network import Network, find_network
-from openpfn.estimators.states import (
+from openpfn.estimators.contexts.context import Context
+from openpfn.estimators.contexts.states import (
     from_storage_order,
     in_storage_order,
     narrowed,
     put_together,
     take_apart,
 )
-from openpfn.estimators.statistics import TargetStatistics
-from openpfn.estimators.text import RecordedModel
-from openpfn.estimators.text_scores import TextScores
+from openpfn.estimators.network import Network, find_network
+from openpfn.estimators.views.ensemble import Member, View
+from openpfn.estimators.views.statistics import TargetStatistics
+from openpfn.estimators.views.text_reading import RecordedModel
+from openpfn.estimators.views.text_scores import TextScores
 from openpfn.files import flush_to_disk, replacing
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json

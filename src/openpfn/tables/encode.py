@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from openpfn.tables.column_encoder import ColumnEncoder
-from openpfn.tables.date_words import NEVER, DateReading
+from openpfn.tables.columns.base import ColumnEncoder
+from openpfn.tables.columns.texts import TEXT_ENCODERS, SentenceModel, Text, WideText, side_by_side
 from openpfn.tables.json_values import from_json, name_to_json
-from openpfn.tables.number_words import PLAIN, NumberReading
 from openpfn.tables.schema import TRUTHS, Column, Kind, read_schema, to_numbers, warn_of_odd_words
-from openpfn.tables.texts import TEXT_ENCODERS, SentenceModel, Text, WideText, side_by_side
+from openpfn.tables.spelling.dates import NEVER, DateReading
+from openpfn.tables.spelling.numbers import PLAIN, NumberReading
 from openpfn.tables.values import (
     DATES,
     MICROSECONDS,

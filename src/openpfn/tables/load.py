@@ -1,5 +1,5 @@
-"""Load tables: CSV, parquet, folders of tables with an index, OpenML's, and those that scikit-learn
-bundles."""
+"""Load tables: CSV, parquet, ARFF, folders of tables with an index, OpenML's, and those that
+scikit-learn bundles."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ __all__ = [
     "SUFFIXES",
     "Table",
     "load",
+    "load_file",
     "names_in",
     "read_table",
     "require_columns",
@@ -34,8 +35,8 @@ INDEX = "index.json"
 def load(source: str | Path | int, target: str | None = None) -> Table:
     """Return the table that `source` names.
 
-    `source` is a bundled table (`BUNDLED`), a CSV, TSV or parquet file, FOLDER/NAME where FOLDER
-    holds an index.json, openml:data/ID, openml:task/ID, or the number of a data set of OpenML.
+    `source` is a bundled table (`BUNDLED`), a CSV, TSV, parquet or ARFF file, FOLDER/NAME where
+    FOLDER holds an index.json, openml:data/ID, openml:task/ID, or the number of an OpenML data set.
     `target` names the column to predict; all but files know theirs. The index is a list of entries
     {name, file, target, task, types: {column: numeric | categorical | text | date}}. Raises
     FileNotFoundError or ValueError, with the choices, for a name, file or column that is not there.
@@ -66,6 +67,23 @@ def load(source: str | Path | int, target: str | None = None) -> Table:
             f"say which column of {path} is the target. The columns are {', '.join(words.columns)}."
         )
     return _split(path.stem, words, target)
+
+
+def load_file(
+    path: str | Path,
+    target: str,
+    *,
+    task: str = "classification",
+    kinds: Mapping[Hashable, Kind] | None = None,
+) -> Table:
+    """Return the table in one file, of which `task` and the `kinds` of some columns are known.
+
+    Raises FileNotFoundError or ValueError, naming the file, where it or its target is not there.
+    """
+    path = Path(path)
+    words = read_table(path)
+    require_columns(words, [target, *map(str, kinds or {})], path)
+    return _split(str(path), words, target, kinds, task)
 
 
 def names_in(folder: str | Path) -> list[str]:

@@ -123,6 +123,12 @@ def _download(data: DataSet) -> Table:
     return Table(f"{data.name}-{data.data_id}", X, y, kinds, data.task)  # type: ignore[arg-type]
 
 
+def described(number: int) -> dict[str, Any]:
+    """Return what OpenML says of a data set: its name, licence, default_target_attribute and
+    more."""
+    return answer(f"data/{number}")["data_set_description"]
+
+
 def answer(path: str) -> dict[str, Any]:
     """Return OpenML's answer to GET `path`, from the cache if it is there.
 

@@ -1,4 +1,4 @@
-"""Read one file of a table as it stands: CSV, TSV or parquet."""
+"""Read one file of a table as it stands: CSV, TSV, parquet or ARFF."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from openpfn.tables.arff import read_arff
 from openpfn.tables.bundled import BUNDLED
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".arff")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -28,7 +29,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
         )
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}.{_close_files(path)}")
-    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_words(path)
+    read = {".parquet": _read_parquet, ".arff": read_arff}.get(path.suffix.lower(), _read_words)
+    table = read(path)
     repeated = table.columns[table.columns.duplicated()]
     if len(repeated):
         raise ValueError(f"{path} has more than one column {repeated[0]!r}. Rename one of them.")

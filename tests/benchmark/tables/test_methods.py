@@ -21,7 +21,7 @@ from openpfn.benchmark.tables.suites import load_table
 from openpfn.configs import TabularConfig
 from openpfn.configs.presets import preset
 from openpfn.configs.sequence import RegressionConfig
-from openpfn.estimators import text
+from openpfn.estimators.views import text_reading as text
 from openpfn.models import PFN
 
 INSTALLED = sorted(name for name, peer in PEERS.items() if methods._is_installed(peer.package))

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark.tables.distributions import Answer, Distribution, GaussianResiduals
-from openpfn.tables.column_encoder import ColumnEncoder
+from openpfn.tables.columns.base import ColumnEncoder
+from openpfn.tables.columns.texts import NoText, Text, texts_of
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.schema import Kind
-from openpfn.tables.texts import NoText, Text, texts_of
 from openpfn.tables.values import ColumnValues, plain_values
 
 FEWEST_REPEATS = 5
@@ -140,7 +140,7 @@ def _fit_text(reading: Reading) -> Callable[[ColumnValues], ColumnEncoder]:
     if reading == "words":
         return NoText.fit
     if reading == "sentences":
-        from openpfn.estimators.text import fit_vectors
+        from openpfn.estimators.views.text_reading import fit_vectors
 
         return partial(fit_vectors, n_components=N_SENTENCE_COMPONENTS)
     return Text.fit

@@ -3,13 +3,10 @@
 from openpfn.text.encoders.base import BatchEncoder, TextEncoder
 from openpfn.text.encoders.hashing import HashingEncoder
 from openpfn.text.encoders.load import load_encoder
-from openpfn.text.encoders.transformer import PooledTransformer, TransformerEncoder
 
 __all__ = [
     "BatchEncoder",
     "HashingEncoder",
-    "PooledTransformer",
     "TextEncoder",
-    "TransformerEncoder",
     "load_encoder",
 ]

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from openpfn.files import sha256_of
 from openpfn.text.encoders.base import TextEncoder
-from openpfn.text.encoders.hashing import HashingEncoder
-from openpfn.text.encoders.transformer import (
+from openpfn.text.encoders.folder import (
     EXTRA,
     Backend,
     Pooling,
-    TransformerEncoder,
     require_transformers,
     weights_file,
 )
+from openpfn.text.encoders.hashing import HashingEncoder
 
 E5 = "intfloat/e5-small-v2"
 E5_VARIABLE = "OPENPFN_E5"
@@ -80,11 +79,15 @@ def _best_on_disk(pooling: Pooling | None, options: dict) -> TextEncoder:
 
 
 def _in_folder(folder: Path, name: str, pooling: Pooling | None, options: dict) -> TextEncoder:
+    from openpfn.text.encoders.transformer import TransformerEncoder
+
     short = "e5" if name in ("e5", E5) else Path(name).name
     return TransformerEncoder(folder, name=short, pooling=pooling or "cls", **options)
 
 
 def _minilm(pooling: Pooling | None, options: dict) -> TextEncoder:
+    from openpfn.text.encoders.transformer import TransformerEncoder
+
     require_transformers("minilm")
     found = find_spec(MINILM_PACKAGE)
     if found is None or found.origin is None:

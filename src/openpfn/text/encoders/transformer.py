@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +17,20 @@ from torch import Tensor, nn
 from openpfn.device import pick_device
 from openpfn.files import sha256_of
 from openpfn.text.encoders.base import BatchEncoder, encodable
+from openpfn.text.encoders.folder import (
+    EXTRA,
+    TOKENS,
+    WEIGHTS,
+    Backend,
+    Pooling,
+    file_of,
+    require_files,
+    require_transformers,
+)
 from openpfn.text.encoders.onnx_session import OnnxSession, find_session
 
-Pooling = Literal["cls", "mean"]
-Backend = Literal["auto", "torch", "onnx"]
-
-EXTRA = 'pip install "openpfn[text]"'
 LETTERS_PER_TOKEN = 20
 """Letters that a token takes at most, as far as cutting long strings goes."""
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_TOKENS = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "vocab.json")
 
 
 class PooledTransformer(nn.Module):
@@ -79,7 +82,7 @@ class TransformerEncoder(BatchEncoder):
         self.name, self.pooling, self.unit_length = name, pooling, unit_length
         self.max_length, self.device, self.backend = max_length, device, backend
         require_transformers(name)
-        _require_files(self.folder)
+        require_files(self.folder)
         self.fingerprint = f"{name}-{self._digest()}"
         self.width = int(self._config.hidden_size)
 
@@ -154,9 +157,9 @@ class TransformerEncoder(BatchEncoder):
     def _digest(self) -> str:
         """Return the hash of all that a vector depends on."""
         digest = hashlib.sha256()
-        for names in (_WEIGHTS, _TOKENS):
-            file = _first_of(self.folder, names)
-            assert file is not None  # `_require_files` saw it
+        for names in (WEIGHTS, TOKENS):
+            file = file_of(self.folder, names)
+            assert file is not None  # `require_files` saw it
             digest.update(sha256_of(file).encode())
         settings = (self.pooling, self.unit_length, self.max_length)
         digest.update(repr(settings).encode())
@@ -176,38 +179,6 @@ def pooled(
         weights = mask.unsqueeze(-1).to(states.dtype)  # (n, length, 1)
         vectors = (states * weights).sum(dim=1) / weights.sum(dim=1)
     return nn.functional.normalize(vectors, dim=-1) if unit_length else vectors
-
-
-def weights_file(folder: Path) -> Path | None:
-    """Return the file of weights in `folder`; None where there is none."""
-    return _first_of(folder, _WEIGHTS)
-
-
-def require_transformers(name: str) -> None:
-    """Raise ImportError, naming the extra, unless the package transformers is installed."""
-    if find_spec("transformers") is None:
-        raise ImportError(
-            f"the text encoder {name} needs the package transformers: {EXTRA}. The encoder"
-            " 'hashing' needs no further package."
-        )
-
-
-def _first_of(folder: Path, names: tuple[str, ...]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
-
-
-def _require_files(folder: Path) -> None:
-    """Raise FileNotFoundError unless `folder` holds all that a transformer is made of."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder} with a text encoder.")
-    wanted_files = {"config.json": ("config.json",), "weights": _WEIGHTS, "tokens": _TOKENS}
-    for what, names in wanted_files.items():
-        if _first_of(folder, names) is None:
-            wanted = "" if len(names) == 1 else f" (one of {', '.join(names)})"
-            raise FileNotFoundError(
-                f"{folder} holds no {what}{wanted}. Give a folder as save_pretrained of the package"
-                " transformers writes it."
-            )
 
 
 @contextmanager

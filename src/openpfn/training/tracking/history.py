@@ -28,6 +28,7 @@ COLUMNS = (
     "eval_accuracy",
     "eval_auc",
     "eval_mse",
+    "eval_r2",
 )
 """Steps done; training seconds without evaluations and checkpoints; tasks seen; means since the
 last row of the loss (nats) and the gradient norm; the last rate; the last rows' speed; share of the

@@ -1,0 +1,152 @@
+"""Fitted `TextTableClassifier` and `TextTableRegressor` in one safetensors file, without pickle.
+
+The metadata key `openpfn_text_estimator` is a JSON object; `openpfn_digest` is a hash of it and of
+the tensors. Tensors `I/NAME` are the weights of member I; the frozen text encoder stays out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from openpfn import __version__
+from openpfn.checkpoint.fingerprint import content_digest
+from openpfn.checkpoint.header import as_json, from_json
+from openpfn.configs.text import TextConfig
+from openpfn.device import pick_device
+from openpfn.estimators.text_members import Member
+from openpfn.files import flush_to_disk, replacing
+from openpfn.tables.json_values import array_from_json, array_to_json
+from openpfn.text.pretrain import network_with
+from openpfn.text.verbalize import TabSTARPreprocessor
+
+FORMAT = 1
+KEY, DIGEST = "openpfn_text_estimator", "openpfn_digest"
+
+
+def save(estimator: Any, path: str | Path) -> Path:
+    """Write the fitted `estimator` to `path`, atomically."""
+    path, is_classifier = Path(path), hasattr(estimator, "classes_")
+    kept = {k: v for k, v in estimator.get_params(deep=False).items() if _is_plain(v)}
+    names = getattr(estimator, "feature_names_in_", None)
+    members = estimator.members_
+    record = {
+        "format": FORMAT,
+        "estimator": type(estimator).__name__,
+        "version": __version__,
+        "parameters": kept,
+        "n_features": int(estimator.n_features_in_),
+        "feature_names": None if names is None else array_to_json(names),
+        "classes": array_to_json(estimator.classes_) if is_classifier else None,
+        "constant": None if is_classifier else estimator.constant_,
+        "encoder": estimator.encoder_.fingerprint if members else None,
+        "members": [
+            {
+                "config": as_json(member.network.config),
+                "preprocessor": member.preprocessor.state(),
+                "losses": [float(loss) for loss in member.losses],
+                "averaged_epochs": list(member.averaged_epochs),
+            }
+            for member in members
+        ],
+    }
+    tensors = {
+        f"{i}/{name}": tensor.detach().to("cpu", copy=True).contiguous()
+        for i, member in enumerate(members)
+        for name, tensor in member.network.state_dict().items()
+    }
+    text = json.dumps(record)
+    with replacing(path) as unfinished:
+        save_file(tensors, unfinished, metadata={KEY: text, DIGEST: content_digest(tensors, text)})
+        flush_to_disk(unfinished)
+    return path
+
+
+def load(cls: Any, path: str | Path, *, encoder: Any = None, device: str = "auto") -> Any:
+    """Return the estimator of class `cls` in `path`. Raises ValueError if the file is none, is
+    damaged, or if the text encoder is another one."""
+    record, tensors = _read(Path(path), cls.__name__)
+    estimator = cls(**record["parameters"])
+    estimator.device = device
+    if encoder is not None:
+        estimator.encoder = encoder
+    estimator.n_features_in_ = record["n_features"]
+    if record["feature_names"] is not None:
+        estimator.feature_names_in_ = array_from_json(record["feature_names"])
+    if record["classes"] is not None:
+        estimator.classes_ = array_from_json(record["classes"])
+    else:
+        estimator.constant_ = record["constant"]
+    configs = [from_json(TextConfig, one["config"], Path(path)) for one in record["members"]]
+    if configs:
+        estimator.encoder_ = estimator.encoder_for(configs[0])
+    estimator.members_ = [
+        _member(estimator, config, one, _below(f"{i}/", tensors))
+        for i, (config, one) in enumerate(zip(configs, record["members"], strict=True))
+    ]
+    return estimator
+
+
+def _member(
+    estimator: Any, config: TextConfig, record: Mapping[str, Any], weights: dict[str, Tensor]
+) -> Member:
+    encoder = getattr(estimator.encoder_, "encoder", estimator.encoder_)
+    network = network_with(config, encoder)
+    network.load_state_dict(weights)
+    return Member(
+        network.to(pick_device(estimator.device)).eval(),
+        TabSTARPreprocessor.from_state(record["preprocessor"]),
+        record["losses"],
+        tuple(record["averaged_epochs"]),
+    )
+
+
+def _read(path: Path, estimator: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no file {path}. Give a file written by {estimator}.save."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except OSError:
+        raise
+    except Exception as error:  # the reader fails in any way at a damaged header
+        raise ValueError(f"{path} is not a whole safetensors file ({error}).") from error
+    text = metadata.get(KEY)
+    if text is None:
+        raise ValueError(
+            f"{path} does not hold a {estimator}. Give a file written by {estimator}.save."
+        )
+    if metadata.get(DIGEST) != content_digest(tensors, text):
+        raise ValueError(
+            f"{path} is damaged: its content is not what was saved. Bring back a copy, or save it"
+            " anew."
+        )
+    record = json.loads(text)
+    if record["format"] > FORMAT:
+        raise ValueError(
+            f"{path} has format {record['format']}; this version reads up to {FORMAT}. Update"
+            " openpfn."
+        )
+    if record["estimator"] != estimator:
+        held = record["estimator"]
+        raise ValueError(
+            f"{path} holds a {held} and does not hold a {estimator}. Load it with {held}.load."
+        )
+    return record, tensors
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (str, bool, int, float))
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Networks that read the cells of a row as text: what the configuration `TextConfig` describes."""
