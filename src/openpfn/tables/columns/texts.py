@@ -27,8 +27,15 @@ WORD_BUCKETS = 4096
 class SentenceModel(Protocol):
     """An encoder of sentences, known by its name and the fingerprint of its weights."""
 
-    name: str
-    fingerprint: str
+    @property
+    def name(self) -> str:
+        """Name by which it is found again."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its weights, or another name of the function that it is."""
+        ...
 
     def encode(self, texts: list[str]) -> Float[np.ndarray, "n width"]:
         """Return one vector per text."""
