@@ -18,6 +18,12 @@ from openpfn.models import PFN
 from openpfn.models.tabular.encoders import TargetScale
 
 
+@pytest.fixture(autouse=True)
+def _no_sentence_encoder(monkeypatch):
+    """How text is read must not depend on what is installed where the tests run."""
+    monkeypatch.setattr("openpfn.estimators.views.text_reading._is_on_disk", lambda name: False)
+
+
 class KernelNetwork(nn.Module):
     """Votes of the context rows, weighted by a Gaussian kernel; prefers late columns and early
     classes, as no network should."""

@@ -59,8 +59,9 @@ class PredictOptions:
     softmax_temperature: float = 1.0
     """Divides the averaged logits in classification; below 1 sharpens the probabilities."""
     text: Literal["auto", "string", "encoder", "drop"] = "auto"
-    """How columns of many different words are read: by their letters and words (string, which auto
-    is), by a sentence encoder where one is installed, or not at all."""
+    """How columns of many different words are read: by their letters and words, by these and a
+    sentence encoder, or not at all. auto is encoder where one is on disk and the texts are not too
+    many for it, else string."""
     device: str = "auto"
     """auto (cuda, then mps, then cpu) or a torch device."""
     seed: int = 0

@@ -68,8 +68,9 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         Show the network, for each column of many categories, the mean of the target per category as
         a further column; of context rows it is the mean over rows of other folds.
     text : "auto", "string", "encoder" or "drop"
-        How columns of many different words are read: by their letters and words ("string", which
-        "auto" is), by a sentence encoder where one is installed, or not at all.
+        How columns of many different words are read: by their letters and words, by these and a
+        sentence encoder, or not at all. "auto" is "encoder" where one is on disk and the texts are
+        not too many for it, else "string".
     text_scores : bool
         Show the network, beside four principal components of each such column, what all texts of a
         row say of its target; of context rows, what is learnt from the rows of other folds.

@@ -179,7 +179,7 @@ class TableEncoder:
             for name in [n for n, v in values.items() if isinstance(v, np.ndarray)]:
                 arrays[f"{i}.{name}"] = values.pop(name)
             described = asdict(column) | {"name": name_to_json(column.name)}
-            entry = {"column": described, "values": values}
+            entry: dict[str, Any] = {"column": described, "values": values}
             if column.kind == "text":
                 entry["encoder"] = type(encoder).__name__
             plain.append(entry)

@@ -114,7 +114,12 @@ def test_an_estimator_of_words_is_told_which_columns_are_categories_and_texts(fo
     reader = Reader(Recorder(), "words", table.kinds).fit(table.X, table.y)
     categories = [reader.estimator.columns.columns[i] for i in reader.fitting["cat_features"]]
     assert set(reader.estimator.columns[categories[0]]) == {"0", "1", "2"}
-    assert reader.fitting["text_features"] == ["text 3"]
+    columns = list(reader.estimator.columns.columns)
+    assert [columns[i] for i in reader.fitting["text_features"]] == ["text 3"]
+    names = table.X.assign(remark=[f"name {i}" for i in range(120)])
+    named = Reader(Recorder(), "words", table.kinds).fit(names, table.y).fitting
+    assert named["text_features"] == []
+    assert columns.index("text 3") in named["cat_features"]
     query = reader.read(table.X[:5].assign(remark=[None, "", "good", "bad", "number 7"]))
     assert query["text 3"].tolist() == ["", "", "good", "bad", "number 7"]
     assert list(query.columns) == list(reader.estimator.columns.columns)

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from openpfn import PFNClassifier, PFNRegressor
 from openpfn.estimators.views import text_reading as text
-from openpfn.tables.columns.texts import Sentences, Text, WordsAndLetters
+from openpfn.tables.columns.texts import Sentences, WordsAndLetters
 from tests.estimators.conftest import NUMBERS, KernelNetwork, KernelRegression, random_network
 
 RANDOM = np.random.default_rng(0)
@@ -44,6 +44,7 @@ def encoder(monkeypatch):
     """A sentence encoder that stands in for an installed one."""
     found = CountedLetters()
     monkeypatch.setattr(text, "_encoder", lambda name: found)
+    monkeypatch.setattr(text, "_is_on_disk", lambda name: name == "minilm")
     return found
 
 
@@ -133,12 +134,23 @@ def test_an_unknown_reading_is_refused():
         PFNClassifier(model=KernelNetwork(), text="embed").fit(TABLE, LABELS)
 
 
-def test_each_reading_is_what_it_is_called(encoder):
-    kinds = {"auto": WordsAndLetters, "string": WordsAndLetters, "encoder": Sentences}
-    for reading, kind in kinds.items():
-        fitted = PFNClassifier(model=KernelNetwork(), n_estimators=1, text=reading)
-        assert type(fitted.fit(TABLE, LABELS).encoder_.encoders[0]) is kind
-    assert kind is not Text
+def reading_of(reading: str) -> type:
+    """What a column of text is read by."""
+    fitted = PFNClassifier(model=KernelNetwork(), n_estimators=1, text=reading)
+    return type(fitted.fit(TABLE, LABELS).encoder_.encoders[0])
+
+
+def test_without_a_sentence_encoder_auto_reads_words_and_letters():
+    assert reading_of("auto") is WordsAndLetters
+
+
+def test_auto_asks_a_sentence_encoder_for_no_more_than_it_reads_in_half_a_minute(
+    encoder, monkeypatch
+):
+    assert reading_of("auto") is reading_of("encoder") is Sentences
+    monkeypatch.setattr(text, "MOST_LETTERS", 100)
+    assert reading_of("auto") is reading_of("string") is WordsAndLetters
+    assert reading_of("encoder") is Sentences
 
 
 def test_another_sentence_encoder_than_at_fit_is_refused(tmp_path, encoder):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +19,8 @@ from openpfn.tables.encode import TableEncoder
 from openpfn.tables.schema import Kind
 from openpfn.tables.values import ColumnValues, plain_values
 
+FEWEST_REPEATS = 5
+"""Texts that hold the same pair of words, in a column that CatBoost takes for text."""
 N_SENTENCE_COMPONENTS = 30
 """Principal components of a sentence encoder's vectors that boosted trees are given."""
 Reading = Literal["frame", "codes", "filled", "scaled", "native", "words", "sentences"]
@@ -59,9 +63,13 @@ class Reader:
             columns = self.transform.fit_transform(columns)
             if self.reading == "words":
                 columns = self._with_texts(columns, X)
-                self.fitting["text_features"] = [c for c in columns if isinstance(c, str)]
-            if self.reading in ("native", "words"):
-                self.fitting["cat_features"] = list(np.flatnonzero(self._categorical(columns)))
+                words = {i: list(columns[c]) for i, c in enumerate(columns) if isinstance(c, str)}
+                texts = [i for i, column in words.items() if _pairs_repeat(column)]
+                self.fitting["text_features"] = texts
+                names = [i for i in words if i not in texts]
+                self.fitting["cat_features"] = [*self._places_of_categories(columns), *names]
+            if self.reading == "native":
+                self.fitting["cat_features"] = self._places_of_categories(columns)
             self.estimator.fit(columns, y, **self.fitting)
         return self
 
@@ -112,9 +120,19 @@ class Reader:
         }
         return pd.concat([columns, pd.DataFrame(texts, index=columns.index)], axis=1)
 
+    def _places_of_categories(self, columns: Any) -> list[int]:
+        return np.flatnonzero(self._categorical(columns)).tolist()
+
     def _categorical(self, columns: Any) -> np.ndarray:
         known = self.encoder.categorical
         return known if len(known) else np.zeros(columns.shape[1], dtype=bool)
+
+
+def _pairs_repeat(texts: list[str]) -> bool:
+    """Whether some pair of neighbouring words is in `FEWEST_REPEATS` texts: CatBoost fails at text
+    without one, such as names, which are categories to it."""
+    pairs = Counter(pair for text in texts for pair in set(pairwise(text.split())))
+    return max(pairs.values(), default=0) >= FEWEST_REPEATS
 
 
 def _fit_text(reading: Reading) -> Callable[[ColumnValues], ColumnEncoder]:

@@ -11,13 +11,18 @@ import numpy as np
 from jaxtyping import Float
 
 from openpfn.tables.columns.base import ColumnEncoder
-from openpfn.tables.columns.texts import NoText, Sentences, WordsAndLetters
+from openpfn.tables.columns.texts import NoText, Sentences, WordsAndLetters, contents_of
 from openpfn.tables.values import ColumnValues
 
 TEXT_READINGS = ("auto", "string", "encoder", "drop")
-"""Values of the parameter `text`; "auto" is "string", which needs nothing installed."""
+"""Values of the parameter `text`."""
 SENTENCE_ENCODERS = ("e5", "minilm")
 """Sentence encoders that "encoder" means: the first that is on disk. Nothing is downloaded."""
+MOST_LETTERS = 200_000
+"""Letters of the different texts of a context that "auto" gives a sentence encoder at most: half a
+minute of one core."""
+LETTERS_READ = 500
+"""Letters of one text that a sentence encoder reads, about: 128 tokens."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,24 @@ class RecordedModel:
 
 def text_reading(text: Any) -> Callable[[ColumnValues], ColumnEncoder]:
     """Return what makes the encoder of a column of text from its values."""
-    if text in ("auto", "string"):
+    if text == "auto":
+        return _fit_best
+    if text == "string":
         return WordsAndLetters.fit
     if text == "drop":
         return NoText.fit
     if text == "encoder":
         return fit_sentences
     raise ValueError(f"text is {text!r}, must be one of {', '.join(TEXT_READINGS)}.")
+
+
+def _fit_best(values: ColumnValues) -> ColumnEncoder:
+    """Return the encoder of a column by a sentence encoder, if one is on disk and the texts are not
+    too many for it; else by words and letters."""
+    n_letters = sum(min(len(text), LETTERS_READ) for text in set(contents_of(values)))
+    if n_letters <= MOST_LETTERS and any(map(_is_on_disk, SENTENCE_ENCODERS)):
+        return fit_sentences(values)
+    return WordsAndLetters.fit(values)
 
 
 def fit_sentences(values: ColumnValues) -> Sentences:

@@ -27,8 +27,15 @@ WORD_BUCKETS = 4096
 class SentenceModel(Protocol):
     """An encoder of sentences, known by its name and the fingerprint of its weights."""
 
-    name: str
-    fingerprint: str
+    @property
+    def name(self) -> str:
+        """Name by which it is found again."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its weights, or another name of the function that it is."""
+        ...
 
     def encode(self, texts: list[str]) -> Float[np.ndarray, "n width"]:
         """Return one vector per text."""
@@ -112,16 +119,12 @@ class WordsAndLetters(WideText):
     @classmethod
     def fit(cls, values: ColumnValues) -> WordsAndLetters:
         # sorted, so that sums round alike in whatever order the rows come
-        texts = sorted(contents_of(values))
-        encoder = cls(_rarity(_grams(texts)), np.empty((0, 0)))
-        return replace(encoder, components=_directions(encoder.features_of(texts), N_SHOWN))
+        counts = _grams(sorted(contents_of(values)))
+        rarity = _rarity(counts)
+        return cls(rarity, _directions(_weighted(counts, rarity), N_SHOWN))
 
     def features_of(self, texts: list[str]) -> Any:
-        counts = _grams(texts)
-        counts.data = 1 + np.log(counts.data)
-        weighted = counts.multiply(self.rarity).tocsc()
-        parts = weighted[:, :LETTER_BUCKETS], weighted[:, LETTER_BUCKETS:]
-        return side_by_side([unit_rows(part.tocsr()) for part in parts])
+        return _weighted(_grams(texts), self.rarity)
 
 
 @dataclass
@@ -154,8 +157,7 @@ class Sentences(WideText):
         vectors = csr_matrix(np.asarray(self.model.encode(texts), dtype=np.float64))
         if not len(self.rarity):
             return unit_rows(vectors)
-        words = WordsAndLetters(self.rarity, self.components).features_of(texts)
-        return side_by_side([words, unit_rows(vectors)])
+        return side_by_side([_weighted(_grams(texts), self.rarity), unit_rows(vectors)])
 
 
 @dataclass
@@ -213,6 +215,15 @@ def side_by_side(parts: list[Any]) -> Any:
     from scipy.sparse import hstack
 
     return hstack(parts, format="csr")
+
+
+def _weighted(counts: Any, rarity: Float[np.ndarray, " buckets"]) -> Any:
+    """Return tf-idf of what `_grams` counted: the letters' and the words' part have length 1."""
+    logarithms = counts.copy()
+    logarithms.data = 1 + np.log(counts.data)
+    weighted = logarithms.multiply(rarity).tocsc()
+    parts = weighted[:, :LETTER_BUCKETS], weighted[:, LETTER_BUCKETS:]
+    return side_by_side([unit_rows(part.tocsr()) for part in parts])
 
 
 def _rarity(counts: Any) -> Float[np.ndarray, " buckets"]:
