@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -39,13 +39,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def require_columns(table: pd.DataFrame, wanted: Iterable[str], where: str | Path) -> None:
+def require_columns(table: pd.DataFrame, wanted: Iterable[Hashable], where: str | Path) -> None:
     """Raise ValueError, with close matches, unless `table` has all `wanted` columns."""
     missing = [name for name in wanted if name not in table.columns]
     if not missing:
         return
     known = [str(name) for name in table.columns]
-    close = difflib.get_close_matches(missing[0], known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(missing[0]), known, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}?" if close else f"Its columns are {shortened(known)}."
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
     raise ValueError(f"{where} has no column {missing[0]!r}{more}. {hint}")
