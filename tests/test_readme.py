@@ -90,7 +90,15 @@ def test_every_command_that_is_shown_exists_with_its_options(words):
         assert cli.main([name]) == 0
         return
     assert name in cli.commands()
-    has_subcommands = name in ("beliefs", "benchmark", "export", "plot", "priors", "sweep")
+    has_subcommands = name in (
+        "beliefs",
+        "benchmark",
+        "corpus",
+        "export",
+        "plot",
+        "priors",
+        "sweep",
+    )
     subcommand = (
         arguments[:1] if has_subcommands and arguments and not arguments[0].startswith("-") else []
     )

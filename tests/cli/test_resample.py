@@ -24,6 +24,14 @@ def data(tmp_path, monkeypatch):
     return ["resample", "--data", "table.csv", "--target", "kind", "--positive", "yes", *SMALL]
 
 
+def test_words_have_no_mean_and_the_share_of_one_is_offered(data, capsys):
+    call = [word for word in data if word not in ("--positive", "yes")]
+    assert main(call) == 2
+    error = capsys.readouterr().err
+    assert "holds words (no, yes), which have no mean" in error
+    assert "--positive" in error
+
+
 @pytest.mark.slow
 def test_the_share_of_a_class_is_told_with_its_interval(data, tmp_path, capsys):
     assert main(data) == 0
@@ -104,7 +112,3 @@ def test_words_are_no_numbers(data, capsys):
     call = [word for word in data if word not in ("--positive", "yes")]
     assert main([*call, "--task", "regression"]) == 2
     assert "not all are numbers" in capsys.readouterr().err
-    assert main(call) == 2
-    assert "needs numbers, but the model is a classifier of the classes no, yes" in (
-        capsys.readouterr().err
-    )

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from openpfn import PFNClassifier, PFNRegressor
 from openpfn.estimators.calibration import FACTORS, best_factor
-from openpfn.estimators.canonical import folds
+from openpfn.estimators.views.canonical import folds
 from tests.estimators.conftest import NUMBERS, KernelNetwork, KernelRegression, random_network
 
 RANDOM = np.random.default_rng(0)

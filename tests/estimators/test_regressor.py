@@ -59,7 +59,7 @@ def test_a_row_alone_is_predicted_as_in_a_batch(output):
 def test_less_memory_changes_no_answer(monkeypatch):
     whole = fitted()
     monkeypatch.setattr("openpfn.estimators.regressor.LEAST_ROWS_AT_ONCE", 8)
-    monkeypatch.setattr("openpfn.estimators.number_context.NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr("openpfn.estimators.contexts.numbers.NUMBERS_AT_ONCE", 1)
     for limit in (10**5, 1):
         small = fitted(memory_limit=limit)
         some = X_QUERY[:13]

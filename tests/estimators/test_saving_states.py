@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from openpfn import PFNClassifier, registry
 from openpfn.configs.published import PublishedConfig
-from openpfn.estimators import saving, states
+from openpfn.estimators import saving
+from openpfn.estimators.contexts import states
 from openpfn.models import PFN, TabularPFN
 from tests.estimators.conftest import SMALL, KernelNetwork, random_network
 

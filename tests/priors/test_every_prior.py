@@ -17,7 +17,7 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.scm.graphs import draw_graphs
-from openpfn.scm.learnability import explained_variance, gain_over_majority
+from openpfn.scm.learnability.gain import explained_variance, gain_over_majority
 from openpfn.scm.noise import Noise
 
 SMALL = PriorConfig(max_features=7, min_seq_len=20, max_seq_len=60)

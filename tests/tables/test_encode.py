@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from openpfn.tables.encode import MOST_TEXT_COMPONENTS, TableEncoder
+from openpfn.tables.columns.texts import MOST_TEXT_COMPONENTS
+from openpfn.tables.encode import TableEncoder
 
 RANDOM = np.random.default_rng(0)
 TABLE = pd.DataFrame(

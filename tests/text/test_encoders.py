@@ -152,6 +152,7 @@ def test_onnxruntime_and_torch_give_the_same_vectors(tmp_path):
 @pytest.mark.slow
 def test_the_trainable_module_answers_like_the_frozen_encoder():
     encoder = load_encoder("minilm", backend="torch")
+    assert isinstance(encoder, transformer.TransformerEncoder)
     module = encoder.torch_module().eval()
     texts = ["a king", "one queen and a sofa"]
     vectors = module(**encoder.tokenize(texts))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,46 @@ from openpfn.benchmark.machine import describe_machine
 from openpfn.files import write_whole
 
 VERSION = 1
+ASIDE = ("only", "out", "page")
+"""Options that say what is measured and where it goes, not how."""
+
+
+def measured_rows(
+    config: Any,
+    order: Sequence[str],
+    measure: Callable[[str], dict[str, Any]],
+    tell: Callable[[Mapping[str, Any]], str],
+) -> dict[str, Any]:
+    """Return the results after `measure` gave a row for each name of `config.only`, or of `order`.
+    `config.out` is written after each, and keeps earlier rows of the same options; `tell` says a
+    row in one line."""
+    names = config.only or order
+    results = new_record(config, threads=1)
+    results["rows"] = [
+        row for row in earlier_rows(config.out, results["config"]) if row["name"] not in names
+    ]
+    for name in names:
+        began = time.perf_counter()
+        row = {"name": name, **measure(name)}
+        row["seconds_of_all"] = round(time.perf_counter() - began, 1)
+        results["rows"] = sorted([*results["rows"], row], key=lambda row: order.index(row["name"]))
+        write_json(config.out, results)
+        print(tell(row), flush=True)
+    return results
+
+
+def earlier_rows(path: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `path` that were measured with the same options; none if it is not there, or
+    holds other results."""
+
+    def kept(options: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in options.items() if name not in ASIDE}
+
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        return earlier["rows"] if kept(earlier["config"]) == kept(config) else []
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def new_record(config: Any, threads: int) -> dict[str, Any]:
@@ -47,3 +88,17 @@ def read_json(path: Path) -> dict[str, Any]:
             " that one of its subcommands wrote."
         )
     return results
+
+
+def in_one_sentence(results: Mapping[str, Any]) -> str:
+    """The machine and the run in one sentence."""
+    machine = results["machine"]
+    versions = ", ".join(
+        f"{name} {machine['versions'][name]}"
+        for name in ("openpfn", "torch")
+        if machine["versions"].get(name)
+    )
+    return (
+        f"{machine['processor']}, one thread, load before {machine['load_before']}; Python"
+        f" {machine['python']}, {versions}; {results['started'][:10]}"
+    )

@@ -1,10 +1,10 @@
 """Measure quality on real tables beside peers, compare mechanisms of attention, time everything,
 hold networks against exact posteriors, probe them for blind spots.
 
-tables measures methods on real tables, report shows such results as a page again, attention trains
-networks that differ in their attention alone, speed times everything, bayes trains sequence
-networks whose exact answer is known, edge measures C libraries, probes measures methods on tables
-of known structure.
+tables measures methods on real tables, text on those with free text, report shows results of tables
+as a page again, attention trains networks that differ in their attention alone, speed times
+everything, bayes trains sequence networks whose exact answer is known, beliefs measures predictive
+resampling, edge measures C libraries, probes measures methods on tables of known structure.
 """
 
 from __future__ import annotations
@@ -50,6 +50,30 @@ def tables(argv: list[str]) -> int:
     rows = run(config)
     Console(width=None if sys.stdout.isatty() else 120).print(*summary_tables(rows), sep="\n")
     page = write_report(results.read(config.out), config.out / "report.html", baseline=baseline)
+    print(f"results: {config.out / results.NAME}\nreport:  {page}")
+    return 0
+
+
+def text(argv: list[str]) -> int:
+    """Measure methods on tables with free text, beside peers that read it; OUT/report.md says
+    whether ours are ahead."""
+    import tyro
+
+    from openpfn.benchmark.text.config import TextConfig
+
+    config = tyro.cli(
+        TextConfig, args=argv, prog="openpfn benchmark text", description=text.__doc__
+    )
+    from openpfn.benchmark.tables import results
+    from openpfn.benchmark.tables.report.page import write_report as write_page
+    from openpfn.benchmark.tables.run import run
+    from openpfn.benchmark.text.report import report_lines, write_report
+
+    baseline = None if config.baseline is None else results.read(config.baseline)
+    rows = run(config)
+    print("\n".join(report_lines(rows)))
+    write_page(results.read(config.out), config.out / "report.html", baseline=baseline)
+    page = write_report(rows, config.out / "report.md")
     print(f"results: {config.out / results.NAME}\nreport:  {page}")
     return 0
 
@@ -137,6 +161,22 @@ def bayes(argv: list[str]) -> int:
     return 0
 
 
+def beliefs(argv: list[str]) -> int:
+    """Time predictive resampling, hold it against closed forms, and measure how often its
+    intervals are right."""
+    import tyro
+
+    from openpfn.benchmark.beliefs.config import BeliefsConfig
+
+    config = tyro.cli(
+        BeliefsConfig, args=argv, prog="openpfn benchmark beliefs", description=beliefs.__doc__
+    )
+    from openpfn.benchmark.beliefs.run import run
+
+    run(config)
+    return 0
+
+
 def edge(argv: list[str]) -> int:
     """Measure networks' C libraries on real tables, beside methods that fit on a device; tell their
     flash, memory and instructions."""
@@ -172,10 +212,12 @@ def probes(argv: list[str]) -> int:
 
 SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "tables": tables,
+    "text": text,
     "report": report,
     "attention": attention,
     "speed": speed,
     "bayes": bayes,
+    "beliefs": beliefs,
     "edge": edge,
     "probes": probes,
 }

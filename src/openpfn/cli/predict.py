@@ -58,6 +58,9 @@ class PredictOptions:
     """Views of the table whose answers are averaged."""
     softmax_temperature: float = 1.0
     """Divides the averaged logits in classification; below 1 sharpens the probabilities."""
+    text: Literal["auto", "string", "encoder", "drop"] = "auto"
+    """How columns of many different words are read: by their letters and words (string, which auto
+    is), by a sentence encoder where one is installed, or not at all."""
     device: str = "auto"
     """auto (cuda, then mps, then cpu) or a torch device."""
     seed: int = 0
@@ -104,6 +107,7 @@ def predict_classes(
         softmax_temperature=options.softmax_temperature,
         device=options.device,
         random_state=options.seed,
+        text=options.text,
     ).fit(X, y.to_numpy())
     print(
         f"{len(X)} context rows, {len(classifier.classes_)} classes:"
@@ -145,6 +149,7 @@ def predict_numbers(
         n_estimators=options.n_estimators,
         device=options.device,
         random_state=options.seed,
+        text=options.text,
     ).fit(X.loc[read], numbers[read])
     low, high = numbers[read].min(), numbers[read].max()
     print(f"{int(read.sum())} context rows, {options.target} from {low:.6g} to {high:.6g}")

@@ -240,7 +240,7 @@ def info(options: Info) -> None:
     """Print the profile."""
     from rich.console import Console
 
-    from openpfn.scm.profile import profile_prior
+    from openpfn.scm.learnability.profile import profile_prior
 
     source = (
         _Replay(options.dump, options.seed)

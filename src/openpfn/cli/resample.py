@@ -89,6 +89,7 @@ def read(options: ResampleOptions) -> tuple[pd.DataFrame, np.ndarray, str]:
     ValueError for a table that has nothing to predict from, or too little to learn."""
     import numpy as np
 
+    from openpfn.bayes.functionals import BUILT_IN
     from openpfn.tables.load import load
     from openpfn.tables.target import read_target
 
@@ -115,8 +116,15 @@ def read(options: ResampleOptions) -> tuple[pd.DataFrame, np.ndarray, str]:
             f"column {options.target!r} holds {target.reason}: not all are numbers. Use --task"
             " classification, and --positive CLASS for the share of one."
         )
+    holds_words = bool(np.isnan(numbers).any())
+    if holds_words and options.functional.partition(":")[0] in BUILT_IN:
+        values = ", ".join(sorted(set(y.astype(str)))[:8])
+        raise ValueError(
+            f"column {options.target!r} holds words ({values}), which have no {options.functional}."
+            " Ask for the share of one with --positive CLASS."
+        )
     print(f"{task}: column {options.target!r} holds {target.reason}; {len(X)} rows")
-    return X, y.to_numpy() if bool(np.isnan(numbers).any()) else numbers, task
+    return X, y.to_numpy() if holds_words else numbers, task
 
 
 def prepare(options: ResampleOptions, X: pd.DataFrame, y: np.ndarray, kind: str) -> Any:

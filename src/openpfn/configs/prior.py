@@ -56,7 +56,7 @@ class PriorConfig:
     """Share of the batches whose tasks have numeric targets; a batch is one or the other."""
     learnable: bool = True
     """Keep a candidate task only if its target can be predicted from its columns; see
-    `openpfn.scm.learnability`."""
+    `openpfn.scm.learnability.gain`."""
     min_gain: float = 0.08
     """Gain over the majority class, as a share of what is possible, that every learnable task has;
     in regression the explained share of the variance."""

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, no_type_check
+from typing import Any, ClassVar, NamedTuple, TypeVar, no_type_check
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,26 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from openpfn.estimators.canonical import folds
-from openpfn.estimators.context import Context
-from openpfn.estimators.ensemble import Member
+from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.network import Network
-from openpfn.estimators.statistics import TargetStatistics, columns_of_words
+from openpfn.estimators.views.canonical import folds
+from openpfn.estimators.views.encoded_rows import EncodedRows
+from openpfn.estimators.views.ensemble import Member
+from openpfn.estimators.views.statistics import TargetStatistics, columns_of_words
+from openpfn.estimators.views.text_reading import text_reading
+from openpfn.estimators.views.text_scores import TextScores
 from openpfn.tables.encode import TableEncoder
 
 E = TypeVar("E", bound="PFNEstimator")
+
+
+class AddedColumns(NamedTuple):
+    """What was learnt of the target, and is shown to the network beside a row's own columns."""
+
+    statistics: TargetStatistics | None
+    """Means of the target per category."""
+    scores: TextScores | None
+    """Scores of the texts."""
 
 
 class PFNEstimator(BaseEstimator, ABC):
@@ -32,6 +44,7 @@ class PFNEstimator(BaseEstimator, ABC):
     encoder_: TableEncoder
     columns_: Int[np.ndarray, " S"]
     statistics_: TargetStatistics | None
+    text_scores_: TextScores | None
     context_: Context | None
 
     saved_parameters: ClassVar[tuple[str, ...]]
@@ -51,6 +64,8 @@ class PFNEstimator(BaseEstimator, ABC):
         memory_limit: int | None = 2**30,
         calibrate: bool = False,
         target_statistics: bool = False,
+        text: str = "auto",
+        text_scores: bool = True,
     ) -> None:
         self.checkpoint = checkpoint
         self.model = model
@@ -60,6 +75,8 @@ class PFNEstimator(BaseEstimator, ABC):
         self.memory_limit = memory_limit
         self.calibrate = calibrate
         self.target_statistics = target_statistics
+        self.text = text
+        self.text_scores = text_scores
 
     @property
     def state_bytes_(self) -> int:
@@ -131,9 +148,9 @@ class PFNEstimator(BaseEstimator, ABC):
         self,
         network: Network,
         members: list[Member],
-        rows: Float[np.ndarray, "n D"],
+        rows: EncodedRows,
         targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
-        query: Float[np.ndarray, "q D"],
+        query: EncodedRows,
     ) -> Float[np.ndarray, "q V"]:
         """Return answers to `query`, encoded as `rows` are, from these rows and targets alone."""
 
@@ -153,7 +170,9 @@ class PFNEstimator(BaseEstimator, ABC):
         reading `X` and `y`. The estimator itself stays as it is."""
         from openpfn.estimators.resampling import ClassBeliever, NumberBeliever
 
-        fitted: Any = clone(self).fit(X, np.asarray(y))  # pyright: ignore[reportAttributeAccessIssue]
+        # scores of texts hold targets, which would have to be drawn anew with every row
+        copy: Any = clone(self).set_params(text_scores=False)
+        fitted = copy.fit(X, np.asarray(y))
         kind = ClassBeliever if hasattr(fitted, "classes_") else NumberBeliever
         return kind(fitted, refit)
 
@@ -194,48 +213,64 @@ class PFNEstimator(BaseEstimator, ABC):
                 " None."
             )
 
-    def _fit_encoder(self, table: pd.DataFrame) -> Float[np.ndarray, "n D"]:
+    def _fit_encoder(self, table: pd.DataFrame) -> EncodedRows:
         """Set `encoder_` and `columns_`, and return the rows as numbers."""
-        self.encoder_ = TableEncoder()
-        rows = self.encoder_.fit_transform(table)
-        if rows.shape[1] == 0:
+        self.encoder_ = TableEncoder(text_reading(self.text)).fit(table)
+        rows = EncodedRows(*self.encoder_.read(table, count=False))
+        left_out = [str(c.name) for c in self.encoder_.columns if c.kind == "text"]
+        if rows.numbers.shape[1] == 0 and left_out:
+            raise ValueError(
+                f"X holds nothing but text ({', '.join(left_out)}), which text='drop' leaves out."
+                " Use another text, or give at least one other column with values."
+            )
+        if rows.numbers.shape[1] == 0:
             raise ValueError(
                 f"X holds no values: all of its {table.shape[1]} columns are missing in every row."
                 " Give at least one column with values."
             )
-        self.columns_ = _columns_that_vary(rows)
+        self.columns_ = _columns_that_vary(rows.numbers)
         return rows
 
     def _show_context(
         self,
         network: Network,
         members: list[Member],
-        rows: Float[np.ndarray, "n D"],
+        rows: EncodedRows,
         targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
-    ) -> tuple[TargetStatistics | None, Any]:
-        """Return the target statistics of encoded `rows` in canonical order, and what
+    ) -> tuple[AddedColumns, Any]:
+        """Return what is learnt of the target from encoded `rows` in canonical order, and what
         `make_context` made of these, read."""
-        statistics, shown, categorical = None, self._select(rows), self._categorical()
+        shown, categorical = self._select(rows.numbers), self._categorical()
+        of_target = self.target_columns(targets)
+        statistics, scores, added = None, None, [shown]
         if self.target_statistics:
-            spans, columns = columns_of_words(self.encoder_, rows), self.target_columns(targets)
-            statistics = TargetStatistics.fit(spans, rows, columns)
-            added = TargetStatistics.out_of_fold(spans, rows, columns)
-            shown = np.concatenate([shown, added], axis=1)
-            categorical = np.concatenate([categorical, np.zeros(added.shape[1], dtype=bool)])
+            spans = columns_of_words(self.encoder_, rows.numbers)
+            statistics = TargetStatistics.fit(spans, rows.numbers, of_target)
+            added.append(TargetStatistics.out_of_fold(spans, rows.numbers, of_target))
+        if self.text_scores and rows.texts is not None:
+            scores = TextScores.fit(rows.texts, of_target)
+            added.append(TextScores.out_of_fold(rows.texts, of_target))
+        if len(added) > 1:
+            shown = np.concatenate(added, axis=1)
+            n_added = shown.shape[1] - len(categorical)
+            categorical = np.concatenate([categorical, np.zeros(n_added, dtype=bool)])
         context = self.make_context(network, members, shown, targets, categorical)
         context.read()
-        return statistics, context
+        return AddedColumns(statistics, scores), context
 
-    def _shown(
-        self, rows: Float[np.ndarray, "N D"], statistics: TargetStatistics | None
-    ) -> Float[np.ndarray, "N S"]:
+    def _shown(self, rows: EncodedRows, added: AddedColumns) -> Float[np.ndarray, "N S"]:
         """Return encoded query rows as the context reads them."""
-        shown = self._select(rows)
-        return shown if statistics is None else np.concatenate([shown, statistics(rows)], axis=1)
+        columns = [self._select(rows.numbers)]
+        if added.statistics is not None:
+            columns.append(added.statistics(rows.numbers))
+        if added.scores is not None:
+            columns.append(added.scores(rows.texts))
+        return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 
     def read_rows(self, table: pd.DataFrame) -> Float[np.ndarray, "N S"]:
         """Return query rows as the context reads them."""
-        return self._shown(self.encoder_.transform(table), self.statistics_)
+        rows = EncodedRows(*self.encoder_.read(table))
+        return self._shown(rows, AddedColumns(self.statistics_, self.text_scores_))
 
     @property
     def _limit(self) -> int | None:
@@ -245,7 +280,7 @@ class PFNEstimator(BaseEstimator, ABC):
         self,
         network: Network,
         members: list[Member],
-        rows: Float[np.ndarray, "n D"],
+        rows: EncodedRows,
         targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
     ) -> Float[np.ndarray, "n V"]:
         """Return an answer for each encoded row of the context, which no target of its fold

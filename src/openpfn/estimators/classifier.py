@@ -22,10 +22,11 @@ from sklearn.utils.validation import (
 
 from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.calibration import FEWEST_ROWS, LEAST_PROBABILITY, best_factor
-from openpfn.estimators.canonical import canonical_order, row_order
-from openpfn.estimators.class_context import ClassContext
-from openpfn.estimators.ensemble import Member, draw_members
+from openpfn.estimators.contexts.classes import ClassContext
 from openpfn.estimators.network import Network, advice, find_network
+from openpfn.estimators.views.canonical import canonical_order, row_order
+from openpfn.estimators.views.encoded_rows import EncodedRows
+from openpfn.estimators.views.ensemble import Member, draw_members
 from openpfn.tables.json_values import array_from_json, array_to_json
 
 
@@ -60,6 +61,12 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
     target_statistics : bool
         Show the network, for each column of many categories, the mean of the target per category as
         a further column; of context rows it is the mean over rows of other folds.
+    text : "auto", "string", "encoder" or "drop"
+        How columns of many different words are read: by their letters and words ("string", which
+        "auto" is), by a sentence encoder where one is installed, or not at all.
+    text_scores : bool
+        Show the network, beside four principal components of each such column, what all texts of a
+        row say of its target; of context rows, what is learnt from the rows of other folds.
 
     Attributes
     ----------
@@ -68,6 +75,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
     encoder_ : the `TableEncoder`; `encoder_.describe()` tells how each column is read.
     temperature_ : what `calibrate` chose, a factor of `softmax_temperature`; else 1.
     statistics_ : the `TargetStatistics`; None without.
+    text_scores_ : the `TextScores`; None without, and where no column holds text.
     context_ : the `ClassContext`; None where all rows have one class.
 
     >>> from sklearn.datasets import load_iris
@@ -83,6 +91,8 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         "memory_limit",
         "calibrate",
         "target_statistics",
+        "text",
+        "text_scores",
     )
     targets_name = "labels"
 
@@ -99,6 +109,8 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         memory_limit: int | None = 2**30,
         calibrate: bool = False,
         target_statistics: bool = False,
+        text: str = "auto",
+        text_scores: bool = True,
     ) -> None:
         super().__init__(
             checkpoint,
@@ -109,6 +121,8 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             memory_limit=memory_limit,
             calibrate=calibrate,
             target_statistics=target_statistics,
+            text=text,
+            text_scores=text_scores,
         )
         self.softmax_temperature = softmax_temperature
 
@@ -123,23 +137,25 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         labels = self._labels(y, table)
         rows = self._fit_encoder(table)
         n_classes = len(self.classes_)
-        self.order_, self.tied_ = canonical_order(rows, labels, n_classes)
-        self.context_, self.statistics_, self.temperature_ = None, None, 1.0
+        self.order_, self.tied_ = canonical_order(rows.numbers, labels, n_classes)
+        self.context_, self.statistics_, self.text_scores_ = None, None, None
+        self.temperature_ = 1.0
         if n_classes > 1:
             network = find_network(self.checkpoint, self.model, self.device)
             in_order = getattr(network.model, "reads_classes_as_numbers", False)
             if in_order:  # class 1 lies between 0 and 2: keep them as they sort
                 self.order_, self.tied_ = np.arange(n_classes), []
             self._check_network(network)
-            self._warn_beyond_training(network, *rows.shape)
+            self._warn_beyond_training(network, *rows.numbers.shape)
             places = np.argsort(self.order_)[labels]
-            order = row_order(self._select(rows), places)
+            order = row_order(self._select(rows.numbers), places)
             rows, places = rows[order], places[order]
             n_shifts = 1 if in_order else n_classes  # nor shift them round
             members = draw_members(int(self.n_estimators), n_shifts, self._seed())
             if self.calibrate and len(rows) >= FEWEST_ROWS:
                 self.temperature_ = self._best_temperature(network, members, rows, places)
-            self.statistics_, self.context_ = self._show_context(network, members, rows, places)
+            added, self.context_ = self._show_context(network, members, rows, places)
+            self.statistics_, self.text_scores_ = added
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "Q k"]:
@@ -172,7 +188,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         self,
         network: Network,
         members: list[Member],
-        rows: Float[np.ndarray, "n D"],
+        rows: EncodedRows,
         places: Int[np.ndarray, " n"],
     ) -> float:
         answers = self._out_of_fold(network, members, rows, places)
@@ -192,12 +208,12 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         self,
         network: Network,
         members: list[Member],
-        rows: Float[np.ndarray, "n D"],
+        rows: EncodedRows,
         targets: Int[np.ndarray, " n"],
-        query: Float[np.ndarray, "q D"],
+        query: EncodedRows,
     ) -> Float[np.ndarray, "q k"]:
-        statistics, context = self._show_context(network, members, rows, targets)
-        return context.mean_log_probs(self._shown(query, statistics))
+        added, context = self._show_context(network, members, rows, targets)
+        return context.mean_log_probs(self._shown(query, added))
 
     def make_context(
         self,

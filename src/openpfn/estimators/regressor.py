@@ -23,10 +23,11 @@ from sklearn.utils.validation import (
 from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.beliefs import Certain, PooledQuantiles
 from openpfn.estimators.calibration import FEWEST_ROWS, best_factor
-from openpfn.estimators.canonical import row_order
-from openpfn.estimators.ensemble import Member, draw_members_for_numbers
+from openpfn.estimators.contexts.numbers import N_LEVELS, NumberContext
 from openpfn.estimators.network import Network, advice, find_network
-from openpfn.estimators.number_context import N_LEVELS, NumberContext
+from openpfn.estimators.views.canonical import row_order
+from openpfn.estimators.views.encoded_rows import EncodedRows
+from openpfn.estimators.views.ensemble import Member, draw_members_for_numbers
 from openpfn.heads.base import Predictive, Rescaled
 from openpfn.heads.quantiles import increasing
 
@@ -66,6 +67,12 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     target_statistics : bool
         Show the network, for each column of many categories, the mean of the target per category as
         a further column; of context rows it is the mean over rows of other folds.
+    text : "auto", "string", "encoder" or "drop"
+        How columns of many different words are read: by their letters and words ("string", which
+        "auto" is), by a sentence encoder where one is installed, or not at all.
+    text_scores : bool
+        Show the network, beside four principal components of each such column, what all texts of a
+        row say of its target; of context rows, what is learnt from the rows of other folds.
 
     Attributes
     ----------
@@ -73,6 +80,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     encoder_ : the `TableEncoder`; `encoder_.describe()` tells how each column is read.
     width_ : what `calibrate` chose, a factor of all distances from the mean; else 1.
     statistics_ : the `TargetStatistics`; None without.
+    text_scores_ : the `TextScores`; None without, and where no column holds text.
     context_ : the `NumberContext`; None where all targets are equal.
     centre_, spread_ : mean and standard deviation of the targets; spread_ is 0 where all are equal.
 
@@ -83,7 +91,14 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     """
 
     context_: NumberContext | None
-    saved_parameters = ("n_estimators", "memory_limit", "calibrate", "target_statistics")
+    saved_parameters = (
+        "n_estimators",
+        "memory_limit",
+        "calibrate",
+        "target_statistics",
+        "text",
+        "text_scores",
+    )
     targets_name = "targets"
 
     def fit(self, X: Any, y: Any) -> PFNRegressor:
@@ -96,20 +111,20 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         table = self._table(X, reset=True)
         targets = self._numbers(y, table)
         rows = self._fit_encoder(table)
-        order = row_order(self._select(rows), targets)
+        order = row_order(self._select(rows.numbers), targets)
         rows, targets = rows[order], targets[order]
         self.centre_, self.spread_, standardised = _standardised(targets)
-        self.context_, self.statistics_, self.width_ = None, None, 1.0
+        self.context_, self.statistics_, self.text_scores_ = None, None, None
+        self.width_ = 1.0
         if self.spread_ > 0:
             network = find_network(self.checkpoint, self.model, self.device)
             self._check_network(network)
-            self._warn_beyond_training(network, *rows.shape)
+            self._warn_beyond_training(network, *rows.numbers.shape)
             members = draw_members_for_numbers(int(self.n_estimators), self._seed())
             if self.calibrate and len(rows) >= FEWEST_ROWS:
                 self.width_ = self._best_width(network, members, rows, standardised)
-            self.statistics_, self.context_ = self._show_context(
-                network, members, rows, standardised
-            )
+            added, self.context_ = self._show_context(network, members, rows, standardised)
+            self.statistics_, self.text_scores_ = added
         return self
 
     def predict(self, X: Any, output: str = "mean", quantiles: Any = None) -> Any:
@@ -173,7 +188,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         self,
         network: Network,
         members: list[Member],
-        rows: Float[np.ndarray, "n D"],
+        rows: EncodedRows,
         z: Float[np.ndarray, " n"],
     ) -> float:
         answers = self._out_of_fold(network, members, rows, z)
@@ -191,15 +206,15 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         self,
         network: Network,
         members: list[Member],
-        rows: Float[np.ndarray, "n D"],
+        rows: EncodedRows,
         targets: Float[np.ndarray, " n"],
-        query: Float[np.ndarray, "q D"],
+        query: EncodedRows,
     ) -> Float[np.ndarray, "q K"]:
         centre, spread, z = _standardised(targets)  # those of the other fold must not count
         if spread == 0:
             return np.full((len(query), 1), centre)
-        statistics, context = self._show_context(network, members, rows, z)
-        return centre + spread * context.mean_quantiles(self._shown(query, statistics))
+        added, context = self._show_context(network, members, rows, z)
+        return centre + spread * context.mean_quantiles(self._shown(query, added))
 
     def make_context(
         self,

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from openpfn.bayes.believers import TableBeliever
 from openpfn.bayes.believers import View as NetworkView
-from openpfn.estimators.ensemble import View
-from openpfn.estimators.number_context import quantiles_of
+from openpfn.estimators.contexts.numbers import quantiles_of
+from openpfn.estimators.views.ensemble import View
 from openpfn.heads.base import Predictive
 
 
@@ -27,6 +27,11 @@ class EstimatorBeliever(TableBeliever):
             raise ValueError(
                 "target_statistics is True, but its columns hold targets, which would have to be"
                 " drawn anew with every row. Leave it out."
+            )
+        if fitted.text_scores_ is not None:
+            raise ValueError(
+                "text_scores is True, but its columns hold targets, which would have to be drawn"
+                " anew with every row. Leave it out."
             )
         self.fitted = fitted
         self.members = [view for group, _ in fitted.context_.views_and_states() for view in group]

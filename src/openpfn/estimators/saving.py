@@ -6,7 +6,8 @@ The metadata key `openpfn_estimator` is a JSON object. Tensors: `rows` and `labe
 per group of views), and `checkpoint`, the bytes of a checkpoint file, where the weights are
 embedded. Format 1 had neither views nor states; since format 3 the metadata key `openpfn_digest` is
 a hash of the tensors and of the JSON text, which is checked on loading. Format 4 brought
-regressors, and members that transform the target.
+regressors, and members that transform the target; format 5 encoders of texts by name, and
+`text_scores/…`.
 """
 
 from __future__ import annotations
@@ -29,22 +30,24 @@ from torch import Tensor
 from openpfn import __version__, checkpoint
 from openpfn.checkpoint.fingerprint import content_digest, fingerprint_of
 from openpfn.device import pick_device
-from openpfn.estimators.context import Context
-from openpfn.estimators.ensemble import Member, View
-from openpfn.estimators.network import Network, find_network
-from openpfn.estimators.states import (
+from openpfn.estimators.contexts.context import Context
+from openpfn.estimators.contexts.states import (
     from_storage_order,
     in_storage_order,
     narrowed,
     put_together,
     take_apart,
 )
-from openpfn.estimators.statistics import TargetStatistics
+from openpfn.estimators.network import Network, find_network
+from openpfn.estimators.views.ensemble import Member, View
+from openpfn.estimators.views.statistics import TargetStatistics
+from openpfn.estimators.views.text_reading import RecordedModel
+from openpfn.estimators.views.text_scores import TextScores
 from openpfn.files import flush_to_disk, replacing
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json
 
-FORMAT = 4
+FORMAT = 5
 ESTIMATORS = {"PFNClassifier", "PFNRegressor"}
 KEY = "openpfn_estimator"
 DIGEST = "openpfn_digest"
@@ -86,6 +89,7 @@ def save(
         "columns": estimator.columns_.tolist(),
         "encoder": plain_encoder,
         "statistics": estimator.statistics_ is not None,
+        "text_scores": estimator.text_scores_ is not None,
         "context": None,
         **estimator.learnt(),
     }
@@ -93,6 +97,9 @@ def save(
     if estimator.statistics_ is not None:
         fitted = estimator.statistics_.arrays()
         arrays |= {f"statistics/{name}": array for name, array in fitted.items()}
+    if estimator.text_scores_ is not None:
+        fitted = estimator.text_scores_.arrays()
+        arrays |= {f"text_scores/{name}": array for name, array in fitted.items()}
     tensors: dict[str, Tensor] = {}
     if context is not None:
         network = context.ready_network()
@@ -163,10 +170,14 @@ def _restored(
     if record["feature_names"] is not None:
         estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
     estimator.columns_ = np.array(record["columns"], dtype=np.int64)
-    estimator.encoder_ = TableEncoder.from_state(record["encoder"], _below("encoder/", arrays))
-    estimator.context_ = estimator.statistics_ = None
+    estimator.encoder_ = TableEncoder.from_state(
+        record["encoder"], _below("encoder/", arrays), RecordedModel
+    )
+    estimator.context_ = estimator.statistics_ = estimator.text_scores_ = None
     if record.get("statistics"):
         estimator.statistics_ = TargetStatistics.from_arrays(_below("statistics/", arrays))
+    if record.get("text_scores"):
+        estimator.text_scores_ = TextScores.from_arrays(_below("text_scores/", arrays))
     if record["context"] is not None:
         estimator.context_ = context = _context(estimator, record["context"], arrays)
         if record["context"].get("groups") is not None:
@@ -179,8 +190,8 @@ def _restored(
 def _check_parts(estimator: Any) -> None:
     """Raise IndexError where the parts of a loaded estimator cannot belong together."""
     encoder, context = estimator.encoder_, estimator.context_
-    statistics = estimator.statistics_
-    width = max(len(estimator.columns_), 1) + (statistics.n_columns if statistics else 0)
+    added = [one for one in (estimator.statistics_, estimator.text_scores_) if one is not None]
+    width = max(len(estimator.columns_), 1) + sum(one.n_columns for one in added)
     facts = estimator.facts() | {
         "columns": len(encoder.columns) == estimator.n_features_in_
         and set(estimator.columns_.tolist()) <= set(range(len(encoder.categorical))),

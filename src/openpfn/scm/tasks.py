@@ -16,7 +16,7 @@ from openpfn.configs.prior import PriorConfig
 from openpfn.configs.real_table import RealTableConfig
 from openpfn.scm.columns import dress_columns
 from openpfn.scm.labels import class_counts, draw_labels, relabel, standardise
-from openpfn.scm.learnability import explained_variance, gain_over_majority
+from openpfn.scm.learnability.gain import explained_variance, gain_over_majority
 from openpfn.scm.noise import Noise
 from openpfn.scm.targets import draw_targets
 

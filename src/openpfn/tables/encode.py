@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -13,11 +12,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from openpfn.tables.date_words import NEVER, DateReading
+from openpfn.tables.columns.base import ColumnEncoder
+from openpfn.tables.columns.texts import TEXT_ENCODERS, SentenceModel, Text, WideText, side_by_side
 from openpfn.tables.json_values import from_json, name_to_json
-from openpfn.tables.letter_groups import N_GRAM_BUCKETS, letter_groups, unit_rows
-from openpfn.tables.number_words import MISSING_WORDS, PLAIN, NumberReading
 from openpfn.tables.schema import TRUTHS, Column, Kind, read_schema, to_numbers, warn_of_odd_words
+from openpfn.tables.spelling.dates import NEVER, DateReading
+from openpfn.tables.spelling.numbers import PLAIN, NumberReading
 from openpfn.tables.values import (
     DATES,
     MICROSECONDS,
@@ -29,44 +29,7 @@ from openpfn.tables.values import (
     to_time,
 )
 
-MOST_TEXT_COMPONENTS = 8
-"""Numbers that a column of text becomes at most."""
 _COUNTING = threading.Lock()
-
-
-class ColumnEncoder(ABC):
-    """Encoder of one column as `n_out` columns of numbers."""
-
-    kind: ClassVar[Kind]
-    is_categorical: ClassVar[bool] = False
-    wanted: ClassVar[str] = "values"
-    """Plural noun for what the column reads, used in warnings."""
-
-    @property
-    def n_out(self) -> int:
-        """Number of columns of numbers."""
-        return 1
-
-    def __call__(self, values: pd.Series) -> Float[np.ndarray, "N P"]:
-        """Return the numbers, NaN where a value is missing or cannot be read."""
-        return self.encode(plain_values(values))
-
-    @abstractmethod
-    def encode(self, values: ColumnValues) -> Float[np.ndarray, "N P"]:
-        """Return the numbers of a column in plain form."""
-
-    def unread(
-        self, values: ColumnValues, encoded: Float[np.ndarray, "N P"]
-    ) -> Bool[np.ndarray, " N"]:
-        """Return which rows hold a value that became missing only because it cannot be read."""
-        gone = np.isnan(encoded).all(axis=1) & ~values.missing
-        if not self.n_out or not gone.any():
-            return np.zeros(len(values), dtype=bool)
-        gone &= ~values.blank()
-        if values.form == "objects" and not self.is_categorical:
-            words = values.data[gone]
-            gone[gone] = [str(v).strip().lower() not in MISSING_WORDS for v in words]
-        return gone
 
 
 @dataclass(frozen=True)
@@ -83,6 +46,7 @@ class TableEncoder:
     """Numbers stay, categories become codes, dates numbers, text its principal letter groups.
 
     What a column cannot read, such as an unseen category, is missing; a warning counts it.
+    `fit_text` makes the encoder of a column of text from its values; by default, `Text.fit`.
 
     >>> encoder = TableEncoder().fit(pd.DataFrame({"size": [1.5, 2.0], "colour": ["red", "blue"]}))
     >>> encoder.transform(pd.DataFrame({"size": [3.0], "colour": ["red"]}))
@@ -93,6 +57,9 @@ class TableEncoder:
     encoders: list[ColumnEncoder]
     unread: Mapping[int, Unread] = {}
     """Values that could not be read since `fit`, by the number of the column."""
+
+    def __init__(self, fit_text: Callable[[ColumnValues], ColumnEncoder] = Text.fit) -> None:
+        self.fit_text = fit_text
 
     def fit(
         self, table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None
@@ -105,7 +72,7 @@ class TableEncoder:
         self.unread = {}
         warn_of_odd_words(self.columns)
         self.encoders = [
-            fit_column(column, plain_values(table.iloc[:, i]))
+            fit_column(column, plain_values(table.iloc[:, i]), self.fit_text)
             for i, column in enumerate(self.columns)
         ]
         return self
@@ -115,7 +82,7 @@ class TableEncoder:
     ) -> Float[np.ndarray, "N D"]:
         """Learn from `table` how to read each column, and return its rows as numbers."""
         self.fit(table, kinds)
-        return self._numbers(table, count=False)
+        return self.read(table, count=False)[0]
 
     def transform(self, table: pd.DataFrame) -> Float[np.ndarray, "N D"]:
         """Return the rows of `table` as numbers, NaN where a value is missing.
@@ -123,9 +90,16 @@ class TableEncoder:
         Warns of values that cannot be read, and counts them in `describe()`. Raises ValueError for
         infinite values.
         """
-        return self._numbers(table, count=True)
+        return self.read(table)[0]
 
-    def _numbers(self, table: pd.DataFrame, *, count: bool) -> Float[np.ndarray, "N D"]:
+    def read(
+        self, table: pd.DataFrame, *, count: bool = True
+    ) -> tuple[Float[np.ndarray, "N D"], Any]:
+        """Return the rows of `table` as `transform` does, and the features (N, F) of their texts
+        side by side, as a sparse matrix; None where no column of text has features.
+
+        Without `count`, values that cannot be read are not told of.
+        """
         if table.shape[1] != len(self.columns):
             raise ValueError(
                 f"the table has {table.shape[1]} columns, but {len(self.columns)} were fitted. Give"
@@ -136,16 +110,21 @@ class TableEncoder:
         ):
             whole = np.array(table, dtype=np.float64, order="C")
             if not np.isinf(whole).any():
-                return whole  # the same as column by column, in a fraction of the time
-        parts = []
+                return whole, None  # the same as column by column, in a fraction of the time
+        parts, features = [], []
         for i, (column, encoder) in enumerate(zip(self.columns, self.encoders, strict=True)):
             values = plain_values(table.iloc[:, i])
-            part = encoder.encode(values)
+            if isinstance(encoder, WideText):
+                features.append(encoder.features(values))
+                part = encoder.reduce(features[-1], values)
+            else:
+                part = encoder.encode(values)
             _refuse_infinity(column, part)
             if count:
                 self._count(i, values, encoder.unread(values, part))
             parts.append(part)
-        return np.concatenate([np.empty((len(table), 0)), *parts], axis=1)
+        numbers = np.concatenate([np.empty((len(table), 0)), *parts], axis=1)
+        return numbers, side_by_side(features) if features else None
 
     def _count(self, i: int, values: ColumnValues, gone: Bool[np.ndarray, " N"]) -> None:
         """Tell of the values of column `i` that could not be read."""
@@ -200,12 +179,21 @@ class TableEncoder:
             for name in [n for n, v in values.items() if isinstance(v, np.ndarray)]:
                 arrays[f"{i}.{name}"] = values.pop(name)
             described = asdict(column) | {"name": name_to_json(column.name)}
-            plain.append({"column": described, "values": values})
+            entry = {"column": described, "values": values}
+            if column.kind == "text":
+                entry["encoder"] = type(encoder).__name__
+            plain.append(entry)
         return {"columns": plain}, arrays
 
     @classmethod
-    def from_state(cls, plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TableEncoder:
-        """Return the encoder whose `state()` this was."""
+    def from_state(
+        cls,
+        plain: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        sentence_model: Callable[..., SentenceModel] | None = None,
+    ) -> TableEncoder:
+        """Return the encoder whose `state()` this was; `sentence_model` makes an encoder of
+        sentences of what it recorded of itself."""
         encoder = cls()
         encoder.columns = [
             Column(**{**entry["column"], "name": from_json(entry["column"]["name"])})
@@ -218,7 +206,14 @@ class TableEncoder:
                 for name, array in arrays.items()
                 if name.startswith(f"{i}.")
             }
-            encoder.encoders.append(_ENCODERS[entry["column"]["kind"]](**entry["values"], **own))
+            values = dict(entry["values"])
+            if "model" in values:
+                assert sentence_model is not None, "estimators know how to find one"
+                values["model"] = sentence_model(**values["model"])
+            kind = _ENCODERS[entry["column"]["kind"]]
+            if "encoder" in entry:  # before there were several for texts, the kind alone said it
+                kind = TEXT_ENCODERS[entry["encoder"]]
+            encoder.encoders.append(kind(**values, **own))
         return encoder
 
 
@@ -227,8 +222,12 @@ def holds_plain_numbers(table: pd.DataFrame) -> bool:
     return all(isinstance(dtype, np.dtype) and dtype.kind in "fiu" for dtype in table.dtypes)
 
 
-def fit_column(column: Column, values: ColumnValues) -> ColumnEncoder:
-    """Return the encoder of `column`, fitted to `values`."""
+def fit_column(
+    column: Column,
+    values: ColumnValues,
+    fit_text: Callable[[ColumnValues], ColumnEncoder] = Text.fit,
+) -> ColumnEncoder:
+    """Return the encoder of `column`, fitted to `values`; by `fit_text` where it holds texts."""
     match column.kind:
         case "numeric":
             return Numbers(column.decimal, column.thousands)
@@ -239,7 +238,7 @@ def fit_column(column: Column, values: ColumnValues) -> ColumnEncoder:
         case "date":
             return Dates(column.date_format).fit(values)
         case "text":
-            return Text.fit(values)
+            return fit_text(values)
         case _:
             return Nothing()
 
@@ -348,41 +347,6 @@ class Dates(ColumnEncoder):
         return np.array([times_of_words[w] for w in values.words()], dtype=MICROSECONDS)
 
 
-@dataclass
-class Text(ColumnEncoder):
-    """Encoder of texts: the principal components of their letter groups, weighted by how rare each
-    is (tf-idf)."""
-
-    kind: ClassVar[Kind] = "text"
-
-    rarity: Float[np.ndarray, " buckets"]
-    """Inverse document frequency of each bucket."""
-    components: Float[np.ndarray, "buckets k"]
-    """Directions of largest variance."""
-
-    @property
-    def n_out(self) -> int:
-        return self.components.shape[1]
-
-    @classmethod
-    def fit(cls, values: ColumnValues) -> Text:
-        from sklearn.utils.extmath import randomized_svd
-
-        # sorted, so that sums round alike in whatever order the rows come
-        counts = letter_groups(sorted(_texts(values)))
-        n_texts_with = np.bincount(counts.indices, minlength=N_GRAM_BUCKETS)
-        rarity = np.log((1 + counts.shape[0]) / (1 + n_texts_with)) + 1
-        weighted = unit_rows(counts.multiply(rarity).tocsr())
-        n_components = min(MOST_TEXT_COMPONENTS, *weighted.shape)
-        directions = randomized_svd(weighted, n_components, random_state=0)[2].T
-        largest = np.abs(directions).argmax(axis=0)
-        return cls(rarity, directions * np.sign(directions[largest, np.arange(n_components)]))
-
-    def encode(self, values: ColumnValues) -> Float[np.ndarray, "N k"]:
-        weighted = unit_rows(letter_groups(_texts(values)).multiply(self.rarity).tocsr())
-        return np.where(values.missing[:, None], np.nan, weighted @ self.components)
-
-
 _ENCODERS: dict[str, Any] = {
     encoder.kind: encoder for encoder in (Numbers, Nothing, Truth, Codes, Dates, Text)
 }
@@ -441,16 +405,6 @@ def _categories(values: ColumnValues) -> list[str]:
     return sorted(
         words, key=lambda word: (np.isnan(numbers[word]), np.nan_to_num(numbers[word]), word)
     )
-
-
-def _texts(values: ColumnValues) -> list[str]:
-    """Return the texts; empty where one is missing."""
-    if values.form != "objects":
-        return [word or "" for word in values.words()]
-    return [
-        "" if missing else str(value)
-        for value, missing in zip(values.data, values.missing.tolist(), strict=True)
-    ]
 
 
 def _plain_object(value: Any) -> Any:

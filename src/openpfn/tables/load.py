@@ -82,7 +82,7 @@ def load_file(
     """
     path = Path(path)
     words = read_table(path)
-    require_columns(words, [target, *map(str, kinds or {})], path)
+    require_columns(words, [target, *(kinds or {})], path)
     return _split(str(path), words, target, kinds, task)
 
 

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from openpfn.tables.date_words import DateReading, find_date_reading
-from openpfn.tables.number_words import (
+from openpfn.tables.spelling.dates import DateReading, find_date_reading
+from openpfn.tables.spelling.numbers import (
     MISSING_WORDS,
     PLAIN,
     NumberReading,

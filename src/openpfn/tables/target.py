@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from openpfn.tables.number_words import PLAIN, NumberReading
 from openpfn.tables.schema import Kind, read_column, to_numbers
+from openpfn.tables.spelling.numbers import PLAIN, NumberReading
 from openpfn.tables.values import plain_values
 
 Task = Literal["classification", "regression"]

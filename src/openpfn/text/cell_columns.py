@@ -109,13 +109,14 @@ class SourceColumn:
             return [self.words.fill(values, template, pool)]
         if not self.quantities:
             return []
-        reader = _reader(self.column)
-        if self.column.kind == "date":
-            parts = _parts(_times(self.column, values))
-        else:
-            parts = {None: _finite(self.column, reader, values)}
+        reader, parts = _reader(self.column), self._parts(values)
         _tell_of_unread(self.column, reader, values, next(iter(parts.values())))
         return [one.fill(parts[one.part], template, pool) for one in self.quantities]
+
+    def _parts(self, values: ColumnValues) -> dict[str | None, Float[np.ndarray, " n"]]:
+        if self.column.kind == "date":
+            return _parts(_times(self.column, values))
+        return {None: _finite(self.column, _reader(self.column), values)}
 
     def state(self) -> dict[str, Any]:
         """Return all that was learnt, as JSON holds it."""

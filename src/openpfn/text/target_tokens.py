@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from openpfn.tables.json_values import array_from_json, array_to_json
-from openpfn.tables.number_words import NumberReading
 from openpfn.tables.schema import to_numbers
+from openpfn.tables.spelling.numbers import NumberReading
 from openpfn.tables.target import read_target
 from openpfn.tables.values import as_word, plain_values, shown
 from openpfn.text.number_scale import mean_and_deviation

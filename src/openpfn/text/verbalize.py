@@ -62,8 +62,8 @@ class TabSTARPreprocessor(BaseEstimator):
         task: Task | Literal["auto"] = "auto",
         kinds: Mapping[Hashable, Kind] | None = None,
     ) -> None:
-        self.template = template
-        self.task = task
+        self.template: TemplateName = template
+        self.task: Task | Literal["auto"] = task
         self.kinds = kinds
 
     def fit(

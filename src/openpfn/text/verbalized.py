@@ -40,7 +40,7 @@ class VerbalizedTable:
 
     def target_texts(self) -> list[str]:
         """Return the sentence of every target token."""
-        return [self.strings[place] for place in self.targets.tolist()]
+        return [str(self.strings[place]) for place in self.targets.tolist()]
 
     def rows(self, chosen: Int[np.ndarray, " m"]) -> VerbalizedTable:
         """Return the table of some of the rows; `strings` stay as they are."""

@@ -16,10 +16,12 @@ from openpfn import checkpoint
 from openpfn.benchmark.metrics import crps_of_quantiles
 from openpfn.benchmark.tables import methods
 from openpfn.benchmark.tables.methods import FLOOR, PEERS, method, resolve
+from openpfn.benchmark.tables.prepare import Reader
 from openpfn.benchmark.tables.suites import load_table
 from openpfn.configs import TabularConfig
 from openpfn.configs.presets import preset
 from openpfn.configs.sequence import RegressionConfig
+from openpfn.estimators.views import text_reading as text
 from openpfn.models import PFN
 
 INSTALLED = sorted(name for name, peer in PEERS.items() if methods._is_installed(peer.package))
@@ -43,7 +45,7 @@ def test_every_peer_reads_words_dates_text_and_holes(folder, name):
     context, query = np.arange(0, 120, 2), np.arange(1, 120, 2)
     for task in sorted(method(name).tasks):
         y = table.y if task == "classification" else table.X["size"].fillna(0).to_numpy() + table.y
-        options = {"iterations": 10} if name == "catboost" else {}
+        options = {"iterations": 10} if name.startswith("catboost") else {}
         estimator = (
             method(name)
             .build(task, table.kinds, 0, "cpu", **options)
@@ -91,7 +93,45 @@ def test_the_floor_comes_first_and_nothing_twice():
 
 def test_the_default_is_every_installed_peer_and_shipped_checkpoint():
     found = [m.name for m in resolve(("default",))]
-    assert set(found) == {*INSTALLED, *checkpoint.shipped_names()}
+    usual = {name for name in INSTALLED if PEERS[name].is_default}
+    assert set(found) == {*usual, *checkpoint.shipped_names()}
+
+
+def test_peers_for_text_are_asked_for_by_name():
+    assert not {"skrub", "catboost_text", "boosting_sentences"} & set(methods.default_names())
+    assert {PEERS[name].package for name in ("skrub", "catboost_text")} == {"skrub", "catboost"}
+
+
+class Recorder:
+    """A classifier that keeps what it is fitted with."""
+
+    def fit(self, columns, y, **options):
+        self.columns, self.options = columns, options
+
+
+def test_an_estimator_of_words_is_told_which_columns_are_categories_and_texts(folder):
+    table = load_table(str(folder), "words")
+    reader = Reader(Recorder(), "words", table.kinds).fit(table.X, table.y)
+    categories = [reader.estimator.columns.columns[i] for i in reader.fitting["cat_features"]]
+    assert set(reader.estimator.columns[categories[0]]) == {"0", "1", "2"}
+    assert reader.fitting["text_features"] == ["text 3"]
+    query = reader.read(table.X[:5].assign(remark=[None, "", "good", "bad", "number 7"]))
+    assert query["text 3"].tolist() == ["", "", "good", "bad", "number 7"]
+    assert list(query.columns) == list(reader.estimator.columns.columns)
+
+
+def test_boosted_trees_get_the_components_of_a_sentence_encoder(folder, monkeypatch):
+    class Lengths:
+        fingerprint = "lengths"
+
+        def encode(self, texts):
+            return np.array([[len(text), text.count("o"), 1] for text in texts], dtype=np.float32)
+
+    monkeypatch.setattr(text, "_encoder", lambda name: Lengths())
+    table = load_table(str(folder), "words")
+    reader = Reader(Recorder(), "sentences", table.kinds).fit(table.X, table.y)
+    with_letters = Reader(Recorder(), "codes", table.kinds).fit(table.X, table.y)
+    assert reader.estimator.columns.shape[1] == with_letters.estimator.columns.shape[1] - 8 + 3
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):

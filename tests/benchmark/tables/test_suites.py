@@ -96,3 +96,13 @@ def test_a_suite_that_is_not_there_is_told(tmp_path):
         entries("nowhere")
     with pytest.raises(FileNotFoundError, match=r"no index\.json"):
         entries(str(tmp_path))
+
+
+def test_families_that_a_network_was_trained_on_are_left_out(folder, tmp_path):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text('{"tables": [{"name": "x", "family": "words"}, {"family": "elsewhere"}]}')
+    source = str(folder)
+    assert set(names(source)) - set(names(source, without=manifest)) == {"words"}
+    manifest.write_text('{"tables": []}')
+    with pytest.raises(ValueError, match="names no family"):
+        names(source, without=manifest)

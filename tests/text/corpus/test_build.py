@@ -14,6 +14,7 @@ from openpfn.tables import openml
 from openpfn.text.corpus import Corpus, build
 from openpfn.text.corpus.build import build_corpus
 from openpfn.text.corpus.manifest import MANIFEST
+from openpfn.text.corpus.parquet import read_parquet, write_parquet
 from openpfn.text.corpus.specification import read_specification
 
 
@@ -49,18 +50,17 @@ def test_what_is_there_is_not_made_again(specify, source, tmp_path, monkeypatch)
 
 def test_a_build_that_was_stopped_goes_on(specify, tmp_path, monkeypatch):
     specification, folder = specify(ENTRIES), tmp_path / "corpus"
-    write = build.write_parquet
 
     def die(frame, path):
         if "rooms" in frame:
             raise KeyboardInterrupt
-        write(frame, path)
+        write_parquet(frame, path)
 
     monkeypatch.setattr(build, "write_parquet", die)
     with pytest.raises(KeyboardInterrupt):
         build_corpus(specification, folder)
     assert Corpus(folder).names == ["weather"]
-    monkeypatch.setattr(build, "write_parquet", write)
+    monkeypatch.setattr(build, "write_parquet", write_parquet)
     told = []
     assert build_corpus(specification, folder, tell=told.append).names == ["homes", "weather"]
     assert told[0].endswith("is there")
@@ -207,8 +207,6 @@ def test_a_corpus_may_be_moved(built, tmp_path):
 
 
 def test_columns_of_mixed_types_become_words(tmp_path):
-    from openpfn.text.corpus.parquet import read_parquet, write_parquet
-
     frame = pd.DataFrame({"a": pd.Series([1, "x", None, 2.0], dtype=object), 3: [1, 2, 3, 4]})
     write_parquet(frame, tmp_path / "a.parquet")
     back = read_parquet(tmp_path / "a.parquet")

@@ -116,7 +116,7 @@ def as_numbers(name: str, values: Any) -> Float[Tensor, "..."]:
                 f"{name} holds values such as {array.flat[0]!r}, which are no numbers. Encode"
                 " them, or give an estimator that reads them, such as PFNClassifier."
             ) from None
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+    return torch.from_numpy(np.array(array, dtype=np.float64))  # a copy: it may be read-only
 
 
 def as_rows(rows: Any) -> Float[Tensor, "..."]:

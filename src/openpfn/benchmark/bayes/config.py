@@ -10,8 +10,6 @@ from openpfn.configs.checks import check_least
 
 GAP_NAMES = ("linear_1", "linear_4", "gp", "coin")
 """Priors whose exact posterior predictive is known: each trains a network."""
-ASIDE = ("only", "out", "page")
-"""Options that say what is measured and where it goes, not how."""
 SPEED_NAMES = ("sampling", "share", "generation_64", "generation_128", "permutation")
 """Measurements that take seconds: drawing, its share of training, generation, and the order of a
 set's context."""

@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from openpfn.benchmark.bayes.config import ASIDE, BayesConfig
+from openpfn.benchmark.bayes.config import BayesConfig
 from openpfn.benchmark.page import console, markdown, terminal
+from openpfn.benchmark.record import ASIDE, in_one_sentence
 from openpfn.files import write_whole
 
 GAP_HEADINGS = (
@@ -28,14 +29,18 @@ SPEED_HEADINGS = ("what", "measured", "bar", "reached", "more")
 def show(results: Mapping[str, Any]) -> None:
     """Print the results as tables."""
     screen = console(160)
-    screen.print(describe(results), style="dim")
+    screen.print(in_one_sentence(results), style="dim")
     for headings, lines in tables(results["rows"]):
         screen.print(terminal([headings, *lines]))
 
 
 def write_page(path: Path, results: Mapping[str, Any]) -> None:
     """Write the results as Markdown to `path`."""
-    parts = [INTRODUCTION.format(description=describe(results), command=command(results["config"]))]
+    parts = [
+        INTRODUCTION.format(
+            description=in_one_sentence(results), command=command(results["config"])
+        )
+    ]
     for headings, lines in tables(results["rows"]):
         if headings == GAP_HEADINGS:
             parts.append("## Against the exact posterior predictive\n\n" + GAPS)
@@ -133,20 +138,6 @@ def one_line(row: Mapping[str, Any]) -> str:
     """A row as it is told when it is done."""
     line = gap_line(row) if row["kind"] == "gap" else speed_line(row)
     return f"{row['name']}: {line[1]}, {'reached' if row['reached'] else 'not reached'}"
-
-
-def describe(results: Mapping[str, Any]) -> str:
-    """The machine and the run in one sentence."""
-    machine = results["machine"]
-    versions = ", ".join(
-        f"{name} {machine['versions'][name]}"
-        for name in ("openpfn", "torch")
-        if machine["versions"].get(name)
-    )
-    return (
-        f"{machine['processor']}, one thread, load before {machine['load_before']}; Python"
-        f" {machine['python']}, {versions}; {results['started'][:10]}"
-    )
 
 
 def command(config: Mapping[str, Any]) -> str:

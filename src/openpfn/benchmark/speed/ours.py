@@ -61,6 +61,22 @@ TABLE = TabularConfig(
 )
 """Our table network of nanoTabPFN's size, without the parts that nanoTabPFN has not."""
 
+RECIPE_PRIOR = PriorConfig(
+    min_features=2,
+    max_features=40,
+    min_seq_len=30,
+    max_seq_len=400,
+    min_context_share=0.15,
+    max_context_share=0.85,
+    regression_share=0.35,
+)
+RECIPE_NETWORK = replace(
+    preset("nano"), n_thinking_rows=16, column_shifts=(0, 1, 3), regression_head="quantiles"
+)
+"""Tasks and network of recipes/nano.toml."""
+RECIPE_TASKS = 48
+"""Tasks that a repeat trains on, so that their sizes are alike whatever the batches."""
+
 Operation = Callable[[], Any]
 
 
@@ -108,7 +124,9 @@ def training_step(config: Any, precision: str, paths: Paths) -> Timed:
     )
 
 
-def stepper(config: Any, precision: str, next_batch: Operation) -> Operation:
+def stepper(
+    config: Any, precision: str, next_batch: Operation, training_config: Any = None
+) -> Operation:
     """A function that trains a new network of `config` on one more batch."""
     import torch
 
@@ -119,9 +137,8 @@ def stepper(config: Any, precision: str, next_batch: Operation) -> Operation:
 
     keep_freed_memory()
     model = PFN(config).train()
-    optimizers = Optimizers(
-        model, TrainingConfig(optimizer="schedulefree", learning_rate=4e-3, weight_decay=0.0)
-    )
+    usual = TrainingConfig(optimizer="schedulefree", learning_rate=4e-3, weight_decay=0.0)
+    optimizers = Optimizers(model, training_config or usual)
 
     def step() -> float:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
@@ -133,6 +150,36 @@ def stepper(config: Any, precision: str, next_batch: Operation) -> Operation:
         return loss.item()
 
     return step
+
+
+def recipe_steps(batch_size: int, precision: str, paths: Paths) -> Timed:
+    """Time per task of the steps that train `nano`, on tasks of its own recipe, which are drawn
+    before."""
+    import torch
+
+    from openpfn import registry
+    from openpfn.configs import TrainingConfig
+    from openpfn.priors.base import TaskPrior
+
+    prior = registry.find("priors", "mixture", TaskPrior)(RECIPE_PRIOR)
+    generator = torch.Generator().manual_seed(0)
+    batches = [prior.sample(batch_size, generator) for _ in range(RECIPE_TASKS // batch_size)]
+    tasks = iter(())
+
+    def next_batch() -> Any:
+        nonlocal tasks
+        if (batch := next(tasks, None)) is None:
+            tasks = iter(batches)
+            batch = next(tasks)
+        return batch
+
+    step = stepper(RECIPE_NETWORK, precision, next_batch, TrainingConfig(optimizer="muon"))
+
+    def all_batches() -> None:
+        for _ in batches:
+            step()
+
+    return Milliseconds(all_batches, n_per_call=RECIPE_TASKS, count_flops=True)
 
 
 def random_tasks(n_classes: int) -> Any:
@@ -339,6 +386,19 @@ def _steps() -> list[Measurement]:
             precision=precision,
         )
         for name, (subject, config, shape, baseline) in kinds.items()
+        for precision in ("float32", "bfloat16")
+    ] + [
+        Measurement(
+            f"step-recipe-{batch_size}-{precision}",
+            "step",
+            f"batches of {batch_size}, {precision}",
+            "a task of nano's recipe",
+            "ms",
+            partial(recipe_steps, batch_size, precision),
+            baseline="step-recipe-16-bfloat16",
+            precision=precision,
+        )
+        for batch_size in (4, 16)
         for precision in ("float32", "bfloat16")
     ]
 

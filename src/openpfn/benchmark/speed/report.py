@@ -37,7 +37,8 @@ NOTES = {
     ),
     "step": (
         "Forward, backward, gradient clipping and schedule-free AdamW; a peer's row is its own"
-        " `train` function."
+        " `train` function. A task of nano's recipe has 30 to 400 rows and 2 to 40 columns; its"
+        " rows are compared with the recipe of the first weights, batches of 16 in bfloat16."
     ),
     "stream": "Share of wall time that training waits for one worker process that draws the tasks.",
     "fit": "What `fit` computes and keeps of the context. The peers compute nothing in `fit`.",

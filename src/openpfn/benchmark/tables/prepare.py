@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from openpfn.benchmark.tables.distributions import Answer, Distribution, GaussianResiduals
+from openpfn.tables.columns.base import ColumnEncoder
+from openpfn.tables.columns.texts import NoText, Text, texts_of
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.schema import Kind
+from openpfn.tables.values import ColumnValues, plain_values
 
-Reading = Literal["frame", "codes", "filled", "scaled", "native"]
+N_SENTENCE_COMPONENTS = 30
+"""Principal components of a sentence encoder's vectors that boosted trees are given."""
+Reading = Literal["frame", "codes", "filled", "scaled", "native", "words", "sentences"]
 """Form in which an estimator takes its columns: the data frame itself; numbers with category codes
 and NaN; the same without NaN; one-hot categories, medians with missing indicators, unit variance;
-codes as integers that the estimator is told are categories."""
+codes as integers that the estimator is told are categories; the same with texts as they are, of
+which it is told too; codes, and what a sentence encoder says of texts."""
 
 
 class Reader:
@@ -44,13 +51,16 @@ class Reader:
             if self.reading == "frame":
                 self.estimator.fit(X, y)
                 return self
-            self.encoder = TableEncoder().fit(X, dict(self.kinds))
+            self.encoder = TableEncoder(_fit_text(self.reading)).fit(X, dict(self.kinds))
             columns = self.encoder.transform(X)
             if columns.shape[1] == 0:
                 columns = np.zeros((len(X), 1))
             self.transform = _preparation(self.reading, self._categorical(columns))
             columns = self.transform.fit_transform(columns)
-            if self.reading == "native":
+            if self.reading == "words":
+                columns = self._with_texts(columns, X)
+                self.fitting["text_features"] = [c for c in columns if isinstance(c, str)]
+            if self.reading in ("native", "words"):
                 self.fitting["cat_features"] = list(np.flatnonzero(self._categorical(columns)))
             self.estimator.fit(columns, y, **self.fitting)
         return self
@@ -70,7 +80,8 @@ class Reader:
         if self.reading == "frame":
             return X
         columns = self.encoder.transform(X)
-        return self.transform.transform(columns if columns.shape[1] else np.zeros((len(X), 1)))
+        columns = self.transform.transform(columns if columns.shape[1] else np.zeros((len(X), 1)))
+        return self._with_texts(columns, X) if self.reading == "words" else columns
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         with warnings.catch_warnings():
@@ -92,9 +103,29 @@ class Reader:
     def classes_(self) -> np.ndarray:
         return np.asarray(self.estimator.classes_)
 
+    def _with_texts(self, columns: pd.DataFrame, X: pd.DataFrame) -> pd.DataFrame:
+        """Columns and, behind them, those of text."""
+        texts = {
+            f"text {i}": texts_of(plain_values(X.iloc[:, i]))
+            for i, column in enumerate(self.encoder.columns)
+            if column.kind == "text"
+        }
+        return pd.concat([columns, pd.DataFrame(texts, index=columns.index)], axis=1)
+
     def _categorical(self, columns: Any) -> np.ndarray:
         known = self.encoder.categorical
         return known if len(known) else np.zeros(columns.shape[1], dtype=bool)
+
+
+def _fit_text(reading: Reading) -> Callable[[ColumnValues], ColumnEncoder]:
+    """What makes the encoder of a column of text."""
+    if reading == "words":
+        return NoText.fit
+    if reading == "sentences":
+        from openpfn.estimators.views.text_reading import fit_vectors
+
+        return partial(fit_vectors, n_components=N_SENTENCE_COMPONENTS)
+    return Text.fit
 
 
 def _preparation(reading: Reading, categorical: np.ndarray) -> Any:
@@ -103,9 +134,9 @@ def _preparation(reading: Reading, categorical: np.ndarray) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-    if reading == "codes":
+    if reading in ("codes", "sentences"):
         return FunctionTransformer()
-    if reading == "native":
+    if reading in ("native", "words"):
         return FunctionTransformer(_with_words, kw_args={"categorical": categorical})
     if reading == "filled":
         return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)

@@ -109,10 +109,13 @@ def choose(source: str, config: TablesConfig) -> list[Entry]:
             )
         left = [e for e in left if tag in e.tags]
     left = [e for e in left if config.task in ("all", e.task) and config.half in ("all", e.half)]
+    named = set() if config.without is None else families_in(config.without)
+    left = [e for e in left if e.family not in named]
     if not left:
         raise ValueError(
             f"no table of {source} is left after choosing. Ask for fewer restrictions (tables,"
-            " only, task, half)."
+            " only, task, half,"
+            " without)."
         )
     return left
 
@@ -140,6 +143,28 @@ def load_table(source: str, name: str) -> LoadedTable:
         return LoadedTable(X, y.to_numpy(dtype=float), kinds, groups, 0, sha256, name)
     labels, y = np.unique(y.astype(str).to_numpy(dtype=object), return_inverse=True)
     return LoadedTable(X, y, kinds, groups, len(labels), sha256, name)
+
+
+def families_in(path: Path) -> set[str]:
+    """Return every value of a key `family` in a JSON file, at whatever depth. Raises ValueError
+    where there is none."""
+    found: set[str] = set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, Mapping):
+            if isinstance(value.get("family"), str):
+                found.add(value["family"])
+            value = list(value.values())
+        if isinstance(value, list):
+            for part in value:
+                look(part)
+
+    look(json.loads(path.read_text(encoding="utf-8")))
+    if not found:
+        raise ValueError(
+            f"{path} names no family. Give a JSON file of tables, each with its family."
+        )
+    return found
 
 
 def _raw(source: str, entry: Entry) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pandas as pd
 from openpfn.files import sha256_of, sweep
 from openpfn.tables import openml
 from openpfn.tables.load import load, load_file
+from openpfn.tables.schema import Kind
 from openpfn.tables.table import Table
 from openpfn.tables.target import read_target
 from openpfn.text.corpus.folder import Corpus
@@ -86,8 +87,10 @@ def record_of(
 
 
 def _made(folder: Path, entry: Entry, recipe: str) -> TableRecord:
-    is_file = isinstance(entry.source, Path)
-    table, target, licence = _from_file(entry) if is_file else _from_openml(entry)
+    if isinstance(entry.source, Path):
+        (table, target, licence), source = _from_file(entry), entry.source.name
+    else:
+        (table, target, licence), source = _from_openml(entry), f"openml:data/{entry.source}"
     if target in table.X.columns:
         raise ValueError(f"more than one column is called {target!r}. Rename one.")
     frame = pd.concat([table.X, table.y.rename(target)], axis=1)
@@ -101,7 +104,7 @@ def _made(folder: Path, entry: Entry, recipe: str) -> TableRecord:
         n_columns=table.X.shape[1],
         licence=licence,
         family=entry.family,
-        source=entry.source.name if is_file else f"openml:data/{entry.source}",
+        source=source,
         split=entry.split,
         licence_class=entry.licence_class,
         kinds={str(column): kind for column, kind in table.kinds.items()},
@@ -113,10 +116,10 @@ def _made(folder: Path, entry: Entry, recipe: str) -> TableRecord:
 def _from_file(entry: Entry) -> tuple[Table, str, str]:
     assert isinstance(entry.source, Path)
     assert entry.target is not None  # the specification saw to it
-    task = entry.task or "classification"
-    table = load_file(entry.source, entry.target, task=task, kinds=dict(entry.kinds))
+    kinds: dict[Hashable, Kind] = {**entry.kinds}
+    table = load_file(entry.source, entry.target, task=entry.task or "classification", kinds=kinds)
     if entry.task is None and read_target(table.y).task == "regression":
-        table = load_file(entry.source, entry.target, task="regression", kinds=dict(entry.kinds))
+        table = load_file(entry.source, entry.target, task="regression", kinds=kinds)
     return table, entry.target, entry.licence or NOT_STATED
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from openpfn.files import sha256_of
 from openpfn.tables.read_file import shortened
+from openpfn.tables.schema import Kind
 from openpfn.tables.table import Table
 from openpfn.text.corpus.manifest import TableRecord, read_manifest
 from openpfn.text.corpus.parquet import read_parquet, read_verbalized
@@ -72,7 +73,9 @@ class Corpus:
                 f" of {name}. Its columns are {shortened(list(map(str, frame.columns)))}."
             )
         y = frame[record.target]
-        kinds = {column: kind for column, kind in record.kinds.items() if column in frame.columns}
+        kinds: dict[Hashable, Kind] = {
+            column: kind for column, kind in record.kinds.items() if column in frame.columns
+        }
         return Table(name, frame.drop(columns=record.target), y, kinds, record.task)
 
     def verbalized(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from openpfn.tables.letter_groups import N_GRAM_BUCKETS, letter_groups, unit_rows
+from openpfn.tables.spelling.letters import N_GRAM_BUCKETS, letter_groups, unit_rows
 from openpfn.text.encoders.base import BatchEncoder
 
 

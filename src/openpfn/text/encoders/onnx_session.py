@@ -43,7 +43,7 @@ class OnnxSession:
         self, input_ids: Int[np.ndarray, "n length"], attention_mask: Int[np.ndarray, "n length"]
     ) -> Float[np.ndarray, "n length width"]:
         """Return the state of each token."""
-        given = dict(zip(INPUTS, (input_ids, attention_mask), strict=True))
+        given: dict[str, np.ndarray] = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._wanted:
             given["token_type_ids"] = np.zeros_like(input_ids)
         return self._session.run(None, given)[0]

@@ -40,7 +40,7 @@ class PooledTransformer(nn.Module):
         super().__init__()
         self.backbone = backbone
         """The transformer, a model of the package transformers."""
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
         self.unit_length = unit_length
 
     def forward(
@@ -79,7 +79,8 @@ class TransformerEncoder(BatchEncoder):
         if backend not in ("auto", "torch", "onnx"):
             raise ValueError(f"backend is {backend!r}. Choose 'auto', 'torch' or 'onnx'.")
         self.folder = Path(folder)
-        self.name, self.pooling, self.unit_length = name, pooling, unit_length
+        self.name, self.unit_length = name, unit_length
+        self.pooling: Pooling = pooling
         self.max_length, self.device, self.backend = max_length, device, backend
         require_transformers(name)
         require_files(self.folder)

@@ -295,7 +295,7 @@ def test_the_command_writes_results_and_page(folder, tmp_path, capsys):
 
 
 def test_an_unknown_subcommand_gets_the_choices():
-    with pytest.raises(ValueError, match="tables, report, attention, speed"):
+    with pytest.raises(ValueError, match="tables, text, report, attention, speed"):
         cli.main(["table"])
 
 

@@ -1,0 +1,1 @@
+"""How fast, how exact and how well calibrated predictive resampling is."""

@@ -1,0 +1,1 @@
+"""Context rows as a network holds them: read once, kept, taken apart for files."""

@@ -1,0 +1,1 @@
+"""How well the target of a synthetic task can be told from its columns."""

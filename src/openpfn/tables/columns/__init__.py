@@ -1,0 +1,1 @@
+"""Columns of one kind as numbers, each kind in its own way."""

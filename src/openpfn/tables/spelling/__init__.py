@@ -1,0 +1,1 @@
+"""How the dates, numbers and letters of a column are spelled."""
