@@ -26,7 +26,7 @@ EXAMPLES = [
 ]
 
 
-SLOW = ("benchmark.md", "formats.md", "priors.md", "quickstart.md")
+SLOW = ("benchmark.md", "formats.md", "priors.md", "quickstart.md", "text-model.md")
 """Pages whose examples take seconds: they start processes or train."""
 
 

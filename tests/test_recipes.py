@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,18 @@ def test_the_recipe_of_predictive_resampling_sweeps_and_asks(tmp_path, monkeypat
     assert not end.value.code
     pictures = {path.stem.partition("-tasks")[0] for path in (tmp_path / "beliefs").glob("*.png")}
     assert pictures == {"raventos", "losses", "length", "prior", "posterior", "prompt"}
+
+
+@pytest.mark.slow
+def test_the_recipe_of_text_tables_fits_scores_and_draws(tmp_path, monkeypatch, capsys):
+    rows = [f"{'light' if i % 2 else 'dark'} beer no {i},{i % 2}" for i in range(40)]
+    (tmp_path / "beers.csv").write_text("name,kind\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    options = ["kind", "--encoder", "hashing", "--epochs", "1", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["text_tables.py", str(tmp_path / "beers.csv"), *options])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where no pretrained network is shipped
+        runpy.run_path(str(FOLDER / "text_tables.py"), run_name="__main__")
+    assert "AUC" in capsys.readouterr().out
+    assert {"answers.png", "estimator.safetensors"} <= {
+        p.name for p in (tmp_path / "out").iterdir()
+    }

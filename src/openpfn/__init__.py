@@ -28,6 +28,8 @@ _HOME = {
     "PFNClassifier": "estimators",
     "PFNRegressor": "estimators",
     "PriorDumpDataLoader": "data.dump_reader",
+    "TextTableClassifier": "estimators.text_tables",
+    "TextTableRegressor": "estimators.text_tables",
     "create_h5_prior_from_dataset": "data.real_table_dump",
     "estimate_riemann_borders": "heads.bars",
     "get_default_device": "device",

@@ -18,6 +18,8 @@ from openpfn.data.real_table_dump import (
 from openpfn.device import get_default_device as get_default_device
 from openpfn.estimators import PFNClassifier as PFNClassifier
 from openpfn.estimators import PFNRegressor as PFNRegressor
+from openpfn.estimators.text_tables import TextTableClassifier as TextTableClassifier
+from openpfn.estimators.text_tables import TextTableRegressor as TextTableRegressor
 from openpfn.generators.base import sample_batch as sample_batch
 from openpfn.generators.bayesian import BayesianGenerator as BayesianGenerator
 from openpfn.generators.dataset import DatasetGenerator as DatasetGenerator

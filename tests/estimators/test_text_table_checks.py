@@ -22,8 +22,8 @@ TINY = TextConfig(
 )
 OPTIONS: dict[str, Any] = {
     "encoder": "hashing",
-    "max_epochs": 30,
-    "patience": 30,
+    "max_epochs": 20,
+    "patience": 20,
     "learning_rate": 0.01,
     "batch_size": 16,
 }

@@ -26,7 +26,10 @@ class TrainOptions:
     """Folder of the run; runs/PRESET by default."""
     preset: str = "nano"
     """Size of the network: micro, tiny, nano or small. Options --model.… change single fields.
-    text-small and tabstar read text and are trained on a corpus: see --preset text-small --help."""
+    text-small and tabstar read text and are trained on a corpus: --preset text-small --help tells
+    their options."""
+    corpus: Path | None = None
+    """Folder of tables that a network which reads text is pretrained on."""
     prior: str = "mixture"
     """Where tasks come from: a file name in `openpfn.priors`, an alias, "module:Class", or
     "module:object" for a prior made in Python."""

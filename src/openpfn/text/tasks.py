@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from openpfn.files import sha256_of
 from openpfn.models.text.network import Task
 from openpfn.tables.load import INDEX, load, names_in
 from openpfn.tables.schema import read_schema
+from openpfn.tables.table import Table
 from openpfn.text.cache import CachedEncoder
+from openpfn.text.corpus.folder import Corpus
+from openpfn.text.corpus.manifest import MANIFEST
 from openpfn.text.data_loader import read_groups
 from openpfn.text.finetune import split_rows
 from openpfn.text.pretrain import TaskTable
@@ -36,22 +39,16 @@ def read_tasks(
 ) -> tuple[list[TaskTable], dict[str, Any]]:
     """Return the tasks of a corpus, and the record of its tables for the checkpoint.
 
-    `path` is a folder of tables with an index.json, whose rows are put into words here by
-    `template`, or an HDF5 file of raw strings. Raises FileNotFoundError or ValueError, naming the
-    table, for one that cannot be used.
+    `path` is a corpus that `openpfn corpus build` made, of which the tables of the split "train"
+    are taken, or a folder of tables with an index.json; rows are put into words here by `template`.
+    Or it is an HDF5 file of raw strings. Raises FileNotFoundError or ValueError, naming the table,
+    for one that cannot be used.
     """
     path = Path(path)
     if path.is_file():
         return _from_strings(path, template, config, seed)
-    if not (path / INDEX).is_file():
-        raise FileNotFoundError(
-            f"{path} is no corpus: it holds no {INDEX}. Give a folder of tables with one, or an"
-            " HDF5 file of raw strings."
-        )
-    entries = {entry["name"]: entry for entry in json.loads((path / INDEX).read_text("utf-8"))}
     tasks, recorded = [], []
-    for name in names_in(path):
-        table = load(f"{path}/{name}")
+    for name, table, entry in _tables(path):
         kept = np.random.default_rng([seed, 1]).permutation(len(table.X))[: config.max_rows]
         X = table.X.iloc[kept].reset_index(drop=True)
         y = table.y.iloc[kept].reset_index(drop=True)
@@ -60,15 +57,33 @@ def read_tasks(
                 tasks.append(_task(label, task, columns, target, template, config, seed))
         except ValueError as error:
             raise ValueError(f"table {name} of {path} cannot be used: {error}") from error
-        entry = {key: entries[name][key] for key in RECORDED if key in entries[name]}
-        digest = sha256_of(path / entries[name]["file"])
-        recorded.append(entry | {"rows": len(X), "task": table.task, "sha256": digest})
+        known = {key: entry[key] for key in RECORDED if key in entry}
+        digest = sha256_of(path / entry["file"])
+        recorded.append(known | {"rows": len(X), "task": table.task, "sha256": digest})
     return tasks, {"tables": recorded}
 
 
 def encoder_cache(encoder: Any) -> Any:
     """Return `encoder` behind the cache of vectors, where encoding costs more than that."""
     return encoder if encoder.fingerprint.startswith("hashing") else CachedEncoder(encoder)
+
+
+def _tables(path: Path) -> Iterator[tuple[str, Table, dict[str, Any]]]:
+    """Yield the tables of a folder with what its manifest or index says of each."""
+    if (path / MANIFEST).is_file():
+        corpus = Corpus(path)
+        for record in corpus:
+            if record.split == "train" and record.form == "raw":
+                yield record.name, corpus.table(record.name), asdict(record)
+        return
+    if not (path / INDEX).is_file():
+        raise FileNotFoundError(
+            f"{path} is no corpus: it holds neither {MANIFEST} nor {INDEX}. Make one with `openpfn"
+            " corpus build`, or give an HDF5 file of raw strings."
+        )
+    entries = {entry["name"]: entry for entry in json.loads((path / INDEX).read_text("utf-8"))}
+    for name in names_in(path):
+        yield name, load(f"{path}/{name}"), entries[name]
 
 
 def _task(
