@@ -113,6 +113,7 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path, capsys, content)
         assert str(path) in one_line(capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -130,6 +130,7 @@ def test_extreme_rows_overflow_nothing(tmp_path, name, n_rows):
     ).all()
 
 
+@pytest.mark.slow
 def test_row_order_of_the_context_does_not_matter_to_a_bit(network):
     _, library = network
     x, y = table()

@@ -154,6 +154,7 @@ def test_columns_that_do_not_vary_do_not_matter(library):
     np.testing.assert_array_equal(library.ask(wide[:5], 3), before)
 
 
+@pytest.mark.slow
 def test_units_and_offsets_of_columns_do_not_matter(library):
     x, y = table()
     x = np.round(x * 64) / 64  # so that the changed values are exact

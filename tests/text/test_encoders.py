@@ -58,6 +58,7 @@ def test_what_is_no_list_of_strings_is_refused(texts):
         HashingEncoder().encode(texts)
 
 
+@pytest.mark.slow
 def test_a_hashed_string_has_the_same_vector_in_any_company():
     texts = [*ODD, "a red house", "x" * 300_000, "word " * 50_000]
     encoder = HashingEncoder()

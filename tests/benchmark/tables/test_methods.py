@@ -172,6 +172,7 @@ def test_anybodys_estimator_is_found_by_module_and_class(folder):
     np.testing.assert_allclose(estimator.predict_proba(table.X.iloc[:60]), np.eye(2)[table.y[:60]])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_a_method_with_its_hash(folder, small_checkpoint):
     found = method(f"pfn:{small_checkpoint}")
     assert found.name == "pfn:mine"

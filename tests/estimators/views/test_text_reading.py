@@ -60,6 +60,7 @@ def test_what_texts_say_of_the_target_is_seen(kind):
     assert found["{}"] > max(found["{'text': 'drop'}"], found["{'text_scores': False}"]) + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [PFNClassifier, PFNRegressor])
 @pytest.mark.parametrize("reading", ["string", "encoder", "drop"])
 def test_a_saved_estimator_reads_text_as_before(tmp_path, kind, reading, encoder):
@@ -71,6 +72,7 @@ def test_a_saved_estimator_reads_text_as_before(tmp_path, kind, reading, encoder
     assert_array_equal(loaded.predict(TABLE[:9]), fitted.predict(TABLE[:9]))
 
 
+@pytest.mark.slow
 def test_a_row_alone_is_predicted_as_among_others():
     odd = pd.DataFrame(
         {
@@ -93,6 +95,7 @@ def test_a_row_alone_is_predicted_as_among_others():
     assert_array_equal(fitted.predict_proba(odd), alone)
 
 
+@pytest.mark.slow
 def test_neither_row_order_nor_dtypes_matter():
     order = RANDOM.permutation(N)
     plain = PFNClassifier(model=random_network(), n_estimators=1).fit(TABLE, LABELS)

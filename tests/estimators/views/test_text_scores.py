@@ -28,6 +28,7 @@ def left_out_error(penalty: float) -> float:
     return float(np.mean(errors))
 
 
+@pytest.mark.slow
 def test_the_penalty_is_the_one_with_the_least_error_for_left_out_rows():
     best = min(PENALTIES, key=left_out_error)
     ridge = Ridge(best, fit_intercept=False).fit(FEATURES.toarray(), y - y.mean(axis=0))

@@ -169,6 +169,7 @@ def test_the_command_verifies_a_board(firmware, flashed, capsys):
     assert "microseconds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_board_is_as_it_was_after_lines_that_make_no_sense(firmware, flashed):
     with SerialLine(flashed, timeout=5) as line:
         board = Board(line)

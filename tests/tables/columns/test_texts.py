@@ -56,6 +56,7 @@ def test_odd_texts_are_read_and_missing_ones_are_missing():
     assert_array_equal(encoded[1], 0)
 
 
+@pytest.mark.slow
 def test_a_text_alone_is_read_as_among_others():
     encoder, texts = fitted(), pd.Series([*NOTES[:9], *ODD], dtype=object)
     alone = np.concatenate([encoder(texts.iloc[i : i + 1]) for i in range(len(texts))])
