@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from openpfn.estimators.views.canonical import canonical_order
 
 
-@pytest.mark.slow
 @given(seed=st.integers(0, 10**6), n_classes=st.integers(1, 6), n_distinct=st.integers(1, 4))
 def test_names_and_row_order_do_not_decide(seed, n_classes, n_distinct):
     random = np.random.default_rng(seed)
