@@ -17,6 +17,7 @@ SMALL = TextConfig(
     d_mlp=32,
     d_text=8,
     version="v1.1",
+    matching=True,
     n_buckets=20,
     dropout=0.0,
     encoder="tiny",

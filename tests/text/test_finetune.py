@@ -14,7 +14,7 @@ import torch
 from openpfn.configs.text import FineTuneConfig
 from openpfn.models.text.network import TextTableNetwork
 from openpfn.text.cells import batch_of, outputs_of
-from openpfn.text.finetune import adapter_modules, finetune, split_rows, with_adapters
+from openpfn.text.finetune import _Adaptation, adapter_modules, finetune, split_rows, with_adapters
 from tests.models.text.test_network import TinyEncoder
 from tests.text.cell_tables import SMALL, cell_table, frozen_texts
 
@@ -151,6 +151,24 @@ def test_a_deadline_that_has_passed_leaves_the_network_untrained():
 def test_patience_ends_training():
     _, tuned = made(config=replace(QUICK, learning_rate=1e-12, patience=2, max_epochs=9))
     assert len(tuned.losses) <= 5
+
+
+@pytest.mark.slow
+def test_patience_waits_for_the_end_of_the_warm_up():
+    config = replace(QUICK, learning_rate=1e-12, patience=1, max_epochs=40)
+    _, tuned = made(config=config)
+    assert len(tuned.losses) >= 1 + 0.1 * 40
+
+
+def test_a_small_table_has_several_steps_in_an_epoch():
+    torch.manual_seed(0)
+    texts, config = frozen_texts(), replace(QUICK, batch_size=64, accumulation=2)
+    sizes = {}
+    for n in (10, 60, 5000):
+        table = cell_table(n=n)
+        run = _Adaptation(TextTableNetwork(SMALL), lambda _: texts, table, table, config, 0, None)
+        sizes[n] = run.batch_size, run.steps_per_epoch
+    assert sizes == {10: (8, 1), 60: (8, 4), 5000: (64, 40)}
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 100])

@@ -215,8 +215,9 @@ class TextTableEstimator(BaseEstimator, ABC):
         if adapt == "auto":
             adapt = "lora" if is_pretrained else "all"
         rate = self.learning_rate
-        if rate is None:
-            rate = FineTuneConfig.learning_rate
+        if rate is None:  # adapters of small networks need larger steps
+            is_small = adapt == "lora" and not network.config.unfrozen_layers
+            rate = 5e-3 if is_small else FineTuneConfig.learning_rate
         return FineTuneConfig(
             adapt=adapt,  # pyright: ignore[reportArgumentType]
             learning_rate=float(rate),
@@ -261,7 +262,7 @@ class TextTableClassifier(ClassifierMixin, TextTableEstimator):
     max_epochs, patience : int
         Passes over the rows, and how many without a lower validation loss end training.
     learning_rate : float or None
-        Peak rate; None for 0.001.
+        Peak rate; None for 0.001, or 0.005 for adapters beside a frozen text encoder.
     batch_size : int
         Rows per gradient.
     validation_share : float

@@ -22,7 +22,10 @@ from openpfn.text.cells import Texts, batch_of, outputs_of
 from openpfn.text.verbalized import VerbalizedTable
 
 WARM_UP = 0.1
-"""Share of the steps in which the rate rises."""
+"""Share of the steps in which the rate rises; patience does not count in it."""
+LEAST_STEPS = 4
+"""Steps of an epoch at least: small tables have smaller batches, down to `LEAST_ROWS`."""
+LEAST_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,10 @@ class _Adaptation:
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(), config.learning_rate, weight_decay=config.weight_decay
         )
-        self.steps_per_epoch = math.ceil(len(training) / (config.batch_size * config.accumulation))
+        wanted = math.ceil(len(training) / (LEAST_STEPS * config.accumulation))
+        self.batch_size = min(config.batch_size, max(LEAST_ROWS, wanted))
+        n_batches = math.ceil(len(training) / self.batch_size)
+        self.steps_per_epoch = math.ceil(n_batches / config.accumulation)
         self.step = 0
 
     def run(self) -> FineTuned:
@@ -165,8 +171,8 @@ class _Adaptation:
                     losses.append(self.keep(kept, epoch))
                 break
             losses.append(self.keep(kept, epoch))
-            best_epoch = min(kept)[1]
-            if epoch - best_epoch >= self.config.patience:
+            begun = math.ceil(WARM_UP * self.config.max_epochs)
+            if epoch - max(begun, min(kept)[1]) >= self.config.patience:
                 break
         loss, epochs = self.take_up(kept)
         return FineTuned(self.merged(), losses, loss, epochs)
@@ -220,8 +226,8 @@ class _Adaptation:
 
     def batches(self) -> Iterator[Int[np.ndarray, " B"]]:
         order = self.random.permutation(len(self.training))
-        for start in range(0, len(order), self.config.batch_size):
-            yield order[start : start + self.config.batch_size]
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
 
     def loss(self, batch: CellBatch, used: Int[np.ndarray, " U"]) -> Tensor:
         return self.network.loss(self.network.answer(batch, self.texts(used)), batch)
