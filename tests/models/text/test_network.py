@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -145,7 +146,7 @@ def test_gradients_reach_the_unfrozen_layers_of_the_encoder_alone(unfrozen):
 def test_distinct_strings_give_the_outputs_and_gradients_of_all_cells():
     """What cached embeddings and each distinct string once are to be measured by: every cell
     encoded."""
-    network = TextTableNetwork(small("v1", unfrozen_layers=2), TinyEncoder())
+    network: Any = TextTableNetwork(small("v1", unfrozen_layers=2), TinyEncoder())
     tokens, y = tokens_of(), torch.randint(3, (6,))
     ids, mask = tokens["feature_input_ids"], tokens["feature_attention_mask"]
     n_cells = ids.shape[0] * ids.shape[1]

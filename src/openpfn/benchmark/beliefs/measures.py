@@ -109,6 +109,7 @@ def least_squares(config: BeliefsConfig) -> dict[str, Any]:
     """Covariance of exact rollouts against that of the closed-form posterior."""
     generator = torch.Generator().manual_seed(config.seed)
     batch = lines(EXACT_COLUMNS).of_length(EXACT_GIVEN).sample(1, generator)
+    assert batch.x is not None
     x, y, exact = batch.x[0], batch.y[0], truth_of_lines()
     rolled = predictive_resample(
         exact,
