@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ from tests.text.test_data_loader import write_corpus
 @pytest.mark.slow
 def test_the_usage_example_runs(tmp_path):
     path = write_corpus(tmp_path / "corpus.h5", n=6)
-    tokenizer = load_encoder("minilm").tokenizer
+    encoder: Any = load_encoder("minilm")
+    tokenizer = encoder.tokenizer
     model = TabSTARModel()
 
     loader = TabSTARDataLoader(path, tokenizer=tokenizer)

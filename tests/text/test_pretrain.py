@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ TABLES = [
 NETWORK = replace(SMALL, dropout=0.1)
 
 
-def run(folder, n_epochs=3, encoder=None, tables=TABLES, resume=False, **options):
+def run(folder, n_epochs=3, encoder=None, tables=TABLES, resume=False, **options) -> Any:
     text = {"n_epochs": n_epochs, "rows_per_epoch": 32, "patience": n_epochs + 1}
     config = TrainingConfig(
         batch_size=8, accumulation=2, learning_rate=3e-3, checkpoint_dir=str(folder), device="cpu"
