@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from openpfn.configs.text import TextConfig
-from openpfn.estimators import text_tables
+from openpfn.configs.text import TEXT_PRESETS, TextConfig
 from openpfn.estimators.text_tables import TextTableClassifier, TextTableRegressor
 
 TINY = TextConfig(
@@ -184,7 +183,7 @@ def test_one_class_and_one_number_need_no_network():
 
 def test_the_time_limit_ends_training(monkeypatch):
     clock = iter(np.arange(0, 1e6, 10.0))
-    monkeypatch.setattr(text_tables.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
     X = table(40)
     options = QUICK | {"max_epochs": 1000, "patience": 1000}
     estimator = TextTableClassifier(TINY, **options, time_limit=100, n_estimators=3)
@@ -214,7 +213,7 @@ def test_without_a_pretrained_network_fit_says_so(monkeypatch):
     from openpfn import checkpoint
 
     monkeypatch.setattr(checkpoint, "shipped_names", lambda: ["nano"])
-    monkeypatch.setitem(text_tables.TEXT_PRESETS, "text-small", TINY)
+    monkeypatch.setitem(TEXT_PRESETS, "text-small", TINY)
     X = table(20)
     with pytest.warns(UserWarning, match="no pretrained network"):
         TextTableClassifier(**QUICK).fit(X, labels(X))

@@ -155,6 +155,7 @@ def test_distinct_strings_give_the_outputs_and_gradients_of_all_cells():
         network.zero_grad()
         network.encoder.n_encoded = 0
         if every_cell:
+            assert network.encoder is not None
             targets = network.encoder(tokens["target_token_ids"], tokens["target_attention_mask"])
             cells = network.encoder(ids.flatten(0, 1), mask.flatten(0, 1))
             places = torch.arange(n_cells + 3)
