@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from openpfn import PFNClassifier, PFNRegressor
 from openpfn.estimators.calibration import FACTORS, best_factor
 from openpfn.estimators.views.canonical import folds
+from openpfn.estimators.views.encoded_rows import EncodedRows
 from tests.estimators.conftest import NUMBERS, KernelNetwork, KernelRegression, random_network
 
 RANDOM = np.random.default_rng(0)
@@ -20,7 +21,7 @@ NETWORK = random_network(NUMBERS)
 def out_of_fold(estimator, rows, targets):
     fitted = estimator.fit(rows, targets)
     network, members = fitted.context_.ready_network(), fitted.context_.members
-    return fitted._out_of_fold(network, members, rows, targets)
+    return fitted._out_of_fold(network, members, EncodedRows(rows), targets)
 
 
 @pytest.mark.slow
