@@ -136,8 +136,8 @@ def test_every_file_is_short():
 
 
 def test_every_file_opens_with_a_sentence_that_says_what_it_gives():
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE + TESTS}
-    assert [relative(path) for path, tree in trees.items() if not ast.get_docstring(tree)] == []
+    texts = {path: path.read_text(encoding="utf-8") for path in SOURCE + TESTS}
+    assert [relative(path) for path, text in texts.items() if not text.startswith('"""')] == []
 
 
 def test_names_say_what_is_inside():

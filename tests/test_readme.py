@@ -26,7 +26,16 @@ EXAMPLES = [
 ]
 
 
-SLOW = ("benchmark.md", "formats.md", "priors.md", "quickstart.md", "text-model.md")
+SLOW = (
+    "benchmark.md",
+    "formats.md",
+    "interpretability.md",
+    "predicting.md",
+    "priors.md",
+    "quickstart.md",
+    "sequence-models.md",
+    "tracking.md",
+)
 """Pages whose examples take seconds: they start processes or train."""
 
 

@@ -14,6 +14,8 @@ import torch
 from openpfn.configs.text import TEXT_PRESETS, TextConfig
 from openpfn.estimators.text_tables import TextTableClassifier, TextTableRegressor
 
+pytestmark = pytest.mark.slow
+
 TINY = TextConfig(
     d_model=16,
     n_layers=1,
@@ -57,7 +59,6 @@ def answers(estimator: Any, X: pd.DataFrame) -> np.ndarray:
 KINDS = pytest.mark.parametrize("kind", [TextTableClassifier, TextTableRegressor])
 
 
-@pytest.mark.slow
 @KINDS
 def test_a_prediction_does_not_depend_on_the_other_rows(kind):
     estimator, X = fitted(kind), table(12, seed=1)
@@ -88,7 +89,6 @@ def test_unseen_words_missing_values_and_empty_strings_are_answered(kind):
     assert np.isfinite(answers(fitted(kind), X)).all()
 
 
-@pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize("options", [{}, {"n_estimators": 2}])
 def test_a_saved_estimator_answers_the_same(kind, options, tmp_path):
@@ -124,7 +124,6 @@ def test_another_text_encoder_is_refused_on_loading(tmp_path):
         TextTableClassifier.load(path, encoder=Other())
 
 
-@pytest.mark.slow
 @KINDS
 def test_the_same_random_state_gives_the_same_answers(kind):
     X = table(8, seed=1)

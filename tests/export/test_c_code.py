@@ -13,6 +13,7 @@ from openpfn.export.network.quantize import quantise_rows
 from openpfn.export.options import BACKENDS, CodeOptions
 
 
+@pytest.mark.slow
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_numbers_are_written_exactly(value):
     assert np.float32(number(np.float32(value)).removesuffix("f")) == np.float32(value)

@@ -16,6 +16,8 @@ from openpfn.export.verification.vectors import Vectors
 from openpfn.export.verification.verify import relative_error
 from openpfn.tables.load import load
 
+pytestmark = pytest.mark.slow
+
 
 def table(
     n: int = 40, n_columns: int = 4, n_classes: int = 3, seed: int = 0, missing: float = 0.0
@@ -72,7 +74,6 @@ def library(request):
     return small_library(request.param)
 
 
-@pytest.mark.slow
 def test_logits_are_those_of_the_network(network):
     model, library = network
     for seed, missing in ((0, 0.0), (1, 0.15)):
@@ -87,7 +88,6 @@ def test_logits_are_those_of_the_network(network):
         )
 
 
-@pytest.mark.slow
 def test_probabilities_are_those_of_the_classifier_on_a_real_table(network):
     model, library = network
     wine = load("wine")
@@ -103,7 +103,6 @@ def test_probabilities_are_those_of_the_classifier_on_a_real_table(network):
     )
 
 
-@pytest.mark.slow
 def test_all_classes_of_the_network_can_be_told_apart(tmp_path):
     model = random_network(preset("tiny"))
     library = CLibrary(model, tmp_path, CodeOptions("f32", max_features=3, max_classes=10))
@@ -115,7 +114,6 @@ def test_all_classes_of_the_network_can_be_told_apart(tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_row_order_of_the_context_does_not_matter(library):
     x, y = table()
     library.fit(x, y)
@@ -127,7 +125,6 @@ def test_row_order_of_the_context_does_not_matter(library):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("counts", [(9, 9, 9), (14, 8, 8), (5, 15, 10)])
 def test_names_of_the_classes_do_not_matter(library, counts):
     y = np.repeat(np.arange(3), counts)
@@ -142,7 +139,6 @@ def test_names_of_the_classes_do_not_matter(library, counts):
     np.testing.assert_array_equal(library.ask(x[:6], 3)[:, names], before)
 
 
-@pytest.mark.slow
 def test_columns_that_do_not_vary_do_not_matter(library):
     x, y = table()
     library.fit(x, y)
@@ -154,7 +150,6 @@ def test_columns_that_do_not_vary_do_not_matter(library):
     np.testing.assert_array_equal(library.ask(wide[:5], 3), before)
 
 
-@pytest.mark.slow
 def test_units_and_offsets_of_columns_do_not_matter(library):
     x, y = table()
     x = np.round(x * 64) / 64  # so that the changed values are exact
@@ -215,7 +210,6 @@ def test_one_class_is_certain_and_an_absent_one_impossible(library):
     np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
 
 
-@pytest.mark.slow
 def test_a_table_in_which_nothing_varies_has_an_answer(network):
     model, library = network
     x, y = np.full((9, 2), 3.0, dtype=np.float32), np.arange(9) % 3
@@ -264,7 +258,6 @@ def test_a_source_that_fails_or_changes_has_its_status(library):
     assert library.fit_stream(failing, 4, 3) == "source"
 
 
-@pytest.mark.slow
 def test_a_long_stream_stays_exact(network):
     model, library = network
     x, y = table(3000)

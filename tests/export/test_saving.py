@@ -18,6 +18,8 @@ from openpfn.export.verification.reference import reference_logits
 from openpfn.export.verification.vectors import Vectors
 from openpfn.export.verification.verify import relative_error
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=BACKENDS)
 def library(request):
@@ -46,7 +48,6 @@ def odd_tables(n_tables: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield x.astype(np.float32), y if number % 3 else np.arange(n_rows) % 3
 
 
-@pytest.mark.slow
 def test_what_is_saved_loads_with_the_same_bits(library):
     rng = np.random.default_rng(1)
     for x, y in odd_tables(150):
@@ -61,7 +62,6 @@ def test_what_is_saved_loads_with_the_same_bits(library):
         assert library.save()[1] == saved
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 7, 12])
 def test_a_column_missing_in_every_row_changes_nothing(library, n_rows):
     """Fit a column without values alone, and beside others."""
@@ -77,7 +77,6 @@ def test_a_column_missing_in_every_row_changes_nothing(library, n_rows):
         assert library.ask(vectors.queries, 3).tobytes() == answers.tobytes()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("values", [[np.nan] * 4, [np.nan, 1, 2, 3], [5, 5, 5, 5]], ids=str)
 def test_a_frozen_context_compiles_whatever_its_columns_hold(tmp_path, values):
     model = random_network()

@@ -87,6 +87,7 @@ class Listener(torch.nn.Module):
         return self.weight.square().sum()
 
 
+@pytest.mark.slow
 def test_a_network_is_evaluated_on_rows_that_training_never_sees(table):
     settings = TrainingConfig(
         num_steps=3, batch_size=20, n_workers=0, save_checkpoint=False, eval_every=1, eval_batches=2

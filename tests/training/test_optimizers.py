@@ -18,6 +18,7 @@ from openpfn.training.muon import Muon, hidden_matrices, orthogonalize
 from openpfn.training.optimizers import Optimizers, WeightAverage, rate_factor
 
 
+@pytest.mark.slow
 @given(st.floats(0.0, 0.999), st.lists(st.floats(-5, 5), min_size=1, max_size=12))
 def test_the_average_is_its_closed_form(decay, values):
     weight = nn.Parameter(

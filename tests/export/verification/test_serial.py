@@ -193,6 +193,7 @@ def test_a_board_is_as_it_was_after_lines_that_make_no_sense(firmware, flashed):
         assert len(board.ask(bits(vectors().queries)[0], 3)[0]) == 3
 
 
+@pytest.mark.slow
 def test_greetings_that_a_board_answers_late_do_no_harm(firmware, flashed):
     with SerialLine(flashed, timeout=5) as line:
         for _ in range(4):  # while it starts

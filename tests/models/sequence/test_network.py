@@ -177,6 +177,7 @@ def test_an_element_is_predicted_from_those_before():
         same(model.loss(batch), model.losses(logits, y.float())[:, 2:].mean())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_prompt_gives_what_the_whole_sequence_gives():
     model, (x, y) = regression(), rows()
