@@ -143,6 +143,7 @@ DAMAGES: dict[str, tuple[Callable[[Any], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_dump_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
     path = write(tmp_path / "d.h5", [draw(i) for i in range(3)])

@@ -19,6 +19,7 @@ def regressors_of_shipped_networks() -> list[PFNRegressor]:
     return [PFNRegressor(n_estimators=1)] if default.predicts("numbers") else []
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         PFNClassifier(model=KernelNetwork()),

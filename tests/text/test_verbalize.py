@@ -140,6 +140,7 @@ SPELLINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_the_same_content_says_the_same_whatever_holds_it(fitted, spelling):
     other = X.assign(**{name: change(X[name]) for name, change in SPELLINGS[spelling].items()})
@@ -218,6 +219,7 @@ def test_kinds_may_be_settled():
         TabSTARPreprocessor(kinds={"codes": "text"}).fit(table, Y[:12])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "y", [Y, PRICES, pd.Series([True, False] * 10), pd.Series([2, 0, 1, 0] * 5)]
 )
