@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from openpfn import PFNClassifier
-from openpfn.estimators import saving
+from openpfn.estimators import saved_file
 from tests.estimators.conftest import random_network
 
 OLD = Path(__file__).parent / "data" / "format1.safetensors"
@@ -103,7 +103,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(saved, monkeypatch, e
         Path(path).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(saving, "save_file", fail)
+    monkeypatch.setattr(saved_file, "save_file", fail)
     with pytest.raises(OSError, match=r"cannot write .*fitted.safetensors: .*No space left") as got:
         fitted.save(saved)
     assert "\n" not in str(got.value)

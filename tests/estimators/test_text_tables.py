@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from openpfn.configs.text import TEXT_PRESETS, TextConfig
+from openpfn.estimators import saved_file
 from openpfn.estimators.text_tables import TextTableClassifier, TextTableRegressor
 
 pytestmark = pytest.mark.slow
@@ -97,6 +99,18 @@ def test_a_saved_estimator_answers_the_same(kind, options, tmp_path):
     np.testing.assert_array_equal(answers(loaded, X), answers(estimator, X))
     np.testing.assert_array_equal(loaded.predict(X), estimator.predict(X))
     assert loaded.get_params()["n_estimators"] == estimator.n_estimators
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, monkeypatch):
+    estimator = fitted(TextTableClassifier)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(saved_file, "save_file", fail)
+    with pytest.raises(OSError, match=r"cannot write .*saved.safetensors: No space left"):
+        estimator.save(tmp_path / "saved.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_file_and_one_of_the_other_kind_are_refused(tmp_path):

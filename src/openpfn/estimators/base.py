@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,12 +11,13 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, no_type_check
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.network import Network
+from openpfn.estimators.table_estimator import TableEstimator
 from openpfn.estimators.views.canonical import folds
 from openpfn.estimators.views.encoded_rows import EncodedRows
 from openpfn.estimators.views.ensemble import Member
@@ -38,7 +38,7 @@ class AddedColumns(NamedTuple):
     """Scores of the texts."""
 
 
-class PFNEstimator(BaseEstimator, ABC):
+class PFNEstimator(TableEstimator, ABC):
     """Estimator whose `fit` shows the rows of a table to a network, and trains nothing."""
 
     encoder_: TableEncoder
@@ -177,39 +177,10 @@ class PFNEstimator(BaseEstimator, ABC):
         return kind(fitted, refit)
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.n_estimators, numbers.Integral) or self.n_estimators < 1:
-            raise ValueError(
-                f"n_estimators is {self.n_estimators!r}, must be a whole number of at least 1."
-            )
+        self._check_n_estimators()
         if self.memory_limit is not None and not self.memory_limit > 0:
             raise ValueError(
                 f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or"
-                " None."
-            )
-
-    def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        """Return `X` as a DataFrame, its shape and column names checked."""
-        if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
-            X = X.to_pandas()
-        if not isinstance(X, pd.DataFrame):
-            # what is infinite is refused by the encoder, which names the column
-            checked = validate_data(
-                self, _without_padding(X), reset=reset, dtype=None, ensure_all_finite=False
-            )
-            return pd.DataFrame(checked)
-        validate_data(self, X=X, reset=reset, skip_check_array=True)  # pyright: ignore[reportArgumentType]
-        if 0 in X.shape:
-            what = "sample" if len(X) == 0 else "feature"
-            raise ValueError(
-                f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required"
-                f" by {type(self).__name__}."
-            )
-        return X
-
-    def _require(self, y: Any) -> None:
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y is"
                 " None."
             )
 
@@ -332,26 +303,6 @@ class PFNEstimator(BaseEstimator, ABC):
         if routing is not None:
             setattr(copy, "_metadata_request", clone(routing, safe=False))  # noqa: B010
         return copy
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        return tags
-
-
-def _without_padding(X: Any) -> Any:
-    """Return lists with words as an array of objects: NumPy makes all as long as the longest."""
-    if not isinstance(X, (list, tuple)):
-        return X
-    rows = [row for row in X if isinstance(row, (list, tuple))]
-    if not any(isinstance(value, str) for row in rows for value in row):
-        return X
-    try:
-        return np.array(X, dtype=object)
-    except ValueError:  # of rows that are not equally long scikit-learn tells
-        return X
 
 
 def _columns_that_vary(rows: Float[np.ndarray, "n D"]) -> Int[np.ndarray, " S"]:

@@ -8,16 +8,11 @@ from pathlib import Path
 from typing import Any, no_type_check
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    assert_all_finite,
-    check_consistent_length,
     check_is_fitted,
-    column_or_1d,
 )
 
 from openpfn.estimators.base import PFNEstimator
@@ -289,31 +284,3 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
                 f"y has {len(self.classes_)} classes, but this network can tell at most"
                 f" {network.max_classes} apart. Merge rare classes, or use a checkpoint with more."
             )
-
-    def _labels(self, y: Any, table: pd.DataFrame) -> Int[np.ndarray, " n"]:
-        """Set `classes_` and return the index of each row's class."""
-        self._require(y)
-        y = column_or_1d(y, warn=True)
-        if y.dtype == object:
-            y = pd.Series(y).infer_objects().to_numpy()
-        if y.dtype.kind == "T":  # NumPy's strings of any length
-            y = y.astype(object)
-        if y.dtype.kind == "f":
-            assert_all_finite(y, input_name="y")
-        elif pd.isna(y).any():
-            raise ValueError(
-                f"Input y contains NaN: {int(pd.isna(y).sum())} labels are missing. Leave those"
-                " rows out."
-            )
-        check_consistent_length(table, y)
-        try:
-            if y.dtype != object or isinstance(y[0], (str, bytes)):
-                check_classification_targets(y)
-            self.classes_, labels = np.unique(y, return_inverse=True)
-        except TypeError as error:
-            types = sorted({type(label).__name__ for label in y})
-            raise ValueError(
-                f"y holds labels that cannot be put in order, of type {' and '.join(types)}. Give"
-                " labels of one type, such as words."
-            ) from error
-        return labels

@@ -8,16 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
-    assert_all_finite,
-    check_consistent_length,
     check_is_fitted,
-    column_or_1d,
 )
 
 from openpfn.estimators.base import PFNEstimator
@@ -289,27 +285,6 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
                 " PFNClassifier."
             )
 
-    def _numbers(self, y: Any, table: pd.DataFrame) -> Float[np.ndarray, " n"]:
-        """Return the targets in float64."""
-        self._require(y)
-        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
-        if len(shape) == 2 and shape[1] > 1:
-            raise ValueError(
-                f"y has {shape[1]} columns, but PFNRegressor predicts one number per row. Fit"
-                " one regressor per column, as sklearn.multioutput.MultiOutputRegressor does."
-            )
-        y = column_or_1d(y, warn=True)
-        missing = int(np.asarray(pd.isna(y)).sum())
-        if missing and y.dtype.kind != "f":
-            raise ValueError(
-                f"Input y contains NaN: {missing} targets are missing. Leave those rows out."
-            )
-        numbers = _as_floats(y)
-        with np.errstate(invalid="ignore"):  # the sum of huge numbers, which is looked at first
-            assert_all_finite(numbers, input_name="y")
-        check_consistent_length(table, numbers)
-        return numbers
-
 
 def _widened(quantiles: Float[np.ndarray, "... K"], width: float) -> PooledQuantiles:
     """Return the distribution of these quantiles with all distances from its mean times `width`."""
@@ -318,24 +293,6 @@ def _widened(quantiles: Float[np.ndarray, "... K"], width: float) -> PooledQuant
         return PooledQuantiles(values)
     mean = PooledQuantiles(values).mean.unsqueeze(-1)
     return PooledQuantiles(increasing(mean + width * (values - mean)))
-
-
-def _as_floats(y: np.ndarray) -> Float[np.ndarray, " n"]:
-    """Return `y` in float64. Raises ValueError for what is no number."""
-    words = y.dtype.kind in "OTUS" and [v for v in y.tolist() if isinstance(v, (str, bytes))]
-    if words:
-        raise ValueError(
-            f"y holds words, such as {words[0]!r}, but PFNRegressor predicts numbers. Use"
-            " PFNClassifier for classes, or turn y into numbers."
-        )
-    try:
-        if y.dtype.kind in "cmM":
-            raise TypeError(f"{y.dtype} is no type of real numbers")
-        return y.astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(
-            f"y holds what is no number in float64 ({error}). Give one real number per row."
-        ) from error
 
 
 def _standardised(y: Float[np.ndarray, " n"]) -> tuple[float, float, Float[np.ndarray, " n"]]:

@@ -12,10 +12,8 @@ regressors, and members that transform the target; format 5 encoders of texts by
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from openpfn import __version__, checkpoint
-from openpfn.checkpoint.fingerprint import content_digest, fingerprint_of
+from openpfn.checkpoint.fingerprint import fingerprint_of
 from openpfn.device import pick_device
 from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.contexts.states import (
@@ -39,18 +35,17 @@ from openpfn.estimators.contexts.states import (
     take_apart,
 )
 from openpfn.estimators.network import Network, find_network
+from openpfn.estimators.saved_file import below, read, telling, write
 from openpfn.estimators.views.ensemble import Member, View
 from openpfn.estimators.views.statistics import TargetStatistics
 from openpfn.estimators.views.text_reading import RecordedModel
 from openpfn.estimators.views.text_scores import TextScores
-from openpfn.files import flush_to_disk, replacing
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json
 
 FORMAT = 5
 ESTIMATORS = {"PFNClassifier", "PFNRegressor"}
 KEY = "openpfn_estimator"
-DIGEST = "openpfn_digest"
 FIRST_WITH_DIGEST = 3
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """Precisions in which the layers' states can be stored."""
@@ -132,7 +127,7 @@ def save(
     tensors |= {
         name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()
     }
-    _write(Path(path), tensors, record)
+    write(Path(path), KEY, tensors, record)
     return Path(path)
 
 
@@ -142,7 +137,14 @@ def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
     Raises ValueError if the file is none, is damaged, or if its checkpoint has other weights now.
     """
     pick_device(device)
-    record, tensors = _read(Path(path), cls.__name__)
+    record, tensors = read(
+        Path(path),
+        KEY,
+        cls.__name__,
+        known=ESTIMATORS,
+        newest=FORMAT,
+        first_with_digest=FIRST_WITH_DIGEST,
+    )
     try:
         estimator = _restored(cls, record, tensors, device)
         _check_parts(estimator)
@@ -171,13 +173,13 @@ def _restored(
         estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
     estimator.columns_ = np.array(record["columns"], dtype=np.int64)
     estimator.encoder_ = TableEncoder.from_state(
-        record["encoder"], _below("encoder/", arrays), RecordedModel
+        record["encoder"], below("encoder/", arrays), RecordedModel
     )
     estimator.context_ = estimator.statistics_ = estimator.text_scores_ = None
     if record.get("statistics"):
-        estimator.statistics_ = TargetStatistics.from_arrays(_below("statistics/", arrays))
+        estimator.statistics_ = TargetStatistics.from_arrays(below("statistics/", arrays))
     if record.get("text_scores"):
-        estimator.text_scores_ = TextScores.from_arrays(_below("text_scores/", arrays))
+        estimator.text_scores_ = TextScores.from_arrays(below("text_scores/", arrays))
     if record["context"] is not None:
         estimator.context_ = context = _context(estimator, record["context"], arrays)
         if record["context"].get("groups") is not None:
@@ -303,26 +305,20 @@ def _resume(
         members = [Member(**member) for member in group["members"]]
         groups.append(
             [
-                View.from_arrays(member, _below(f"views/{i}/{j}/", arrays))
+                View.from_arrays(member, below(f"views/{i}/{j}/", arrays))
                 for j, member in enumerate(members)
             ]
         )
         ends = {
             path: from_storage_order(end, group["orders"][path])
-            for path, end in _below(f"states/{i}/", tensors).items()
+            for path, end in below(f"states/{i}/", tensors).items()
         }
         states.append(put_together(group["plain"] | ends, context.example_state(groups[-1])))
     context.resume(groups, states, record["n_rows"])
 
 
-def _below(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)
-    }
-
-
 def _checkpoint_bytes(network: Network) -> np.ndarray:
-    with _telling(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
+    with telling(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
         path = checkpoint.save(Path(folder) / "embedded.safetensors", network.model)
         return np.frombuffer(path.read_bytes(), dtype=np.uint8)
 
@@ -340,70 +336,3 @@ def _embedded_network(content: np.ndarray, device: str) -> Network:
                 " copy, or fit and save it anew."
             ) from error
     return find_network(None, model.to(pick_device(device)), "auto")
-
-
-def _write(path: Path, tensors: dict[str, Tensor], record: Mapping[str, Any]) -> None:
-    text = json.dumps(record)
-    metadata = {KEY: text, DIGEST: content_digest(tensors, text)}
-    with _telling(path), replacing(path) as unfinished:
-        save_file(tensors, unfinished, metadata=metadata)
-        flush_to_disk(unfinished)
-
-
-@contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Say in one line why `path` cannot be written, such as a full disk."""
-    try:
-        yield
-    except IsADirectoryError:
-        raise
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OSError(
-            f"cannot write {path}: {reason}. Nothing was left behind; make room, or choose another"
-            " folder."
-        ) from error
-
-
-def _read(path: Path, estimator: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no file {path}. Give a file written by {estimator}.save."
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except OSError:
-        raise
-    except Exception as error:  # the reader fails in any way at a damaged header
-        raise ValueError(f"{path} is not a whole safetensors file ({error}).") from error
-    text = metadata.get(KEY, "{}")
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is damaged: its record is no JSON ({error}). Save it anew."
-        ) from error
-    if isinstance(record, dict) and (held := record.get("estimator")) in ESTIMATORS - {estimator}:
-        raise ValueError(
-            f"{path} holds a {held} and does not hold a {estimator}. Load it with {held}.load."
-        )
-    if not isinstance(record, dict) or record.get("estimator") != estimator:
-        raise ValueError(
-            f"{path} does not hold a {estimator}. Give a file written by {estimator}.save."
-        )
-    written = record.get("format")
-    if not isinstance(written, int) or written < 1:
-        raise ValueError(f"{path} is damaged: its format is {written!r}. Save it anew.")
-    if written > FORMAT:
-        raise ValueError(
-            f"{path} has format {written}; this version reads up to {FORMAT}. Update openpfn."
-        )
-    has_digest = DIGEST in metadata or written >= FIRST_WITH_DIGEST
-    if has_digest and metadata.get(DIGEST) != content_digest(tensors, text):
-        raise ValueError(
-            f"{path} is damaged: its content is not what was saved. Bring back a copy, or save it"
-            " anew."
-        )
-    return record, tensors

@@ -6,28 +6,25 @@ the tensors. Tensors `I/NAME` are the weights of member I; the frozen text encod
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from openpfn import __version__
-from openpfn.checkpoint.fingerprint import content_digest
 from openpfn.checkpoint.header import as_json, from_json
 from openpfn.configs.text import TextConfig
 from openpfn.device import pick_device
+from openpfn.estimators.saved_file import below, read, write
 from openpfn.estimators.text_members import Member
-from openpfn.files import flush_to_disk, replacing
 from openpfn.tables.json_values import array_from_json, array_to_json
 from openpfn.text.pretrain import network_with
 from openpfn.text.verbalize import TabSTARPreprocessor
 
 FORMAT = 1
-KEY, DIGEST = "openpfn_text_estimator", "openpfn_digest"
+ESTIMATORS = {"TextTableClassifier", "TextTableRegressor"}
+KEY = "openpfn_text_estimator"
 
 
 def save(estimator: Any, path: str | Path) -> Path:
@@ -61,17 +58,14 @@ def save(estimator: Any, path: str | Path) -> Path:
         for i, member in enumerate(members)
         for name, tensor in member.network.state_dict().items()
     }
-    text = json.dumps(record)
-    with replacing(path) as unfinished:
-        save_file(tensors, unfinished, metadata={KEY: text, DIGEST: content_digest(tensors, text)})
-        flush_to_disk(unfinished)
+    write(path, KEY, tensors, record)
     return path
 
 
 def load(cls: Any, path: str | Path, *, encoder: Any = None, device: str = "auto") -> Any:
     """Return the estimator of class `cls` in `path`. Raises ValueError if the file is none, is
     damaged, or if the text encoder is another one."""
-    record, tensors = _read(Path(path), cls.__name__)
+    record, tensors = read(Path(path), KEY, cls.__name__, known=ESTIMATORS, newest=FORMAT)
     estimator = cls(**record["parameters"])
     estimator.device = device
     if encoder is not None:
@@ -87,7 +81,7 @@ def load(cls: Any, path: str | Path, *, encoder: Any = None, device: str = "auto
     if configs:
         estimator.encoder_ = estimator.encoder_for(configs[0])
     estimator.members_ = [
-        _member(estimator, config, one, _below(f"{i}/", tensors))
+        _member(estimator, config, one, below(f"{i}/", tensors))
         for i, (config, one) in enumerate(zip(configs, record["members"], strict=True))
     ]
     return estimator
@@ -107,46 +101,5 @@ def _member(
     )
 
 
-def _read(path: Path, estimator: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no file {path}. Give a file written by {estimator}.save."
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except OSError:
-        raise
-    except Exception as error:  # the reader fails in any way at a damaged header
-        raise ValueError(f"{path} is not a whole safetensors file ({error}).") from error
-    text = metadata.get(KEY)
-    if text is None:
-        raise ValueError(
-            f"{path} does not hold a {estimator}. Give a file written by {estimator}.save."
-        )
-    if metadata.get(DIGEST) != content_digest(tensors, text):
-        raise ValueError(
-            f"{path} is damaged: its content is not what was saved. Bring back a copy, or save it"
-            " anew."
-        )
-    record = json.loads(text)
-    if record["format"] > FORMAT:
-        raise ValueError(
-            f"{path} has format {record['format']}; this version reads up to {FORMAT}. Update"
-            " openpfn."
-        )
-    if record["estimator"] != estimator:
-        held = record["estimator"]
-        raise ValueError(
-            f"{path} holds a {held} and does not hold a {estimator}. Load it with {held}.load."
-        )
-    return record, tensors
-
-
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (str, bool, int, float))
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -3,7 +3,6 @@ adapted to it by `fit`."""
 
 from __future__ import annotations
 
-import numbers
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -15,16 +14,14 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from openpfn.configs.text import TEXT_PRESETS, FineTuneConfig, TextConfig
 from openpfn.device import pick_device
-from openpfn.estimators.base import PFNEstimator
-from openpfn.estimators.classifier import PFNClassifier
-from openpfn.estimators.regressor import PFNRegressor
+from openpfn.estimators.table_estimator import TableEstimator
 from openpfn.estimators.text_members import Member, fit_member
 from openpfn.models.text.network import TextTableNetwork
 from openpfn.tables.values import as_word, counted, shown
@@ -34,7 +31,7 @@ DEFAULT = "text-small"
 """Checkpoint that "auto" stands for, where it is shipped."""
 
 
-class TextTableEstimator(BaseEstimator, ABC):
+class TextTableEstimator(TableEstimator, ABC):
     """Estimator whose `fit` adapts a network that reads each cell as text and number."""
 
     members_: list[Member]
@@ -71,17 +68,6 @@ class TextTableEstimator(BaseEstimator, ABC):
         self.cache = cache
         self.random_state = random_state
 
-    # tables are read, and targets checked, as by the estimators that predict in context
-    _checked_table = PFNEstimator._table
-    _require = PFNEstimator._require
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        return tags
-
     def save(self, path: str | Path) -> Path:
         """Write the fitted estimator to one safetensors file, without pickle: the adapted weights,
         and how the table is put into words. The text encoder stays out: its fingerprint is kept."""
@@ -114,7 +100,7 @@ class TextTableEstimator(BaseEstimator, ABC):
                     " them, in any order."
                 )
             X = X.loc[:, list(names)]
-        return self._checked_table(X, reset=reset)
+        return super()._table(X, reset=reset)
 
     @abstractmethod
     def _read_target(self, y: Any, table: pd.DataFrame) -> tuple[np.ndarray, Any]:
@@ -228,10 +214,7 @@ class TextTableEstimator(BaseEstimator, ABC):
         )
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.n_estimators, numbers.Integral) or self.n_estimators < 1:
-            raise ValueError(
-                f"n_estimators is {self.n_estimators!r}, must be a whole number of at least 1."
-            )
+        self._check_n_estimators()
         if self.time_limit is not None and not self.time_limit > 0:
             raise ValueError(
                 f"time_limit is {self.time_limit!r}, must be seconds above 0, or None."
@@ -287,8 +270,6 @@ class TextTableClassifier(ClassifierMixin, TextTableEstimator):
     >>> classifier.fit(reviews, stars).predict_proba(others)    # doctest: +SKIP
     """
 
-    _labels = PFNClassifier._labels
-
     def fit(self, X: Any, y: Any) -> TextTableClassifier:
         """Adapt the network to rows `X` (n, D) and their labels `y` (n,).
 
@@ -332,8 +313,6 @@ class TextTableRegressor(RegressorMixin, TextTableEstimator):
     >>> regressor = TextTableRegressor(time_limit=60)
     >>> regressor.fit(cars, prices).predict(others)    # doctest: +SKIP
     """
-
-    _numbers = PFNRegressor._numbers
 
     def fit(self, X: Any, y: Any) -> TextTableRegressor:
         """Adapt the network to rows `X` (n, D) and their numbers `y` (n,).
