@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark.metrics import SMALLER_IS_BETTER
+from openpfn.benchmark.page import markdown
 from openpfn.benchmark.tables.methods import FLOOR
 from openpfn.benchmark.tables.peers import PEERS
 from openpfn.benchmark.tables.report.statistics import TIE, label, scores
@@ -94,12 +95,11 @@ def _seconds(rows: pd.DataFrame) -> list[str]:
 
 
 def _markdown(values: pd.DataFrame, form: str) -> list[str]:
-    lines = ["| table | " + " | ".join(map(str, values.columns)) + " |"]
-    lines.append("|---" * (1 + values.shape[1]) + "|")
+    lines = [["table", *map(str, values.columns)]]
     for name, row in values.iterrows():
         cells = ["" if np.isnan(value) else form.format(value) for value in row.to_numpy(float)]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return lines
+        lines.append([str(name), *cells])
+    return markdown(lines).splitlines()
 
 
 def write_report(rows: pd.DataFrame, path: Path) -> Path:
