@@ -24,6 +24,7 @@ _HOME = {
     "TabularConfig": "configs.tabular",
     "TrainingConfig": "configs.training",
     "UnsupervisedConfig": "configs.sequence",
+    "FineTuneOptions": "configs.fine_tuning",
     "PFN": "models",
     "PFNClassifier": "estimators",
     "PFNRegressor": "estimators",

@@ -4,6 +4,7 @@ from openpfn import configs as configs
 from openpfn import generators as generators
 from openpfn import wandb as wandb
 from openpfn.batch import TaskBatch as TaskBatch
+from openpfn.configs.fine_tuning import FineTuneOptions as FineTuneOptions
 from openpfn.configs.prior import PriorConfig as PriorConfig
 from openpfn.configs.real_table import RealTableConfig as RealTableConfig
 from openpfn.configs.sequence import ClassificationConfig as ClassificationConfig

@@ -15,6 +15,8 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from openpfn.configs.fine_tuning import FineTuneOptions
+from openpfn.estimators.adapting.fine_tuning import FineTuning
 from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.network import Network
 from openpfn.estimators.table_estimator import TableEstimator
@@ -46,6 +48,7 @@ class PFNEstimator(TableEstimator, ABC):
     statistics_: TargetStatistics | None
     text_scores_: TextScores | None
     context_: Context | None
+    fine_tuning_: FineTuning | None
 
     saved_parameters: ClassVar[tuple[str, ...]]
     """Parameters of the constructor that a saved file holds, beside the checkpoint."""
@@ -66,6 +69,7 @@ class PFNEstimator(TableEstimator, ABC):
         target_statistics: bool = False,
         text: str = "auto",
         text_scores: bool = True,
+        fine_tune: Any = False,
     ) -> None:
         self.checkpoint = checkpoint
         self.model = model
@@ -77,6 +81,7 @@ class PFNEstimator(TableEstimator, ABC):
         self.target_statistics = target_statistics
         self.text = text
         self.text_scores = text_scores
+        self.fine_tune = fine_tune
 
     @property
     def state_bytes_(self) -> int:
@@ -155,6 +160,14 @@ class PFNEstimator(TableEstimator, ABC):
         """Return answers to `query`, encoded as `rows` are, from these rows and targets alone."""
 
     @abstractmethod
+    def row_losses(
+        self,
+        answers: Float[np.ndarray, "n V"],
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
+    ) -> Float[np.ndarray, " n"]:
+        """Return how wrong the answers of a context's views are, row by row."""
+
+    @abstractmethod
     def make_context(
         self,
         network: Network,
@@ -178,6 +191,7 @@ class PFNEstimator(TableEstimator, ABC):
 
     def _check_parameters(self) -> None:
         self._check_n_estimators()
+        FineTuneOptions.of(self.fine_tune)
         if self.memory_limit is not None and not self.memory_limit > 0:
             raise ValueError(
                 f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or"
@@ -202,6 +216,30 @@ class PFNEstimator(TableEstimator, ABC):
         self.columns_ = _columns_that_vary(rows.numbers)
         return rows
 
+    def _fine_tuned(
+        self,
+        network: Network,
+        members: list[Member],
+        rows: EncodedRows,
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
+    ) -> tuple[Network, Float[np.ndarray, "n V"] | None]:
+        """Return the network fine-tuned to encoded `rows` in canonical order, where that is asked
+        for and helps, and answers out of fold of a network that was."""
+        self.fine_tuning_ = None
+        options = FineTuneOptions.of(self.fine_tune)
+        if options is None:
+            return network, None
+        from openpfn.estimators.adapting.fine_tuning import Fold, fine_tune
+
+        table_folds = []
+        for inside, outside in folds(len(rows), options.n_folds):
+            added, shown, categorical = self._shown_context(rows[inside], targets[inside])
+            query = self._shown(rows[outside], added)
+            table_folds.append(Fold(shown, targets[inside], categorical, outside, query))
+        tuned = fine_tune(self, network, members, table_folds, targets, options, self._seed())
+        self.fine_tuning_ = tuned.history
+        return tuned.network, tuned.answers
+
     def _show_context(
         self,
         network: Network,
@@ -211,6 +249,16 @@ class PFNEstimator(TableEstimator, ABC):
     ) -> tuple[AddedColumns, Any]:
         """Return what is learnt of the target from encoded `rows` in canonical order, and what
         `make_context` made of these, read."""
+        added, shown, categorical = self._shown_context(rows, targets)
+        context = self.make_context(network, members, shown, targets, categorical)
+        context.read()
+        return added, context
+
+    def _shown_context(
+        self, rows: EncodedRows, targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
+    ) -> tuple[AddedColumns, Float[np.ndarray, "n S"], Bool[np.ndarray, " S"]]:
+        """Return what is learnt of the target from encoded `rows` in canonical order, these rows as
+        a context shows them, and which of its columns hold codes."""
         shown, categorical = self._select(rows.numbers), self._categorical()
         of_target = self.target_columns(targets)
         statistics, scores, added = None, None, [shown]
@@ -225,9 +273,7 @@ class PFNEstimator(TableEstimator, ABC):
             shown = np.concatenate(added, axis=1)
             n_added = shown.shape[1] - len(categorical)
             categorical = np.concatenate([categorical, np.zeros(n_added, dtype=bool)])
-        context = self.make_context(network, members, shown, targets, categorical)
-        context.read()
-        return AddedColumns(statistics, scores), context
+        return AddedColumns(statistics, scores), shown, categorical
 
     def _shown(self, rows: EncodedRows, added: AddedColumns) -> Float[np.ndarray, "N S"]:
         """Return encoded query rows as the context reads them."""

@@ -107,6 +107,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         target_statistics: bool = False,
         text: str = "auto",
         text_scores: bool = True,
+        fine_tune: Any = False,
     ) -> None:
         super().__init__(
             checkpoint,
@@ -119,6 +120,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             target_statistics=target_statistics,
             text=text,
             text_scores=text_scores,
+            fine_tune=fine_tune,
         )
         self.softmax_temperature = softmax_temperature
 
@@ -135,7 +137,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         n_classes = len(self.classes_)
         self.order_, self.tied_ = canonical_order(rows.numbers, labels, n_classes)
         self.context_, self.statistics_, self.text_scores_ = None, None, None
-        self.temperature_ = 1.0
+        self.temperature_, self.fine_tuning_ = 1.0, None
         if n_classes > 1:
             network = find_network(self.checkpoint, self.model, self.device)
             in_order = getattr(network.model, "reads_classes_as_numbers", False)
@@ -148,8 +150,11 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             rows, places = rows[order], places[order]
             n_shifts = 1 if in_order else n_classes  # nor shift them round
             members = draw_members(int(self.n_estimators), n_shifts, self._seed())
+            network, answers = self._fine_tuned(network, members, rows, places)
             if self.calibrate and len(rows) >= FEWEST_ROWS:
-                self.temperature_ = self._best_temperature(network, members, rows, places)
+                if answers is None:
+                    answers = self._out_of_fold(network, members, rows, places)
+                self.temperature_ = self._best_temperature(answers, places)
             added, self.context_ = self._show_context(network, members, rows, places)
             self.statistics_, self.text_scores_ = added
         return self
@@ -181,20 +186,23 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         return canonical
 
     def _best_temperature(
-        self,
-        network: Network,
-        members: list[Member],
-        rows: EncodedRows,
-        places: Int[np.ndarray, " n"],
+        self, answers: Float[np.ndarray, "n k"], places: Int[np.ndarray, " n"]
     ) -> float:
-        answers = self._out_of_fold(network, members, rows, places)
-
         def loss(temperature: float) -> float:
-            probabilities = self._probabilities(answers, temperature)
-            true = probabilities[np.arange(len(places)), places]
-            return float(-np.log(np.maximum(true, LEAST_PROBABILITY)).mean())
+            return float(self.row_losses(answers, places, temperature).mean())
 
         return best_factor(loss, len(places))
+
+    def row_losses(
+        self,
+        answers: Float[np.ndarray, "n k"],
+        targets: Int[np.ndarray, " n"],
+        temperature: float = 1.0,
+    ) -> Float[np.ndarray, " n"]:
+        """Return −log of the true class' probability, at a temperature."""
+        probabilities = self._probabilities(answers, temperature)
+        true = probabilities[np.arange(len(targets)), targets]
+        return -np.log(np.maximum(true, LEAST_PROBABILITY))
 
     def target_columns(self, targets: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n T"]:
         one_hot = np.eye(len(self.classes_))[targets]

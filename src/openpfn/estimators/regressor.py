@@ -112,14 +112,17 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         rows, targets = rows[order], targets[order]
         self.centre_, self.spread_, standardised = _standardised(targets)
         self.context_, self.statistics_, self.text_scores_ = None, None, None
-        self.width_ = 1.0
+        self.width_, self.fine_tuning_ = 1.0, None
         if self.spread_ > 0:
             network = find_network(self.checkpoint, self.model, self.device)
             self._check_network(network)
             self._warn_beyond_training(network, *rows.numbers.shape)
             members = draw_members_for_numbers(int(self.n_estimators), self._seed())
+            network, answers = self._fine_tuned(network, members, rows, standardised)
             if self.calibrate and len(rows) >= FEWEST_ROWS:
-                self.width_ = self._best_width(network, members, rows, standardised)
+                if answers is None:
+                    answers = self._out_of_fold(network, members, rows, standardised)
+                self.width_ = self._best_width(answers, standardised)
             added, self.context_ = self._show_context(network, members, rows, standardised)
             self.statistics_, self.text_scores_ = added
         return self
@@ -181,20 +184,21 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
 
         return self._answers(X, draws)
 
-    def _best_width(
-        self,
-        network: Network,
-        members: list[Member],
-        rows: EncodedRows,
-        z: Float[np.ndarray, " n"],
-    ) -> float:
-        answers = self._out_of_fold(network, members, rows, z)
-
+    def _best_width(self, answers: Float[np.ndarray, "n K"], z: Float[np.ndarray, " n"]) -> float:
         def crps(width: float) -> float:
-            return float(_widened(answers, width).crps(z).mean())
+            return float(self.row_losses(answers, z, width).mean())
 
         usual = max(crps(1.0), 1e-300)  # relative to it, a CRPS falls about as fast as a surprise
         return best_factor(lambda width: crps(width) / usual, len(z))
+
+    def row_losses(
+        self,
+        answers: Float[np.ndarray, "n K"],
+        targets: Float[np.ndarray, " n"],
+        width: float = 1.0,
+    ) -> Float[np.ndarray, " n"]:
+        """Return the CRPS of each row, at a width."""
+        return _widened(answers, width).crps(targets).numpy()
 
     def target_columns(self, targets: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n T"]:
         return targets[:, None]

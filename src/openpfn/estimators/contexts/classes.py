@@ -26,6 +26,9 @@ class ClassContext(Context):
     def shown(self, view: View, targets: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         return view.show_classes(targets, self.n_classes)
 
+    def mean_answers(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q V"]:
+        return self.mean_log_probs(rows)
+
     def mean_log_probs(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q k"]:
         """Return log-probabilities of the classes, averaged over the views (not summing to one)."""
         total = np.zeros((len(rows), self.n_classes))

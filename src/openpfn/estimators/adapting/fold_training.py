@@ -1,0 +1,123 @@
+"""`FoldTraining`: a copy of the network that learns from all rows but those of one fold."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from openpfn.batch import TaskBatch
+from openpfn.configs.fine_tuning import FineTuneOptions
+from openpfn.configs.training import TrainingConfig
+from openpfn.estimators.network import Network
+from openpfn.estimators.views.ensemble import Member, View
+from openpfn.training.optimizers import Optimizers
+
+QUERY_SHARES = (0.1, 0.5)
+"""Share of a step's rows that are its query, drawn anew for each step."""
+WEIGHT_DECAY = 1e-5
+LARGEST_GRADIENT = 1.0
+"""Norm at which a gradient is cut off."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows of one fold as the network reads them, and those of the others."""
+
+    rows: Float[np.ndarray, "n S"]
+    """Rows of the other folds, which are the context."""
+    targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
+    """Their targets."""
+    categorical: Bool[np.ndarray, " S"]
+    """Columns of codes."""
+    held_out: Bool[np.ndarray, " N"]
+    """Which rows of the table the fold holds out."""
+    query: Float[np.ndarray, "q S"]
+    """The rows that it holds out."""
+
+
+class FoldTraining:
+    """A copy of a network in training on one fold's context.
+
+    Each step draws some rows, one view of them as the ensemble has it with an order of columns and
+    a shift of classes of its own, and raises the probability of the targets of a part of the rows
+    given the others.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        members: list[Member],
+        fold: Fold,
+        make_context: Callable[..., Any],
+        options: FineTuneOptions,
+        seed: int,
+    ) -> None:
+        self.fold, self.members, self.options = fold, members, options
+        self.make_context = make_context
+        self.model: Any = copy.deepcopy(network.model).requires_grad_(True)
+        self.network = replace(network, model=self.model, source=None, fingerprint=None)
+        self.optimizers = Optimizers(
+            self.model,
+            TrainingConfig(learning_rate=options.learning_rate, weight_decay=WEIGHT_DECAY),
+        )
+        self.random = np.random.default_rng(seed)
+        self.step = 0
+
+    def train(self, n_steps: int) -> bool:
+        """Take `n_steps` steps; False where the loss or its gradient is not finite."""
+        self.model.train()
+        for _ in range(n_steps):
+            self.optimizers.zero_grad()
+            loss = self.model.loss(self.draw())
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.optimizers.parameters, LARGEST_GRADIENT)
+            if not (torch.isfinite(loss) and torch.isfinite(norm)):
+                return False
+            self.optimizers.step(min(1.0, (self.step + 1) / max(1, self.options.warmup_steps)))
+            self.step += 1
+        self.model.eval()
+        return True
+
+    def draw(self) -> TaskBatch:
+        """Return a task of the fold's context rows."""
+        context, query = self.split()
+        member = self.member(self.step)
+        known = self.fold.targets[context]
+        view = View.fit(member, self.fold.rows[context], self.fold.categorical, known)
+        task = self.make_context(
+            self.network, [member], self.fold.rows[context], known, self.fold.categorical
+        )
+        rows = np.concatenate([context, query])
+        shown = task.shown(view, self.fold.targets[rows])
+        return task.batch(view(self.fold.rows[rows])[None], shown[None], [view], len(context))
+
+    def split(self) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " q"]]:
+        """Return the rows of a step's context and of its query, whose classes the context has."""
+        n_rows = min(len(self.fold.rows), self.options.rows_per_step)
+        chosen = self.random.permutation(len(self.fold.rows))[:n_rows]
+        n_query = int(n_rows * self.random.uniform(*QUERY_SHARES))
+        n_query = min(max(n_query, 1), n_rows - 1)
+        query, context = chosen[:n_query], chosen[n_query:]
+        if self.fold.targets.dtype.kind != "f":
+            unseen = ~np.isin(self.fold.targets[query], self.fold.targets[context])
+            if unseen.all():
+                unseen[-1] = False
+            context, query = np.concatenate([context, query[unseen]]), query[~unseen]
+        return context, query
+
+    def member(self, step: int) -> Member:
+        """Return the ensemble's next member with another order of columns and shift of classes."""
+        member = self.members[step % len(self.members)]
+        other = self.members[self.random.integers(len(self.members))]
+        return replace(member, shift=other.shift, seed=int(self.random.integers(2**31)))
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights as they are now."""
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
