@@ -24,6 +24,8 @@ _HOME = {
     "TabularConfig": "configs.tabular",
     "TrainingConfig": "configs.training",
     "UnsupervisedConfig": "configs.sequence",
+    "DistilledClassifier": "estimators.distilling.distilled",
+    "DistilledRegressor": "estimators.distilling.distilled",
     "FineTuneOptions": "configs.fine_tuning",
     "PFN": "models",
     "PFNClassifier": "estimators",

@@ -19,6 +19,8 @@ from openpfn.data.real_table_dump import (
 from openpfn.device import get_default_device as get_default_device
 from openpfn.estimators import PFNClassifier as PFNClassifier
 from openpfn.estimators import PFNRegressor as PFNRegressor
+from openpfn.estimators.distilling.distilled import DistilledClassifier as DistilledClassifier
+from openpfn.estimators.distilling.distilled import DistilledRegressor as DistilledRegressor
 from openpfn.estimators.text_tables import TextTableClassifier as TextTableClassifier
 from openpfn.estimators.text_tables import TextTableRegressor as TextTableRegressor
 from openpfn.generators.base import sample_batch as sample_batch

@@ -19,7 +19,7 @@ class FineTuneOptions:
     """Rate of AdamW after the warm-up."""
     warmup_steps: int = 10
     """Steps in which the rate rises from 0."""
-    n_folds: int = 5
+    n_folds: int = 4
     """Folds; each is held out once, while a copy of the network learns from the others."""
     evaluate_every: int = 10
     """Steps between evaluations on the held-out folds."""
@@ -28,8 +28,9 @@ class FineTuneOptions:
     margin: float = 1.0
     """Standard errors by which fine-tuning must lower the held-out loss, or the network stays as it
     is."""
-    rows_per_step: int = 512
-    """Rows of a step at most; a random part of them is the query."""
+    cells_per_step: int = 8192
+    """Rows times columns of a step at most: its rows are drawn anew each time, and a random part of
+    them is the query."""
     time_limit: float | None = None
     """Seconds after which no further step is taken; what was evaluated until then decides. Only
     without a limit is the result the same on every machine."""
@@ -39,7 +40,13 @@ class FineTuneOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         check_least(
-            self, n_steps=1, n_folds=2, evaluate_every=1, patience=1, rows_per_step=8, margin=0,
+            self,
+            n_steps=1,
+            n_folds=2,
+            evaluate_every=1,
+            patience=1,
+            cells_per_step=2,
+            margin=0,
             warmup_steps=0,
         )
         if not 0 < self.learning_rate < 1:
@@ -47,9 +54,7 @@ class FineTuneOptions:
                 f"learning_rate is {self.learning_rate}, must lie between 0 and 1, such as 1e-4."
             )
         if self.time_limit is not None and not self.time_limit > 0:
-            raise ValueError(
-                f"time_limit is {self.time_limit}, must be seconds above 0, or None."
-            )
+            raise ValueError(f"time_limit is {self.time_limit}, must be seconds above 0, or None.")
 
     @classmethod
     def of(cls, fine_tune: Any) -> FineTuneOptions | None:

@@ -31,6 +31,10 @@ from openpfn.tables.encode import TableEncoder
 E = TypeVar("E", bound="PFNEstimator")
 
 
+MEMBERS_THAT_JUDGE = 2
+"""Members whose answers to held-out rows decide on fine-tuning: more cost time and tell little."""
+
+
 class AddedColumns(NamedTuple):
     """What was learnt of the target, and is shown to the network beside a row's own columns."""
 
@@ -129,6 +133,33 @@ class PFNEstimator(TableEstimator, ABC):
         from openpfn.estimators.saving import load
 
         return load(cls, path, device=device)
+
+    def distill(
+        self,
+        kind: str = "trees",
+        X: Any = None,
+        *,
+        n_rows: int | None = None,
+        random_state: Any = 0,
+    ) -> Any:
+        """Return a small model that learned this fitted estimator's answers, and that loads and
+        predicts without torch.
+
+        Parameters
+        ----------
+        kind : "mlp", "trees" or "linear".
+        X : table of rows to make others of; the context's where absent.
+        n_rows : rows to learn from; None for 20 times as many, from 2,000 to 10,000.
+        random_state : decides the rows and the fit.
+
+        Returns a `DistilledClassifier` or a `DistilledRegressor`, whose `fidelity_` tells how near
+        it is. Raises ValueError where there are no rows, as in a file without them.
+        """
+        from openpfn.estimators.distilling.distilled import DistilledClassifier, DistilledRegressor
+
+        check_is_fitted(self)
+        student = DistilledClassifier if hasattr(self, "classes_") else DistilledRegressor
+        return student(kind=kind, n_rows=n_rows, random_state=random_state).learn_from(self, X)
 
     @abstractmethod
     def learnt(self) -> dict[str, Any]:
@@ -232,11 +263,13 @@ class PFNEstimator(TableEstimator, ABC):
         from openpfn.estimators.adapting.fine_tuning import Fold, fine_tune
 
         table_folds = []
+        seed = self._seed()
         for inside, outside in folds(len(rows), options.n_folds):
             added, shown, categorical = self._shown_context(rows[inside], targets[inside])
             query = self._shown(rows[outside], added)
             table_folds.append(Fold(shown, targets[inside], categorical, outside, query))
-        tuned = fine_tune(self, network, members, table_folds, targets, options, self._seed())
+        judging = members if self.calibrate else members[:MEMBERS_THAT_JUDGE]
+        tuned = fine_tune(self, network, members, judging, table_folds, targets, options, seed)
         self.fine_tuning_ = tuned.history
         return tuned.network, tuned.answers
 

@@ -7,7 +7,8 @@ per group of views), and `checkpoint`, the bytes of a checkpoint file, where the
 embedded. Format 1 had neither views nor states; since format 3 the metadata key `openpfn_digest` is
 a hash of the tensors and of the JSON text, which is checked on loading. Format 4 brought
 regressors, and members that transform the target; format 5 encoders of texts by name, and
-`text_scores/…`.
+`text_scores/…`; format 6 `difference/…`, what fine-tuning changed in the weights of a checkpoint
+that is recorded by name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from torch import Tensor
 
 from openpfn import __version__, checkpoint
 from openpfn.checkpoint.fingerprint import fingerprint_of
+from openpfn.configs.fine_tuning import FineTuneOptions
 from openpfn.device import pick_device
+from openpfn.estimators.adapting.difference import WeightDifference
+from openpfn.estimators.adapting.fine_tuning import FineTuning
 from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.contexts.states import (
     from_storage_order,
@@ -34,7 +38,7 @@ from openpfn.estimators.contexts.states import (
     put_together,
     take_apart,
 )
-from openpfn.estimators.network import Network, find_network
+from openpfn.estimators.network import Network, find_network, with_difference
 from openpfn.estimators.saved_file import below, read, telling, write
 from openpfn.estimators.views.ensemble import Member, View
 from openpfn.estimators.views.statistics import TargetStatistics
@@ -43,7 +47,7 @@ from openpfn.estimators.views.text_scores import TextScores
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json
 
-FORMAT = 5
+FORMAT = 6
 ESTIMATORS = {"PFNClassifier", "PFNRegressor"}
 KEY = "openpfn_estimator"
 FIRST_WITH_DIGEST = 3
@@ -72,7 +76,8 @@ def save(
         "estimator": type(estimator).__name__,
         "version": __version__,
         "parameters": {
-            name: to_json(getattr(estimator, name)) for name in estimator.saved_parameters
+            name: _parameter_to_json(getattr(estimator, name))
+            for name in estimator.saved_parameters
         },
         "checkpoint": str(estimator.checkpoint),
         "feature_names": (
@@ -85,6 +90,7 @@ def save(
         "encoder": plain_encoder,
         "statistics": estimator.statistics_ is not None,
         "text_scores": estimator.text_scores_ is not None,
+        "fine_tuning": None if estimator.fine_tuning_ is None else estimator.fine_tuning_.record(),
         "context": None,
         **estimator.learnt(),
     }
@@ -105,7 +111,10 @@ def save(
         )
         if embed:
             arrays["checkpoint"] = _checkpoint_bytes(network)
-        elif network.source is None:
+        elif network.difference is not None:
+            changed = network.difference.arrays()
+            arrays |= {f"difference/{name}": array for name, array in changed.items()}
+        if not embed and network.source is None:
             raise ValueError(
                 "the network is one in memory, not a checkpoint: embed_weights must be True or None"
                 " to save it."
@@ -166,7 +175,8 @@ def _restored(
     arrays = {
         name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith("states/")
     }
-    estimator = cls(record["checkpoint"], device=device, **record["parameters"])
+    parameters = {name: _parameter_from_json(value) for name, value in record["parameters"].items()}
+    estimator = cls(record["checkpoint"], device=device, **parameters)
     estimator.relearn(record)
     estimator.n_features_in_ = record["n_features"]
     if record["feature_names"] is not None:
@@ -176,6 +186,8 @@ def _restored(
         record["encoder"], below("encoder/", arrays), RecordedModel
     )
     estimator.context_ = estimator.statistics_ = estimator.text_scores_ = None
+    history = record.get("fine_tuning")
+    estimator.fine_tuning_ = None if history is None else FineTuning.from_record(history)
     if record.get("statistics"):
         estimator.statistics_ = TargetStatistics.from_arrays(below("statistics/", arrays))
     if record.get("text_scores"):
@@ -230,6 +242,8 @@ def _context(
         network = _embedded_network(arrays["checkpoint"], estimator.device)
     else:
         network = find_network(record["source"], None, estimator.device)
+        if changed := below("difference/", arrays):
+            network = with_difference(network, WeightDifference.from_arrays(changed))
     if fingerprint_of(network.model) != record["fingerprint"]:
         raise ValueError(
             f"the estimator was saved with other weights than checkpoint {record['source']!r}"
@@ -243,6 +257,16 @@ def _context(
         arrays.get(estimator.targets_name),
         np.array(record["categorical"], dtype=bool),
     )
+
+
+def _parameter_to_json(value: Any) -> Any:
+    if isinstance(value, FineTuneOptions):
+        return asdict(value)
+    return dict(value) if isinstance(value, Mapping) else to_json(value)
+
+
+def _parameter_from_json(value: Any) -> Any:
+    return FineTuneOptions(**value) if isinstance(value, Mapping) else value
 
 
 def _rows(estimator: Any, context: Context) -> dict[str, np.ndarray]:

@@ -1,13 +1,14 @@
-"""`fine_tune`: a few steps on folds of a table's own rows, taken up where the held-out rows say so."""
+"""`fine_tune`: a few steps on folds of a table's own rows, taken up where held-out rows say so."""
 
 from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,18 +24,6 @@ from openpfn.estimators.views.ensemble import Member
 FEWEST_ROWS = 30
 """With fewer rows the network stays as it is: their held-out losses could not tell whether
 fine-tuning helped."""
-
-
-class Judge(Protocol):
-    """What fine-tuning asks of an estimator."""
-
-    def make_context(self, *parts: Any) -> Any:
-        """Return the context of a network, members, rows, targets and columns of codes."""
-
-    def row_losses(
-        self, answers: Float[np.ndarray, "n V"], targets: np.ndarray
-    ) -> Float[np.ndarray, " n"]:
-        """Return the loss of each row's answer."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +73,10 @@ class FineTuned:
 
 
 def fine_tune(
-    judge: Judge,
+    judge: Any,
     network: Network,
     members: list[Member],
+    judging: list[Member],
     folds: list[Fold],
     targets: np.ndarray,
     options: FineTuneOptions,
@@ -94,17 +84,28 @@ def fine_tune(
 ) -> FineTuned:
     """Return `network` after some steps on each fold's context, its weights averaged over folds.
 
-    All folds take the same number of steps: the one of those evaluated whose networks answer the
-    held-out rows best, and none unless that is better than the network as it is by
-    `options.margin` standard errors of the rows' differences. Weights that lie so near each other
-    answer, averaged, as the networks do on average (Wortsman et al. 2022), at the cost of one.
+    `judge` is the estimator: its `make_context` shows rows to a network, its `row_losses` tells how
+    wrong the answers of the members `judging` are. All folds take the same number of steps: the one
+    of those evaluated whose networks answer the held-out rows best, and none unless that is better
+    than the network as it is by `options.margin` standard errors of the rows' differences. Weights
+    that lie so near each other answer, averaged, as the networks do on average (Wortsman et al.
+    2022), at the cost of one.
     """
     if len(targets) < FEWEST_ROWS:
+        warnings.warn(
+            f"X has {len(targets)} rows, too few to tell whether fine-tuning helps: the network"
+            f" stays as it is. Give at least {FEWEST_ROWS}, or fine_tune=False.",
+            stacklevel=4,
+        )
         return FineTuned(network, None, FineTuning(0, {}, {}, "few rows"))
     check_trainable(network)
     with torch.random.fork_rng(_cuda_devices(network)):
         torch.manual_seed(seed)
-        run = _Run(judge, network, members, folds, targets, options, seed)
+        trainings = [
+            FoldTraining(network, members, fold, judge.make_context, options, seed + i)
+            for i, fold in enumerate(folds)
+        ]
+        run = _Run(judge, network, judging, trainings, targets, options)
         with _progress(options) as advance:
             ended = run.train(advance)
     return run.outcome(ended)
@@ -126,23 +127,19 @@ class _Run:
 
     def __init__(
         self,
-        judge: Judge,
+        judge: Any,
         network: Network,
-        members: list[Member],
-        folds: list[Fold],
+        judging: list[Member],
+        trainings: list[FoldTraining],
         targets: np.ndarray,
         options: FineTuneOptions,
-        seed: int,
     ) -> None:
         self.began = time.monotonic()
-        self.judge, self.network, self.members = judge, network, members
-        self.targets, self.options = targets, options
-        self.trainings = [
-            FoldTraining(network, members, fold, judge.make_context, options, seed + i)
-            for i, fold in enumerate(folds)
-        ]
+        self.judge, self.network, self.judging = judge, network, judging
+        self.trainings, self.targets, self.options = trainings, targets, options
         self.row_losses: dict[int, Float[np.ndarray, " n"]] = {}
         self.best: tuple[float, int, Any, WeightDifference | None] | None = None
+        self.before: Any = None
 
     def train(self, advance: Callable[[int], None]) -> str:
         """Train all folds by turns, and return why it ended."""
@@ -152,11 +149,12 @@ class _Run:
             n_steps = min(options.evaluate_every, options.n_steps - step)
             began = time.monotonic()
             for training in self.trainings:
-                if not training.train(n_steps):
-                    return "diverged"
-                advance(n_steps)
-                if self.is_late():
-                    return "time_limit"
+                for _ in range(n_steps):
+                    if self.is_late():
+                        return "time_limit"
+                    if not training.take_step():
+                        return "diverged"
+                    advance(1)
             step += n_steps
             waited = 0 if self.evaluate(step) else waited + 1
             if waited >= options.patience and step < options.n_steps:
@@ -176,13 +174,15 @@ class _Run:
         for training in self.trainings:
             fold = training.fold
             context = self.judge.make_context(
-                training.network, self.members, fold.rows, fold.targets, fold.categorical
+                training.network, self.judging, fold.rows, fold.targets, fold.categorical
             )
             some = context.mean_answers(fold.query)
             if answers is None:
                 answers = np.empty((len(self.targets), some.shape[1]))
             answers[fold.held_out] = some
         assert answers is not None
+        if step == 0:
+            self.before = answers
         self.row_losses[step] = losses = self.judge.row_losses(answers, self.targets)
         loss = float(losses.mean())
         if not math.isfinite(loss) or (self.best is not None and loss >= self.best[0]):
@@ -203,12 +203,9 @@ class _Run:
             step: float((rows - base).std() / math.sqrt(len(base)))
             for step, rows in self.row_losses.items()
         }
-        if self.best is None:
-            return FineTuned(self.network, None, FineTuning(0, losses, errors, ended))
-        loss, step, answers, difference = self.best
-        gain = losses[0] - loss
-        if difference is None or not gain > self.options.margin * errors[step]:
-            return FineTuned(self.network, None, FineTuning(0, losses, errors, ended))
+        loss, step, answers, difference = self.best or (losses[0], 0, None, None)
+        if difference is None or not losses[0] - loss > self.options.margin * errors[step]:
+            return FineTuned(self.network, self.before, FineTuning(0, losses, errors, ended))
         network = with_difference(self.network, difference)
         return FineTuned(network, answers, FineTuning(step, losses, errors, ended))
 

@@ -21,6 +21,8 @@ from openpfn.training.optimizers import Optimizers
 
 QUERY_SHARES = (0.1, 0.5)
 """Share of a step's rows that are its query, drawn anew for each step."""
+LEAST_ROWS = 64
+"""Rows of a step, where there are so many, however wide the table."""
 WEIGHT_DECAY = 1e-5
 LARGEST_GRADIENT = 1.0
 """Norm at which a gradient is cut off."""
@@ -70,19 +72,17 @@ class FoldTraining:
         self.random = np.random.default_rng(seed)
         self.step = 0
 
-    def train(self, n_steps: int) -> bool:
-        """Take `n_steps` steps; False where the loss or its gradient is not finite."""
+    def take_step(self) -> bool:
+        """Learn from one task; False, and no step, where its loss or gradient is not finite."""
         self.model.train()
-        for _ in range(n_steps):
-            self.optimizers.zero_grad()
-            loss = self.model.loss(self.draw())
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self.optimizers.parameters, LARGEST_GRADIENT)
-            if not (torch.isfinite(loss) and torch.isfinite(norm)):
-                return False
-            self.optimizers.step(min(1.0, (self.step + 1) / max(1, self.options.warmup_steps)))
-            self.step += 1
-        self.model.eval()
+        self.optimizers.zero_grad()
+        loss = self.model.loss(self.draw())
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.optimizers.parameters, LARGEST_GRADIENT)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            return False
+        self.optimizers.step(min(1.0, (self.step + 1) / max(1, self.options.warmup_steps)))
+        self.step += 1
         return True
 
     def draw(self) -> TaskBatch:
@@ -96,11 +96,14 @@ class FoldTraining:
         )
         rows = np.concatenate([context, query])
         shown = task.shown(view, self.fold.targets[rows])
-        return task.batch(view(self.fold.rows[rows])[None], shown[None], [view], len(context))
+        device = self.network.device
+        x = view(self.fold.rows[rows])[None]
+        return task.batch(x, shown[None], [view], len(context), device.type).to(device)
 
     def split(self) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " q"]]:
         """Return the rows of a step's context and of its query, whose classes the context has."""
-        n_rows = min(len(self.fold.rows), self.options.rows_per_step)
+        at_once = self.options.cells_per_step // (self.fold.rows.shape[1] + 1)
+        n_rows = min(len(self.fold.rows), max(at_once, LEAST_ROWS))
         chosen = self.random.permutation(len(self.fold.rows))[:n_rows]
         n_query = int(n_rows * self.random.uniform(*QUERY_SHARES))
         n_query = min(max(n_query, 1), n_rows - 1)
