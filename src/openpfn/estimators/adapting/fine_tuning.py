@@ -46,6 +46,17 @@ class FineTuning:
         """By how much the held-out loss fell."""
         return self.losses[0] - self.losses[self.n_steps] if self.losses else 0.0
 
+    def __str__(self) -> str:
+        if not self.losses:
+            return "no fine-tuning: too few rows"
+        before, best = self.losses[0], min(self.losses.values())
+        if not self.n_steps:
+            return (
+                "fine-tuning left the network as it is: held-out loss"
+                f" {before:.4f}, at best {best:.4f} after it"
+            )
+        return f"fine-tuned by {self.n_steps} steps: held-out loss {before:.4f} before, {best:.4f}"
+
     def record(self) -> dict[str, Any]:
         """Return it as values for JSON."""
         return asdict(self)
@@ -170,30 +181,22 @@ class _Run:
 
     def evaluate(self, step: int) -> bool:
         """Measure the folds' networks, and return whether they are better than before."""
-        answers: np.ndarray | None = None
-        for training in self.trainings:
-            fold = training.fold
-            context = self.judge.make_context(
-                training.network, self.judging, fold.rows, fold.targets, fold.categorical
-            )
-            some = context.mean_answers(fold.query)
-            if answers is None:
-                answers = np.empty((len(self.targets), some.shape[1]))
-            answers[fold.held_out] = some
-        assert answers is not None
-        if step == 0:
-            self.before = answers
+        parts = [training.answer(self.judging) for training in self.trainings]
+        answers = np.empty((len(self.targets), parts[0][0].shape[1]))
+        for training, (some, _) in zip(self.trainings, parts, strict=True):
+            answers[training.fold.held_out] = some
         self.row_losses[step] = losses = self.judge.row_losses(answers, self.targets)
         loss = float(losses.mean())
+        if step == 0:
+            self.before = answers
         if not math.isfinite(loss) or (self.best is not None and loss >= self.best[0]):
             return False
-        self.best = loss, step, answers, self.difference() if step else None
+        difference = None
+        if step:
+            base = self.network.model.state_dict()
+            difference = WeightDifference.between(base, [weights for _, weights in parts])
+        self.best = loss, step, answers, difference
         return True
-
-    def difference(self) -> WeightDifference:
-        """Return how the weights of the folds' networks, averaged, differ from those before."""
-        weights = [training.weights() for training in self.trainings]
-        return WeightDifference.between(self.network.model.state_dict(), weights)
 
     def outcome(self, ended: str) -> FineTuned:
         """Take up the best weights if they are better beyond chance."""

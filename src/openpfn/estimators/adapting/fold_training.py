@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,11 +20,14 @@ from openpfn.estimators.network import Network
 from openpfn.estimators.views.ensemble import Member, View
 from openpfn.training.optimizers import Optimizers
 
-QUERY_SHARES = (0.1, 0.5)
+QUERY_SHARES = (0.3, 0.6)
 """Share of a step's rows that are its query, drawn anew for each step."""
 LEAST_ROWS = 64
 """Rows of a step, where there are so many, however wide the table."""
 WEIGHT_DECAY = 1e-5
+AVERAGE_DECAY = 0.8
+"""Decay of the average of the weights that answers and is kept: few noisy steps leave much noise in
+the weights themselves."""
 LARGEST_GRADIENT = 1.0
 """Norm at which a gradient is cut off."""
 
@@ -67,7 +71,11 @@ class FoldTraining:
         self.network = replace(network, model=self.model, source=None, fingerprint=None)
         self.optimizers = Optimizers(
             self.model,
-            TrainingConfig(learning_rate=options.learning_rate, weight_decay=WEIGHT_DECAY),
+            TrainingConfig(
+                learning_rate=options.learning_rate,
+                weight_decay=WEIGHT_DECAY,
+                average_decay=AVERAGE_DECAY,
+            ),
         )
         self.random = np.random.default_rng(seed)
         self.step = 0
@@ -121,6 +129,13 @@ class FoldTraining:
         other = self.members[self.random.integers(len(self.members))]
         return replace(member, shift=other.shift, seed=int(self.random.integers(2**31)))
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return the weights as they are now."""
-        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+    def answer(self, judging: list[Member]) -> tuple[Float[np.ndarray, "q V"], dict[str, Tensor]]:
+        """Return what the averaged weights answer to the held-out rows, and these weights."""
+        fold = self.fold
+        with self.optimizers.exported() if self.step else nullcontext():
+            context = self.make_context(
+                self.network, judging, fold.rows, fold.targets, fold.categorical
+            )
+            answers = context.mean_answers(fold.query)
+            weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        return answers, weights

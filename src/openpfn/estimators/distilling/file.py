@@ -22,7 +22,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any
     from safetensors.numpy import save_file
 
     text = json.dumps({"format": FORMAT, **record})
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.array(array, order="C") for name, array in arrays.items()}
     with replacing(path) as unfinished:
         save_file(whole, unfinished, metadata={KEY: text, DIGEST: digest(whole, text)})
     return path
@@ -74,7 +74,7 @@ def digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
     total = hashlib.sha256(text.encode())
     for name, array in sorted(arrays.items()):
         total.update(f"{name} {array.dtype.str} {array.shape};".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
+        total.update(array.tobytes())
     return total.hexdigest()
 
 

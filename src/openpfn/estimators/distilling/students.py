@@ -67,6 +67,7 @@ class TreeStudent(Student):
         fitted = [
             HistGradientBoostingRegressor(
                 max_iter=300,
+                max_depth=8,
                 min_samples_leaf=10,
                 early_stopping=True,
                 random_state=seed,
@@ -138,7 +139,7 @@ class MLPStudent(LayersStudent):
 
         inputs = Inputs.fit(rows, categorical)
         fitted: Any = MLPRegressor(
-            HIDDEN,
+            hidden_layer_sizes=HIDDEN,
             early_stopping=True,
             n_iter_no_change=8,
             max_iter=100,
