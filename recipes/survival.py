@@ -32,7 +32,8 @@ class DiscreteSurvival:
         """Learn from rows `X`: the `time` each was watched, and whether it ended with the event."""
         if not event.any():
             raise ValueError("no row ended with the event: there is nothing to learn from.")
-        inner = np.quantile(time[event], np.arange(1, self.n_intervals) / self.n_intervals)
+        shares = np.arange(1, self.n_intervals) / self.n_intervals
+        inner = np.quantile(time[event], shares, method="higher")  # times of events
         self.ends = np.unique([*inner, time.max()])
         last = np.searchsorted(self.ends, time)  # the interval in which watching ended
         # one that was left early within its last interval did not live through it

@@ -96,9 +96,9 @@ class LayersStudent(Student):
     """Linear layers with rectifiers between them: an MLP, or, with one layer, a linear model."""
 
     inputs: Inputs
-    weights: list[Float[np.ndarray, "f g"]]
+    weights: list[Float[np.ndarray, "_ _"]]
     """Per layer, from its inputs to its outputs."""
-    biases: list[Float[np.ndarray, " g"]]
+    biases: list[Float[np.ndarray, "_"]]
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
         values = self.inputs(rows)
