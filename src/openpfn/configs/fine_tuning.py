@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from openpfn.configs.checks import check_fields, check_least
 
 
@@ -15,7 +17,7 @@ class FineTuneOptions:
 
     n_steps: int = 50
     """Steps at most, on each fold."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     """Rate of AdamW after the warm-up."""
     warmup_steps: int = 10
     """Steps in which the rate rises from 0."""
@@ -25,9 +27,9 @@ class FineTuneOptions:
     """Steps between evaluations on the held-out folds."""
     patience: int = 2
     """Evaluations without a lower loss, one after another, that end training."""
-    margin: float = 1.0
+    margin: float = 2.0
     """Standard errors by which fine-tuning must lower the held-out loss, or the network stays as it
-    is."""
+    is; the number of steps is the one whose gain is largest after these are taken off."""
     cells_per_step: int = 8192
     """Rows times columns of a step at most: its rows are drawn anew each time, and a random part of
     them is the query."""
@@ -51,7 +53,7 @@ class FineTuneOptions:
         )
         if not 0 < self.learning_rate < 1:
             raise ValueError(
-                f"learning_rate is {self.learning_rate}, must lie between 0 and 1, such as 1e-4."
+                f"learning_rate is {self.learning_rate}, must lie between 0 and 1, such as 2e-4."
             )
         if self.time_limit is not None and not self.time_limit > 0:
             raise ValueError(f"time_limit is {self.time_limit}, must be seconds above 0, or None.")
@@ -63,10 +65,10 @@ class FineTuneOptions:
         Raises ValueError for anything but None, a truth value, options, or a mapping of their
         fields.
         """
-        if fine_tune is None or fine_tune is False:
+        if fine_tune is None:
             return None
-        if fine_tune is True:
-            return cls()
+        if isinstance(fine_tune, bool | np.bool_):
+            return cls() if fine_tune else None
         if isinstance(fine_tune, cls):
             return fine_tune
         if isinstance(fine_tune, Mapping):

@@ -41,8 +41,9 @@ class WeightDifference:
         for name, weights in base.items():
             if not weights.is_floating_point():
                 continue
-            change = torch.stack([other[name] for other in others]).double().mean(dim=0)
-            change = (change - weights.double()).cpu()
+            # in double precision, which not every device has
+            mean = torch.stack([other[name].cpu().double() for other in others]).mean(dim=0)
+            change = mean - weights.cpu().double()
             if not change.any():
                 continue
             rows = change if change.ndim > 1 else change.reshape(1, -1)

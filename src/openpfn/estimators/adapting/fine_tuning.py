@@ -49,13 +49,17 @@ class FineTuning:
     def __str__(self) -> str:
         if not self.losses:
             return "no fine-tuning: too few rows"
-        before, best = self.losses[0], min(self.losses.values())
+        before, after = self.losses[0], self.losses[self.n_steps]
         if not self.n_steps:
+            best = min(self.losses.values())
             return (
                 "fine-tuning left the network as it is: held-out loss"
-                f" {before:.4f}, at best {best:.4f} after it"
+                f" {before:.4f}, at best {best:.4f} with it"
             )
-        return f"fine-tuned by {self.n_steps} steps: held-out loss {before:.4f} before, {best:.4f}"
+        return (
+            f"fine-tuned by {self.n_steps} steps: held-out loss {before:.4f} before,"
+            f" {after:.4f} after"
+        )
 
     def record(self) -> dict[str, Any]:
         """Return it as values for JSON."""
@@ -96,11 +100,11 @@ def fine_tune(
     """Return `network` after some steps on each fold's context, its weights averaged over folds.
 
     `judge` is the estimator: its `make_context` shows rows to a network, its `row_losses` tells how
-    wrong the answers of the members `judging` are. All folds take the same number of steps: the one
-    of those evaluated whose networks answer the held-out rows best, and none unless that is better
-    than the network as it is by `options.margin` standard errors of the rows' differences. Weights
-    that lie so near each other answer, averaged, as the networks do on average (Wortsman et al.
-    2022), at the cost of one.
+    wrong the answers of the members `judging` are. All folds take the same number of steps: of
+    those evaluated, the one that lowers the loss of held-out rows most, less `options.margin`
+    standard errors of the rows' differences; none unless that is more than nothing. Weights that
+    lie so near each other answer, averaged, as the networks do on average (Wortsman et al. 2022),
+    at the cost of one.
     """
     if len(targets) < FEWEST_ROWS:
         warnings.warn(
@@ -148,9 +152,12 @@ class _Run:
         self.began = time.monotonic()
         self.judge, self.network, self.judging = judge, network, judging
         self.trainings, self.targets, self.options = trainings, targets, options
-        self.row_losses: dict[int, Float[np.ndarray, " n"]] = {}
-        self.best: tuple[float, int, Any, WeightDifference | None] | None = None
+        self.losses: dict[int, float] = {}
+        self.errors: dict[int, float] = {}
+        self.row_losses: Any = None
         self.before: Any = None
+        self.sure_gain = 0.0
+        self.best: tuple[int, np.ndarray, WeightDifference] | None = None
 
     def train(self, advance: Callable[[int], None]) -> str:
         """Train all folds by turns, and return why it ended."""
@@ -185,32 +192,28 @@ class _Run:
         answers = np.empty((len(self.targets), parts[0][0].shape[1]))
         for training, (some, _) in zip(self.trainings, parts, strict=True):
             answers[training.fold.held_out] = some
-        self.row_losses[step] = losses = self.judge.row_losses(answers, self.targets)
-        loss = float(losses.mean())
+        losses = self.judge.row_losses(answers, self.targets)
+        self.losses[step] = loss = float(losses.mean())
         if step == 0:
-            self.before = answers
-        if not math.isfinite(loss) or (self.best is not None and loss >= self.best[0]):
-            return False
-        difference = None
-        if step:
+            self.before, self.row_losses, self.errors[0] = answers, losses, 0.0
+            return True
+        change = losses - self.row_losses
+        self.errors[step] = error = float(change.std() / math.sqrt(len(change)))
+        sure_gain = -float(change.mean()) - self.options.margin * error
+        if sure_gain > self.sure_gain:
             base = self.network.model.state_dict()
             difference = WeightDifference.between(base, [weights for _, weights in parts])
-        self.best = loss, step, answers, difference
-        return True
+            self.sure_gain, self.best = sure_gain, (step, answers, difference)
+        return loss < min(value for other, value in self.losses.items() if other < step)
 
     def outcome(self, ended: str) -> FineTuned:
-        """Take up the best weights if they are better beyond chance."""
-        base = self.row_losses[0]
-        losses = {step: float(rows.mean()) for step, rows in self.row_losses.items()}
-        errors = {
-            step: float((rows - base).std() / math.sqrt(len(base)))
-            for step, rows in self.row_losses.items()
-        }
-        loss, step, answers, difference = self.best or (losses[0], 0, None, None)
-        if difference is None or not losses[0] - loss > self.options.margin * errors[step]:
-            return FineTuned(self.network, self.before, FineTuning(0, losses, errors, ended))
+        """Take up the best weights if any are better beyond chance."""
+        if self.best is None:
+            history = FineTuning(0, self.losses, self.errors, ended)
+            return FineTuned(self.network, self.before, history)
+        step, answers, difference = self.best
         network = with_difference(self.network, difference)
-        return FineTuned(network, answers, FineTuning(step, losses, errors, ended))
+        return FineTuned(network, answers, FineTuning(step, self.losses, self.errors, ended))
 
 
 @contextmanager

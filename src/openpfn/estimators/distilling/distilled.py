@@ -202,7 +202,7 @@ class DistilledClassifier(ClassifierMixin, DistilledEstimator):
         return self.classes_[probabilities.argmax(axis=1)]
 
     def default_teacher(self) -> Any:
-        from openpfn.estimators.classifier import PFNClassifier
+        from openpfn.estimators import PFNClassifier
 
         return PFNClassifier()
 
@@ -252,7 +252,7 @@ class DistilledRegressor(RegressorMixin, DistilledEstimator):
         return self.centre_ + self.spread_ * chosen
 
     def default_teacher(self) -> Any:
-        from openpfn.estimators.regressor import PFNRegressor
+        from openpfn.estimators import PFNRegressor
 
         return PFNRegressor()
 
