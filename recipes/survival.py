@@ -33,7 +33,7 @@ class DiscreteSurvival:
         if not event.any():
             raise ValueError("no row ended with the event: there is nothing to learn from.")
         shares = np.arange(1, self.n_intervals) / self.n_intervals
-        inner = np.quantile(time[event], shares, method="higher")  # times of events
+        inner = np.quantile(time[event], shares, method="lower")  # times of events
         self.ends = np.unique([*inner, time.max()])
         last = np.searchsorted(self.ends, time)  # the interval in which watching ended
         # one that was left early within its last interval did not live through it
