@@ -25,6 +25,7 @@ TITLES = {
     "state": "What is kept of the context, by attention",
     "long": "Very long contexts",
     "quality": "What equal steps are worth",
+    "onnx": "torch beside onnxruntime",
 }
 NOTES = {
     "gemm": (
@@ -65,6 +66,10 @@ NOTES = {
     "quality": (
         "Loss on 1,024 held-out tasks after training on the same tasks, another seed in each"
         " repeat."
+    ),
+    "onnx": (
+        "The shipped nano and the files that `openpfn export onnx` writes of it, one thread each;"
+        " one row after fit reads a state that is handed over with each call."
     ),
 }
 
