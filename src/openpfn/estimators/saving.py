@@ -229,19 +229,28 @@ def _context(
     if record["source"] is None:
         network = _embedded_network(arrays["checkpoint"], estimator.device)
     else:
-        network = find_network(record["source"], None, estimator.device)
-    if fingerprint_of(network.model) != record["fingerprint"]:
-        raise ValueError(
-            f"the estimator was saved with other weights than checkpoint {record['source']!r}"
-            " holds now. Fit it again, or bring back that checkpoint; save(embed_weights=True)"
-            " keeps the weights in the file."
-        )
+        network = _recorded_network(record["source"], record["fingerprint"], estimator.device)
     return estimator.make_context(
         network,
         [Member(**member) for member in record["members"]],
         arrays.get("rows"),
         arrays.get(estimator.targets_name),
         np.array(record["categorical"], dtype=bool),
+    )
+
+
+def _recorded_network(source: str, fingerprint: str, device: str) -> Network:
+    """Return the network of the checkpoint `source` or, where that has other weights today, the
+    shipped one of an earlier day that has the fingerprint."""
+    names = [source, *(checkpoint.earlier_names() if source in checkpoint.shipped_names() else [])]
+    for name in names:
+        network = find_network(name, None, device)
+        if fingerprint_of(network.model) == fingerprint:
+            return network
+    raise ValueError(
+        f"the estimator was saved with other weights than checkpoint {source!r} holds now. Fit it"
+        " again, or bring back that checkpoint; save(embed_weights=True) keeps the weights in the"
+        " file."
     )
 
 

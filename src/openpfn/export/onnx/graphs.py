@@ -19,7 +19,10 @@ from openpfn.models.tabular.network import TableState, TabularPFN
 Targets = Literal["classes", "numbers"]
 LEVELS = tuple(k / 20 for k in range(1, 20))
 """Levels of the quantiles that a network of numbers answers."""
-ANSWERS: dict[Targets, tuple[str, ...]] = {"classes": ("logits",), "numbers": ("mean", "quantiles")}
+ANSWERS: dict[Targets, tuple[str, ...]] = {
+    "classes": ("logits",),
+    "numbers": ("target_mean", "target_quantiles"),
+}
 """Names of the outputs, by what is predicted."""
 
 

@@ -26,6 +26,7 @@ from openpfn.export.onnx.graphs import (
     WholePass,
     named_tensors,
 )
+from openpfn.export.onnx.operators import missing_operators
 from openpfn.files import replacing
 from openpfn.models.published.network import PublishedPFN
 from openpfn.models.tabular.network import TabularPFN
@@ -49,7 +50,7 @@ def write_onnx(
     a value is missing and whole numbers for categories, which `categorical` (1, D) marks, and
     `y_context` (1, n): classes from 0 in float32, or numbers in float64. It answers `logits`
     (1, Q, classes), −inf for classes above the context's largest; or, for `targets="numbers"`,
-    `mean` (1, Q) and `quantiles` (1, Q, 19) at the levels 0.05 … 0.95. n, Q and D are free.
+    `target_mean` (1, Q) and `target_quantiles` (1, Q, 19) at the levels 0.05 … 0.95. n, Q and D are free.
 
     With `steps` there are two files in its place: `NAME-fit.onnx` turns a context into a state,
     tensors whose names begin with `state`, and `NAME-predict.onnx` takes `x_query` and that state.
@@ -137,12 +138,13 @@ def _write(path: Path, graph: Passes, inputs: Sequence[str], outputs: Sequence[s
             graph,
             tuple(table[name] for name in inputs),
             dynamo=True,
+            optimize=False,  # onnxruntime does that as it loads; the exporter loses nodes of clamps
             verbose=False,
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_shapes=shapes,
-            custom_translation_table={torch.ops.aten.searchsorted.Tensor: _searchsorted()},
+            custom_translation_table=missing_operators(),
         )
     program.model.metadata_props.update(
         {
@@ -176,23 +178,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
-
-
-def _searchsorted() -> Any:
-    """`torch.searchsorted` in ONNX's operators: how many sorted values are less, or not more."""
-    from onnxscript import opset18 as op
-
-    def searchsorted(
-        sorted_sequence: Any,
-        values: Any,
-        out_int32: bool = False,
-        right: bool = False,
-        side: str | None = None,
-        sorter: Any = None,
-    ) -> Any:
-        a = op.Unsqueeze(sorted_sequence, op.Constant(value_ints=[-2]))
-        v = op.Unsqueeze(values, op.Constant(value_ints=[-1]))
-        before = op.LessOrEqual(a, v) if right or side == "right" else op.Less(a, v)
-        return op.ReduceSum(op.Cast(before, to=7), op.Constant(value_ints=[-1]), keepdims=0)
-
-    return searchsorted
