@@ -50,7 +50,8 @@ def write_onnx(
     a value is missing and whole numbers for categories, which `categorical` (1, D) marks, and
     `y_context` (1, n): classes from 0 in float32, or numbers in float64. It answers `logits`
     (1, Q, classes), −inf for classes above the context's largest; or, for `targets="numbers"`,
-    `target_mean` (1, Q) and `target_quantiles` (1, Q, 19) at the levels 0.05 … 0.95. n, Q and D are free.
+    `target_mean` (1, Q) and `target_quantiles` (1, Q, 19) at the levels 0.05 … 0.95. n, Q and D are
+    free.
 
     With `steps` there are two files in its place: `NAME-fit.onnx` turns a context into a state,
     tensors whose names begin with `state`, and `NAME-predict.onnx` takes `x_query` and that state.
