@@ -4,10 +4,12 @@ data."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, no_type_check
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
@@ -18,6 +20,10 @@ from sklearn.utils.validation import (
 from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.calibration import FEWEST_ROWS, LEAST_PROBABILITY, best_factor
 from openpfn.estimators.contexts.classes import ClassContext
+from openpfn.estimators.contexts.neighbours import NeighbourContext
+from openpfn.estimators.limits.imbalance import balanced
+from openpfn.estimators.limits.plan import Plan
+from openpfn.estimators.limits.weights import refuse
 from openpfn.estimators.network import Network, advice, find_network
 from openpfn.estimators.views.canonical import canonical_order, row_order
 from openpfn.estimators.views.encoded_rows import EncodedRows
@@ -89,6 +95,12 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         "target_statistics",
         "text",
         "text_scores",
+        "rows_per_member",
+        "subsample",
+        "columns_per_member",
+        "chain",
+        "many_classes",
+        "balance_probabilities",
     )
     targets_name = "labels"
 
@@ -107,6 +119,12 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         target_statistics: bool = False,
         text: str = "auto",
         text_scores: bool = True,
+        rows_per_member: int | str | None = "auto",
+        subsample: str = "uniform",
+        columns_per_member: int | str | None = "auto",
+        many_classes: str = "auto",
+        balance_probabilities: bool = False,
+        chain: bool = False,
     ) -> None:
         super().__init__(
             checkpoint,
@@ -119,55 +137,86 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             target_statistics=target_statistics,
             text=text,
             text_scores=text_scores,
+            rows_per_member=rows_per_member,
+            subsample=subsample,
+            columns_per_member=columns_per_member,
+            chain=chain,
         )
         self.softmax_temperature = softmax_temperature
+        self.many_classes = many_classes
+        self.balance_probabilities = balance_probabilities
 
-    def fit(self, X: Any, y: Any) -> PFNClassifier:
-        """Show the network the context: rows `X` (n, D) and their labels `y` (n,).
+    def fit(self, X: Any, y: Any, **unknown: Any) -> PFNClassifier:
+        """Show the network the context: rows `X` (n, D) and their labels `y` (n,), or (n, T) for
+        several targets.
 
-        Raises ValueError for infinite values, missing labels, and more classes than the network can
-        tell apart.
+        Raises ValueError for infinite values and missing labels.
         """
+        refuse(self, unknown)
         self._check_parameters()
-        table = self._table(X, reset=True)
+        self.seen_ = None
+        self._fit_table(self._table(X, reset=True), y, read=True)
+        return self
+
+    def _fit_table(self, table: pd.DataFrame, y: Any, *, read: bool) -> None:
+        if self._fit_targets(table, y):
+            assert self.estimators_ is not None
+            self.classes_ = [one.classes_ for one in self.estimators_]
+            return
         labels = self._labels(y, table)
         rows = self._fit_encoder(table)
         n_classes = len(self.classes_)
         self.order_, self.tied_ = canonical_order(rows.numbers, labels, n_classes)
         self.context_, self.statistics_, self.text_scores_ = None, None, None
         self.temperature_ = 1.0
+        self.beyond_, self.seed_ = (), self._seed()
+        self.class_counts_ = np.bincount(labels, minlength=n_classes)
         if n_classes > 1:
             network = find_network(self.checkpoint, self.model, self.device)
             in_order = getattr(network.model, "reads_classes_as_numbers", False)
             if in_order:  # class 1 lies between 0 and 2: keep them as they sort
                 self.order_, self.tied_ = np.arange(n_classes), []
             self._check_network(network)
-            self._warn_beyond_training(network, *rows.numbers.shape)
             places = np.argsort(self.order_)[labels]
             order = row_order(self._select(rows.numbers), places)
             rows, places = rows[order], places[order]
-            n_shifts = 1 if in_order else n_classes  # nor shift them round
-            members = draw_members(int(self.n_estimators), n_shifts, self._seed())
-            if self.calibrate and len(rows) >= FEWEST_ROWS:
-                self.temperature_ = self._best_temperature(network, members, rows, places)
+            n_shown = min(n_classes, network.max_classes)
+            n_shifts = 1 if in_order else n_shown  # nor shift them round
+            members = draw_members(int(self.n_estimators), n_shifts, self.seed_)
+            many = n_classes > network.max_classes
+            if (self.calibrate or many) and len(rows) >= FEWEST_ROWS:
+                most_folds = None if self.calibrate else 1
+                self.temperature_ = self._best_temperature(
+                    network, members, rows, places, most_folds
+                )
             added, self.context_ = self._show_context(network, members, rows, places)
             self.statistics_, self.text_scores_ = added
-        return self
+            if read:
+                self.context_.read()
+            self._tell_beyond_training(network, *rows.numbers.shape)
 
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "Q k"]:
-        """Return the probability of each of `classes_` for each row of `X` (Q, D)."""
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probability of each of `classes_` for each row of `X` (Q, D), as (Q, k); of
+        several targets a list of these."""
         check_is_fitted(self)
+        if self.estimators_ is not None:
+            return self._each(X, lambda one, rows: one.predict_proba(rows))
         table = self._table(X, reset=False)
         if self.context_ is None:
             return np.ones((len(table), 1))
         rows = self.read_rows(table)
         canonical = self._probabilities(self.context_.mean_log_probs(rows), self.temperature_)
+        if self.balance_probabilities:
+            canonical = balanced(canonical, self.class_counts_[self.order_])
         probabilities = np.empty_like(canonical)
         probabilities[:, self.order_] = canonical
         return probabilities
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row of `X` (Q, D)."""
+        """Return the most probable class of each row of `X` (Q, D); of T targets as (Q, T)."""
+        check_is_fitted(self)
+        if self.estimators_ is not None:
+            return np.stack(self._each(X, lambda one, rows: one.predict(rows)), axis=1)
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
@@ -186,8 +235,10 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         members: list[Member],
         rows: EncodedRows,
         places: Int[np.ndarray, " n"],
+        most_folds: int | None,
     ) -> float:
-        answers = self._out_of_fold(network, members, rows, places)
+        answered, answers = self._out_of_fold(network, members, rows, places, most_folds)
+        places = places[answered]
 
         def loss(temperature: float) -> float:
             probabilities = self._probabilities(answers, temperature)
@@ -219,7 +270,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         targets: Int[np.ndarray, " n"] | None,
         categorical: Bool[np.ndarray, " S"],
     ) -> ClassContext:
-        return ClassContext(
+        n_classes = len(self.classes_)
+        by_neighbours = n_classes > network.max_classes and self._plan().strategy == "neighbours"
+        return (NeighbourContext if by_neighbours else ClassContext)(
             network,
             members,
             rows,
@@ -227,7 +280,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             categorical,
             self.device,
             self._limit,
-            n_classes=len(self.classes_),
+            n_classes=n_classes,
         )
 
     def learnt(self) -> dict[str, Any]:
@@ -242,6 +295,8 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             "order": self.order_.tolist(),
             "tied": self.tied_,
             "temperature": self.temperature_,
+            "counts": self.class_counts_.tolist(),
+            "beyond": list(self.beyond_),
         }
 
     def relearn(self, record: Mapping[str, Any]) -> None:
@@ -251,6 +306,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         self.classes_ = array_from_json(classes)
         self.order_, self.tied_ = np.array(record["order"]), record["tied"]
         self.temperature_ = float(record.get("temperature", 1.0))  # before format 4
+        even = [1] * len(self.classes_)  # before format 6, which brought balance_probabilities
+        self.class_counts_ = np.array(record.get("counts", even))
+        self.beyond_ = tuple(record.get("beyond", ()))
 
     def facts(self) -> dict[str, bool]:
         context, n_classes = self.context_, len(self.classes_)
@@ -266,6 +324,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             ).tolist() == list(range(n_classes))
         return facts
 
+    def _plan(self) -> Plan:
+        return replace(super()._plan(), classes=self.many_classes)
+
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if not self.softmax_temperature > 0:
@@ -278,9 +339,4 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             raise ValueError(
                 f"{network} predicts numbers alone, but PFNClassifier needs one that predicts"
                 f" classes. Use PFNRegressor, or {advice('classes')}."
-            )
-        if len(self.classes_) > network.max_classes:
-            raise ValueError(
-                f"y has {len(self.classes_)} classes, but this network can tell at most"
-                f" {network.max_classes} apart. Merge rare classes, or use a checkpoint with more."
             )

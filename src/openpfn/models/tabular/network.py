@@ -26,6 +26,7 @@ from openpfn.models.tabular.encoders import (
     TargetScale,
 )
 from openpfn.models.tabular.layers import TwoWayLayer, make_norm
+from openpfn.models.tabular.passes import goes_in_passes, summarize_in_passes
 
 CELLS_PER_TILE = 2**13
 """Cells embedded at once where no gradient is asked for: the features of more fall out of a CPU's
@@ -160,11 +161,17 @@ class TabularPFN(HookedModule):
             cells = layer.hooked(cells, columns, n_context)
         return self.hook_targets(self.final_norm(cells[:, -1, n_context:]))
 
-    def summarize(self, batch: TaskBatch) -> TableState:
+    def summarize(self, batch: TaskBatch, most_bytes: int | None = None) -> TableState:
         """The state that the context rows of `batch` leave; query rows, if any, are ignored.
 
-        Without gradients a long context goes through the network a few rows at a time.
+        Without gradients a long context goes through the network a few rows at a time. Where its
+        cells take more than `most_bytes`, and states are sums over rows, they are never all held
+        (`summarize_in_passes`).
         """
+        n_cells = len(batch.y) * (batch.n_columns + 1) * batch.n_train
+        takes = 4 * self.config.d_model * n_cells
+        if most_bytes is not None and takes > most_bytes and goes_in_passes(self):
+            return summarize_in_passes(self, batch)
         x = self.check(batch)[:, : batch.n_train]
         statistics = self.cell_encoder.fit(x, batch.n_features, batch.categorical)
         columns = present_columns(batch)
@@ -181,13 +188,19 @@ class TabularPFN(HookedModule):
     def read(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q outputs"]:
         """Logits of the query rows `x`, whose cost does not include the context's; see
         `predictive_of`."""
+        return self.decoded(self.read_targets(x, state), state.n_classes, state.scale)
+
+    def read_targets(
+        self, x: Float[Tensor, "B Q D"], state: TableState
+    ) -> Float[Tensor, "B Q E"]:
+        """The query rows in the space that the head reads: rows of like targets lie near each
+        other."""
         numbers = state.scale is not None
         cells = self.embed_queries(x, state.statistics, state.n_context, numbers)  # (B, C, Q, E)
         *inner, last = self.stack
         for layer, layer_state in zip(inner, state.layers, strict=False):
             cells = layer.read(cells, state.columns, layer_state)
-        targets = last.last_read(cells, state.columns, state.layers[-1])  # (B, Q, E)
-        return self.decoded(self.final_norm(targets), state.n_classes, state.scale)
+        return self.final_norm(last.last_read(cells, state.columns, state.layers[-1]))
 
     def decoded(
         self,
