@@ -45,14 +45,14 @@ class AddedColumns(NamedTuple):
 class PFNEstimator(TableEstimator, ABC):
     """Estimator whose `fit` shows the rows of a table to a network, and trains nothing."""
 
-    estimators_: list[Any] | None
-    seen_: tuple[pd.DataFrame, np.ndarray] | None
     encoder_: TableEncoder
     columns_: Int[np.ndarray, " S"]
     statistics_: TargetStatistics | None
     text_scores_: TextScores | None
     context_: Context | None
-    beyond_: tuple[str, ...]
+    estimators_: list[Any] | None = None
+    seen_: tuple[pd.DataFrame, np.ndarray] | None = None
+    beyond_: tuple[str, ...] = ()
     seed_: int
 
     saved_parameters: ClassVar[tuple[str, ...]]
@@ -104,19 +104,19 @@ class PFNEstimator(TableEstimator, ABC):
 
         Raises ValueError after `fit` or `load`, which keep no table.
         """
-        if self.__sklearn_is_fitted__() and getattr(self, "seen_", None) is None:
+        if self.__sklearn_is_fitted__() and self.seen_ is None:
             raise ValueError(
                 f"this {type(self).__name__} was fitted by fit, or loaded, and holds no table to"
                 " which rows could be added. Show all parts by partial_fit, or clone it first."
             )
         self._check_parameters()
-        table, y = joined(getattr(self, "seen_", None), self._table, X, y)
+        table, y = joined(self.seen_, self._table, X, y)
         self._fit_table(table, y, read=False)
         self.seen_ = table, y
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "encoder_") or getattr(self, "estimators_", None) is not None
+        return hasattr(self, "encoder_") or self.estimators_ is not None
 
     @abstractmethod
     def _fit_table(self, table: pd.DataFrame, y: Any, *, read: bool) -> None:
@@ -128,13 +128,24 @@ class PFNEstimator(TableEstimator, ABC):
         targets = columns_of(y)
         if targets is None:
             return False
-        self.estimators_ = fit_each(self, table, targets)
-        self.beyond_ = tuple(dict.fromkeys(said for one in self.estimators_ for said in one.beyond_))
+        self.take_targets(fit_each(self, table, targets))
         return True
+
+    def take_targets(self, fitted: list[Any]) -> None:
+        """Be the estimator of several targets that these are fitted to."""
+        self.estimators_, self.context_, self.seen_ = fitted, None, None
+        self.beyond_ = tuple(dict.fromkeys(said for one in fitted for said in one.beyond_))
+        if all(hasattr(one, "classes_") for one in fitted):
+            self.classes_: Any = [one.classes_ for one in fitted]
 
     def _each(self, X: Any, ask: Callable[[Any, pd.DataFrame], Any]) -> list[Any]:
         """Return what `ask` makes of the estimator of each target and its rows."""
         return ask_each(self, self._table(X, reset=False), ask)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     @property
     def state_bytes_(self) -> int:

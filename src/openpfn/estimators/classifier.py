@@ -160,8 +160,6 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
 
     def _fit_table(self, table: pd.DataFrame, y: Any, *, read: bool) -> None:
         if self._fit_targets(table, y):
-            assert self.estimators_ is not None
-            self.classes_ = [one.classes_ for one in self.estimators_]
             return
         labels = self._labels(y, table)
         rows = self._fit_encoder(table)

@@ -77,7 +77,10 @@ class NeighbourContext(ClassContext):
         self.width = float(arrays["width"])
 
     def _shares(
-        self, placed: Float[np.ndarray, "Q F"], width: float, own: Int[np.ndarray, " Q"] | None = None
+        self,
+        placed: Float[np.ndarray, "Q F"],
+        width: float,
+        own: Int[np.ndarray, " Q"] | None = None,
     ) -> Float[np.ndarray, "Q k"]:
         """Return each class's share of the votes; rows do not count for themselves, at `own`."""
         assert self.space is not None
@@ -106,9 +109,7 @@ class NeighbourContext(ClassContext):
         return float(WIDTHS[int(np.argmin(losses))])
 
 
-def placed_by(
-    context: ClassContext, rows: Float[np.ndarray, "Q D"]
-) -> Float[np.ndarray, "Q F"]:
+def placed_by(context: ClassContext, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q F"]:
     """Return where rows lie: their unit vectors in the space of each view, side by side."""
     shows_space = hasattr(context.ready_network().model, "read_targets")
     method = "read_targets" if shows_space else "read"

@@ -70,9 +70,7 @@ def information(
     )
 
 
-def times_seen(
-    told: Float[np.ndarray, " D"], n_members: int, width: int
-) -> Int[np.ndarray, " D"]:
+def times_seen(told: Float[np.ndarray, " D"], n_members: int, width: int) -> Int[np.ndarray, " D"]:
     """Return how many members see each column: half of their n_members · width places go to all
     columns evenly, the other half in proportion to what is `told`."""
     n_places = n_members * min(width, len(told))

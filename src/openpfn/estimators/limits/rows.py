@@ -59,7 +59,9 @@ def with_rows(
         balance = sampling == "balanced" and n_classes is not None and member.code is None
         quotas = (_even_quotas if balance else _quotas)(available, most)
         # each takes up where the one before left off, so that no row is seen twice before all are
-        places = [np.arange(start, start + quota) for start, quota in zip(taken, quotas, strict=True)]
+        places = [
+            np.arange(start, start + quota) for start, quota in zip(taken, quotas, strict=True)
+        ]
         chosen = [q.take(at, mode="wrap") for q, at in zip(queues, places, strict=True) if len(at)]
         taken += quotas
         rows = tuple(np.sort(np.concatenate(chosen)).tolist())
@@ -99,9 +101,7 @@ def state_bytes_per_row(network: Network, n_columns: int, numbers: bool) -> floa
     return (sizes[1] - sizes[0]) / 8
 
 
-def _log_weights(
-    sizes: Int[np.ndarray, " k"], quotas: Int[np.ndarray, " k"]
-) -> tuple[float, ...]:
+def _log_weights(sizes: Int[np.ndarray, " k"], quotas: Int[np.ndarray, " k"]) -> tuple[float, ...]:
     """Return the logarithm of how often each class is over how often it is shown; 0 where it is
     not."""
     present = quotas > 0

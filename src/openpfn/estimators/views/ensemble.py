@@ -57,10 +57,12 @@ class Member:
     log_weights: tuple[float, ...] | None = None
     """Added to what it says of each class, to make up for rows of it that are left out."""
 
-    def __post_init__(self) -> None:
-        for name in ("columns", "rows", "code", "log_weights"):  # lists, from a file
-            if (places := getattr(self, name)) is not None:
-                object.__setattr__(self, name, tuple(places))
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Member:
+        """Return the member whose fields these are, with lists, as JSON has them, for tuples."""
+        return cls(
+            **{k: tuple(value) if isinstance(value, list) else value for k, value in record.items()}
+        )
 
     def n_shown(self, n_classes: int) -> int:
         """Return how many of `n_classes` it tells apart."""

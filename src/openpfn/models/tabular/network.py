@@ -190,9 +190,7 @@ class TabularPFN(HookedModule):
         `predictive_of`."""
         return self.decoded(self.read_targets(x, state), state.n_classes, state.scale)
 
-    def read_targets(
-        self, x: Float[Tensor, "B Q D"], state: TableState
-    ) -> Float[Tensor, "B Q E"]:
+    def read_targets(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q E"]:
         """The query rows in the space that the head reads: rows of like targets lie near each
         other."""
         numbers = state.scale is not None
