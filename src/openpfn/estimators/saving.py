@@ -7,8 +7,8 @@ per group of views), and `checkpoint`, the bytes of a checkpoint file, where the
 embedded. Format 1 had neither views nor states; since format 3 the metadata key `openpfn_digest` is
 a hash of the tensors and of the JSON text, which is checked on loading. Format 4 brought
 regressors, and members that transform the target; format 5 encoders of texts by name, and
-`text_scores/…`; format 6 members that see some columns, rows or classes, `context/…`, and estimators
-of several targets, whose tensors `targets/…` are the bytes of a file for each.
+`text_scores/…`; format 6 members that see some columns, rows or classes, `context/…`, and
+estimators of several targets, whose tensors `targets/…` are the bytes of a file for each.
 """
 
 from __future__ import annotations

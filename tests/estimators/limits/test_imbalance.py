@@ -54,7 +54,7 @@ def test_a_threshold_can_be_tuned_by_scikit_learn():
 def test_weights_of_rows_are_refused_with_advice(estimator):
     targets = (X[:40, 0] > 0) * 1
     with pytest.raises(
-        TypeError, match="fit takes no sample_weight: .* Draw rows by their weights"
+        TypeError, match=r"fit takes no sample_weight: .* Draw rows by their weights"
     ):
         estimator.fit(X[:40], targets, sample_weight=np.ones(40))
     with pytest.raises(TypeError, match="fit takes X and y alone, not groups"):

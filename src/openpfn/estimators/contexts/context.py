@@ -30,11 +30,11 @@ per cell."""
 class Context(ABC):
     """The context of one task, seen through the views of an ensemble.
 
-    Views of as many columns, rows and classes pass through the network as one batch of tasks. States that do not fit
-    into `memory_limit` bytes are computed anew for each prediction. `told` says what was done about
-    each limit of the network that the table goes beyond. A context that came from a file
-    without rows has none, only `groups` of views and their `states`. Threads may ask it at the same
-    time: the first of them reads the context.
+    Views of as many columns, rows and classes pass through the network as one batch of tasks.
+    States that do not fit into `memory_limit` bytes are computed anew for each prediction. `told`
+    says what was done about each limit of the network that the table goes beyond. A context that
+    came from a file without rows has none, only `groups` of views and their `states`. Threads may
+    ask it at the same time: the first of them reads the context.
     """
 
     def __init__(
@@ -105,7 +105,9 @@ class Context(ABC):
         return {}
 
     def take_up(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take up what `arrays` returned."""
+        """Take up what `arrays` returned. Raises ValueError for others."""
+        if arrays:
+            raise ValueError(f"a {type(self).__name__} keeps no {', '.join(arrays)}.")
 
     @property
     def state_bytes(self) -> int:

@@ -115,7 +115,7 @@ def placed_by(context: ClassContext, rows: Float[np.ndarray, "Q D"]) -> Float[np
     method = "read_targets" if shows_space else "read"
     parts: dict[int, list[np.ndarray]] = {}
     for group, _, _, seen in context.answers(rows, method):
-        for i, (view, vectors) in enumerate(zip(group, seen.numpy(), strict=True)):
+        for view, vectors in zip(group, seen.numpy(), strict=True):
             vectors = np.maximum(vectors, -30.0) if method == "read" else vectors  # −∞: no class
             norm = np.linalg.norm(vectors, axis=1, keepdims=True)
             parts.setdefault(id(view), []).append(vectors / np.maximum(norm, 1e-12))

@@ -17,7 +17,7 @@ DEFAULT = "hierarchy"
 CODES_PER_MEMBER = 3
 """Codes for each member that is asked for: about the time that a hierarchy takes."""
 TRIES = 100
-"""Random codes of which the one is taken that tells most classes apart which those before do not."""
+"""Random codes of which the best is taken."""
 
 
 def with_classes(

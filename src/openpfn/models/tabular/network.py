@@ -3,7 +3,9 @@ numbers out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -26,7 +28,7 @@ from openpfn.models.tabular.encoders import (
     TargetScale,
 )
 from openpfn.models.tabular.layers import TwoWayLayer, make_norm
-from openpfn.models.tabular.passes import goes_in_passes, summarize_in_passes
+from openpfn.models.tabular.passes import can_go_in_passes, states_in_passes
 
 CELLS_PER_TILE = 2**13
 """Cells embedded at once where no gradient is asked for: the features of more fall out of a CPU's
@@ -165,18 +167,19 @@ class TabularPFN(HookedModule):
         """The state that the context rows of `batch` leave; query rows, if any, are ignored.
 
         Without gradients a long context goes through the network a few rows at a time. Where its
-        cells take more than `most_bytes`, and states are sums over rows, they are never all held
-        (`summarize_in_passes`).
+        cells take more than `most_bytes`, and states are sums over rows, they are never all held.
         """
-        n_cells = len(batch.y) * (batch.n_columns + 1) * batch.n_train
-        takes = 4 * self.config.d_model * n_cells
-        if most_bytes is not None and takes > most_bytes and goes_in_passes(self):
-            return summarize_in_passes(self, batch)
         x = self.check(batch)[:, : batch.n_train]
         statistics = self.cell_encoder.fit(x, batch.n_features, batch.categorical)
         columns = present_columns(batch)
         y, scale = self.known_targets(batch)
-        cells = self.embed_tiled(x, y, statistics, scale is not None)  # (B, C, T + n, E)
+        numbers = scale is not None
+        takes = 4 * self.config.d_model * x[:, :, 0].numel() * (x.shape[2] + 1)
+        if most_bytes is not None and takes > most_bytes and can_go_in_passes(self.stack):
+            tiles = partial(self.context_tiles, x, y, statistics, numbers)
+            states = states_in_passes(self.stack, tiles, columns)
+            return TableState(statistics, states, columns, batch.n_train, batch.n_classes, scale)
+        cells = self.embed_tiled(x, y, statistics, numbers)  # (B, C, T + n, E)
         states = []
         *inner, last = self.stack
         for layer in inner:
@@ -253,6 +256,21 @@ class TabularPFN(HookedModule):
         ):
             place.copy_(self.embed_context(x_tile, y_tile, statistics, numbers))
         return cells
+
+    def context_tiles(
+        self,
+        x: Float[Tensor, "B n D"],
+        y: Float[Tensor, "B n"] | Int[Tensor, "B n"],
+        statistics: ColumnStatistics,
+        numbers: bool,
+    ) -> Iterator[Float[Tensor, "B C t E"]]:
+        """The cells of the thinking rows, if any, then of the context rows, a few at a time."""
+        size = max(1, CELLS_PER_TILE // (x.shape[0] * (x.shape[2] + 1)))
+        for i, parts in enumerate(zip(x.split(size, dim=1), y.split(size, dim=1), strict=True)):
+            cells = self.embed_context(*parts, statistics, numbers)
+            if i == 0 and self.config.n_thinking_rows:
+                yield self.thinking_rows(cells)
+            yield cells
 
     def embed_context(
         self,

@@ -1,54 +1,44 @@
-"""The state of a context of any length in bounded memory: one pass over its rows per layer."""
+"""The states of a context of any length in bounded memory: one pass over its rows per layer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from openpfn.attention.base import RowAttention, State
-from openpfn.batch import TaskBatch
-from openpfn.models.tabular.encoders import ColumnStatistics
 from openpfn.models.tabular.layers import TwoWayLayer
 
-if TYPE_CHECKING:
-    from openpfn.models.tabular.network import TabularPFN, TableState
 
-CELLS_PER_TILE = 2**13
-"""Cells that exist at once."""
-
-
-def goes_in_passes(model: TabularPFN) -> bool:
+def can_go_in_passes(layers: list[TwoWayLayer]) -> bool:
     """Whether the states of all layers are sums over rows, and rows read nothing but these."""
-    attentions = [layer.row_attention for layer in model.stack]
+    attentions = [layer.row_attention for layer in layers]
     return all(one.can_merge and one.mixes_rows_alone for one in attentions)
 
 
-def summarize_in_passes(model: TabularPFN, batch: TaskBatch) -> TableState:
-    """Return what `model.summarize` does, but for rounding, from cells that are never all held.
+def states_in_passes(
+    layers: list[TwoWayLayer],
+    tiles: Callable[[], Iterable[Float[Tensor, "B C t E"]]],
+    columns: Bool[Tensor, "B C"] | None,
+) -> list[State]:
+    """Return the state that context rows leave in each of `layers`. `tiles` yields their embedded
+    cells, some rows at a time, as often as it is called.
 
     A layer's sums are over rows that have read the sums of the layers before it over all rows. So
     each layer takes a pass of its own, in which the cells of some rows at a time go through the
     layers before it again: L layers take (L + 1)/2 times as long as with all cells in memory.
     """
-    from openpfn.models.tabular.network import TableState, present_columns
-
-    x = model.check(batch)[:, : batch.n_train]
-    statistics = model.cell_encoder.fit(x, batch.n_features, batch.categorical)
-    columns = present_columns(batch)
-    y, scale = model.known_targets(batch)
     states: list[State] = []
-    *inner, last = model.stack
-    for layer in model.stack:
+    for layer in layers:
         sums = _Sums(layer.row_attention)
-        for cells in _tiles(model, x, y, statistics, scale is not None):
-            for earlier, state in zip(inner, states, strict=False):
+        for tile in tiles():
+            cells = tile
+            for earlier, state in zip(layers, states, strict=False):
                 cells = _mixed(earlier, cells, columns, state)
-            sums.add(_part(layer, cells, columns, layer is last))
+            sums.add(_part(layer, cells, columns, layer is layers[-1]))
         states.append(layer.row_attention.finalize(sums.total()))
-    return TableState(statistics, states, columns, batch.n_train, batch.n_classes, scale)
+    return states
 
 
 class _Sums:
@@ -70,24 +60,6 @@ class _Sums:
         while self.parts:
             state = self.attention.merge(self.parts.pop()[1], state)
         return state
-
-
-def _tiles(
-    model: TabularPFN,
-    x: Float[Tensor, "B n D"],
-    y: Float[Tensor, "B n"] | Int[Tensor, "B n"],
-    statistics: ColumnStatistics,
-    numbers: bool,
-) -> Iterator[Float[Tensor, "B C t E"]]:
-    """Yield the cells of the thinking rows, if any, then of the context rows, some at a time."""
-    size = max(1, CELLS_PER_TILE // (x.shape[0] * (x.shape[2] + 1)))
-    is_first = True
-    for x_tile, y_tile in zip(x.split(size, dim=1), y.split(size, dim=1), strict=True):
-        cells = model.embed_context(x_tile, y_tile, statistics, numbers)
-        if is_first and model.config.n_thinking_rows:
-            yield model.thinking_rows(cells)
-        is_first = False
-        yield cells
 
 
 def _mixed(
