@@ -36,7 +36,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
 
     Takes arrays and DataFrames with numbers, categories, truth values, dates, words and missing
     values, and labels of any type. A prediction depends neither on the other query rows nor on the
-    names of the classes.
+    names of the classes. Any number of classes, columns and rows, and of targets.
 
     Parameters
     ----------
@@ -70,9 +70,29 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         Show the network, beside four principal components of each such column, what all texts of a
         row say of its target; of context rows, what is learnt from the rows of other folds.
 
+    rows_per_member : "auto", int or None
+        Context rows that a view sees. "auto" is all, but of more than 2,048 rows for a network
+        whose state grows with them; None is all.
+    subsample : "uniform" or "balanced"
+        How these are drawn: each class as often as in the context, or as often as any other.
+    columns_per_member : "auto", int or None
+        Columns that a view sees. "auto" is as many as the network was trained on; None is all.
+    many_classes : "auto", "hierarchy", "codes" or "neighbours"
+        How more classes than the network's are told apart: in groups and classes of a group, by
+        error-correcting codes, or by soft nearest neighbours in the network's space. "auto" is
+        "hierarchy".
+    balance_probabilities : bool
+        Answer as if all classes were equally frequent.
+    chain : bool
+        Of several targets, predict each from the columns and the targets before it.
+
     Attributes
     ----------
-    classes_ : the labels, sorted.
+    classes_ : the labels, sorted; of several targets a list of these.
+    class_counts_ : context rows of each class.
+    beyond_ : what was done, in words, because the table goes beyond what the network was trained
+        on.
+    estimators_ : of several targets, a classifier of each; else None.
     n_features_in_, feature_names_in_ : columns of the context.
     encoder_ : the `TableEncoder`; `encoder_.describe()` tells how each column is read.
     temperature_ : what `calibrate` chose, a factor of `softmax_temperature`; else 1.

@@ -73,9 +73,22 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         Show the network, beside four principal components of each such column, what all texts of a
         row say of its target; of context rows, what is learnt from the rows of other folds.
 
+    rows_per_member : "auto", int or None
+        Context rows that a view sees. "auto" is all, but of more than 2,048 rows for a network
+        whose state grows with them; None is all.
+    subsample : "uniform"
+        How these are drawn: each tenth of the numbers as often as in the context.
+    columns_per_member : "auto", int or None
+        Columns that a view sees. "auto" is as many as the network was trained on; None is all.
+    chain : bool
+        Of several targets, predict each from the columns and the targets before it.
+
     Attributes
     ----------
     n_features_in_, feature_names_in_ : columns of the context.
+    beyond_ : what was done, in words, because the table goes beyond what the network was trained
+        on.
+    estimators_ : of several targets, a regressor of each; else None.
     encoder_ : the `TableEncoder`; `encoder_.describe()` tells how each column is read.
     width_ : what `calibrate` chose, a factor of all distances from the mean; else 1.
     statistics_ : the `TargetStatistics`; None without.
@@ -271,6 +284,14 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
                 np.isfinite(context.targets).all()
             )
         return facts
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.subsample == "balanced":
+            raise ValueError(
+                "subsample is 'balanced', which is of classes. Use 'uniform': it holds each tenth of"
+                " the numbers equally often."
+            )
 
     def _query(self, X: Any) -> Float[np.ndarray, "Q S"]:
         """Return the query rows as the context reads them."""

@@ -89,3 +89,8 @@ def test_many_rows_work_out_of_the_box_and_say_what_was_done(estimator, monkeypa
     assert "at most 64 of 3000 context rows" in fitted.beyond_[0]
     assert fitted.state_bytes_ > 0
     assert np.isfinite(fitted.predict(X[:5])).all()
+
+
+def test_numbers_are_not_balanced():
+    with pytest.raises(ValueError, match="subsample is 'balanced', which is of classes"):
+        PFNRegressor(model=random_network(NUMBERS), subsample="balanced").fit([[0.0]], [1.0])

@@ -72,9 +72,11 @@ class Plan:
             args = (n_rows, n_columns, len(members), n_classes is None, limit)
             most = rows_per_member(network, *args)
         if most is not None and int(most) < n_rows:
-            members = with_rows(members, int(most), targets, n_classes, self.subsample, seed)
+            # how often groups of classes are shown does not tell how often each class is
+            sampling = "uniform" if "classes" in told else self.subsample
+            members = with_rows(members, int(most), targets, n_classes, sampling, seed)
             told["rows"] = (
-                f"each of {len(members)} views sees a {self.subsample} sample of at most {most} of"
+                f"each of {len(members)} views sees a {sampling} sample of at most {most} of"
                 f" {n_rows} context rows"
             )
         return members, told

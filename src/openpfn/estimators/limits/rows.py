@@ -39,8 +39,9 @@ def with_rows(
     together as many different ones as they can.
 
     "uniform" samples hold each class, or tenth of the numbers, as often as the context does;
-    "balanced" ones each class equally often, as far as there are rows of it, and their answers are
-    turned back to how often classes are (Saerens, Latinne & Decaestecker 2002, eq. 2.4).
+    "balanced" ones, of members that tell all classes apart, each class equally often, as far as
+    there are rows of it, and their answers are turned back to how often classes are (Saerens,
+    Latinne & Decaestecker 2002, eq. 2.4).
     """
     strata = _strata(targets) if n_classes is None else targets
     n_strata = int(strata.max()) + 1 if n_classes is None else n_classes
@@ -56,7 +57,7 @@ def with_rows(
         if available.sum() <= most:
             drawn.append(member)
             continue
-        balance = sampling == "balanced" and n_classes is not None and member.code is None
+        balance = sampling == "balanced"
         quotas = (_even_quotas if balance else _quotas)(available, most)
         # each takes up where the one before left off, so that no row is seen twice before all are
         places = [
