@@ -289,8 +289,8 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         super()._check_parameters()
         if self.subsample == "balanced":
             raise ValueError(
-                "subsample is 'balanced', which is of classes. Use 'uniform': it holds each tenth of"
-                " the numbers equally often."
+                "subsample is 'balanced', which is of classes. Use 'uniform': it holds each tenth"
+                " of the numbers equally often."
             )
 
     def _query(self, X: Any) -> Float[np.ndarray, "Q S"]:
