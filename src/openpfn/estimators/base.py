@@ -333,19 +333,20 @@ class PFNEstimator(TableEstimator, ABC):
         members: list[Member],
         rows: EncodedRows,
         targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
-        most_folds: int | None = None,
+        most_rows: int | None = None,
     ) -> tuple[Bool[np.ndarray, " n"], Float[np.ndarray, "m V"]]:
-        """Return which encoded rows of the context are in the first `most_folds` folds, all of them
-        by default, and an answer for each, which no target of its fold touched."""
+        """Return which encoded rows of the context were asked about, and an answer for each, which
+        no target of its fold touched: all rows, or at most the first `most_rows` of one fold."""
         parts = []
-        for inside, outside in islice(folds(len(rows)), most_folds):
+        for inside, outside in islice(folds(len(rows)), None if most_rows is None else 1):
+            asked = np.flatnonzero(outside)[:most_rows]
             seen, known = rows[inside], targets[inside]
-            answers = self.fold_answers(network, members, seen, known, rows[outside])
-            parts.append((outside, answers))
-        answered = np.logical_or.reduce([outside for outside, _ in parts])
+            answers = self.fold_answers(network, members, seen, known, rows[asked])
+            parts.append((asked, answers))
+        answered = np.zeros(len(rows), dtype=bool)
         whole = np.empty((len(rows), max(answers.shape[1] for _, answers in parts)))
-        for outside, answers in parts:
-            whole[outside] = answers
+        for asked, answers in parts:
+            answered[asked], whole[asked] = True, answers
         return answered, whole[answered]
 
     def _select(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:

@@ -18,7 +18,12 @@ from sklearn.utils.validation import (
 )
 
 from openpfn.estimators.base import PFNEstimator
-from openpfn.estimators.calibration import FEWEST_ROWS, LEAST_PROBABILITY, best_factor
+from openpfn.estimators.calibration import (
+    FEWEST_ROWS,
+    LEAST_PROBABILITY,
+    MOST_JUDGED,
+    best_factor,
+)
 from openpfn.estimators.contexts.classes import ClassContext
 from openpfn.estimators.contexts.neighbours import NeighbourContext
 from openpfn.estimators.limits.imbalance import balanced
@@ -203,9 +208,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             members = draw_members(int(self.n_estimators), n_shifts, self.seed_)
             many = n_classes > network.max_classes
             if (self.calibrate or many) and len(rows) >= FEWEST_ROWS:
-                most_folds = None if self.calibrate else 1
+                most_rows = None if self.calibrate else MOST_JUDGED
                 self.temperature_ = self._best_temperature(
-                    network, members, rows, places, most_folds
+                    network, members, rows, places, most_rows
                 )
             added, self.context_ = self._show_context(network, members, rows, places)
             self.statistics_, self.text_scores_ = added
@@ -253,9 +258,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         members: list[Member],
         rows: EncodedRows,
         places: Int[np.ndarray, " n"],
-        most_folds: int | None,
+        most_rows: int | None,
     ) -> float:
-        answered, answers = self._out_of_fold(network, members, rows, places, most_folds)
+        answered, answers = self._out_of_fold(network, members, rows, places, most_rows)
         places = places[answered]
 
         def loss(temperature: float) -> float:
