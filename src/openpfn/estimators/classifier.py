@@ -183,6 +183,17 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         self._fit_table(self._table(X, reset=True), y, read=True)
         return self
 
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> PFNClassifier:
+        """Show the network further rows of the context, as `PFNEstimator.partial_fit` does.
+
+        A part may bring new classes; where `classes` are given, labels beside these are refused.
+        `classes_` holds those that have rows so far.
+        """
+        odd = [] if classes is None else np.setdiff1d(np.asarray(y), np.asarray(classes)).tolist()
+        if odd:
+            raise ValueError(f"y holds {odd[0]!r}, which is none of classes. Add it to them.")
+        return super().partial_fit(X, y)
+
     def _fit_table(self, table: pd.DataFrame, y: Any, *, read: bool) -> None:
         if self._fit_targets(table, y):
             return

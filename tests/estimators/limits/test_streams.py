@@ -81,3 +81,11 @@ def test_memory_for_cells_is_not_needed():
     plenty = PFNRegressor(model=model, n_estimators=1).fit(X, X[:, 1]).predict(QUERY)
     little = PFNRegressor(model=model, n_estimators=1, memory_limit=20_000).fit(X, X[:, 1])
     assert_allclose(little.predict(QUERY), plenty, atol=1e-4)
+
+
+def test_labels_beside_the_announced_classes_are_refused():
+    parts = PFNClassifier(model=random_network(), n_estimators=1)
+    parts.partial_fit(X[:10], y[:10], classes=["high", "low", "middle"])
+    with pytest.raises(ValueError, match="y holds 'low', which is none of classes"):
+        parts.partial_fit(X[:10], y[:10], classes=["high"])
+    assert parts.classes_.tolist() == ["high", "low"]
