@@ -99,15 +99,15 @@ class PFNEstimator(TableEstimator, ABC):
 
         Whatever the parts, the estimator is the same, to the bit, as after one `fit` of all rows so
         far, which it keeps for that: what encoders learn of columns, and all layers but a network's
-        first, hang on every row. The network reads the rows at the next prediction, a few at a
-        time. `fit` begins anew.
+        first, hang on every row. The network reads the rows at the next prediction. Rows that were
+        shown by `fit` stay; `fit` begins anew.
 
-        Raises ValueError after `fit` or `load`, which keep no table.
+        Raises ValueError after `load`, as files hold no table.
         """
         if self.__sklearn_is_fitted__() and self.seen_ is None:
             raise ValueError(
-                f"this {type(self).__name__} was fitted by fit, or loaded, and holds no table to"
-                " which rows could be added. Show all parts by partial_fit, or clone it first."
+                f"this {type(self).__name__} came from a file, which holds no table to which rows"
+                " could be added. Fit all rows anew, or pickle what further rows are meant for."
             )
         self._check_parameters()
         table, y = joined(self.seen_, self._table, X, y)

@@ -179,8 +179,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         """
         refuse(self, unknown)
         self._check_parameters()
-        self.seen_ = None
-        self._fit_table(self._table(X, reset=True), y, read=True)
+        table = self._table(X, reset=True)
+        self._fit_table(table, y, read=True)
+        self.seen_ = table.copy(deep=False), np.array(y)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> PFNClassifier:

@@ -65,10 +65,24 @@ def test_the_network_reads_at_the_prediction_and_a_part_may_bring_a_class():
     ]
 
 
-def test_what_keeps_no_table_takes_no_further_rows():
+def test_rows_of_fit_stay_even_if_the_array_is_changed_after():
+    model = random_network()
+    mine, labels = X[:40].copy(), y[:40].copy()
+    fitted = PFNClassifier(model=model, n_estimators=1).fit(mine, labels)
+    mine[:], labels[:] = 0, "low"
+    fitted.partial_fit(X[40:], y[40:])
+    whole = PFNClassifier(model=model, n_estimators=1).fit(X, y)
+    assert np.array_equal(fitted.predict_proba(QUERY), whole.predict_proba(QUERY))
+
+
+def test_what_was_loaded_takes_no_further_rows(tmp_path):
     fitted = PFNClassifier(model=random_network(), n_estimators=1).fit(X, y)
+    loaded = PFNClassifier.load(fitted.save(tmp_path / "fitted.safetensors"))
     with pytest.raises(ValueError, match="holds no table to which rows could be added"):
-        fitted.partial_fit(X, y)
+        loaded.partial_fit(X, y)
+
+
+def test_parts_must_fit_together():
     parts = PFNClassifier(model=random_network(), n_estimators=1).partial_fit(X, y)
     with pytest.raises(ValueError, match="features"):
         parts.partial_fit(X[:, :2], y)
