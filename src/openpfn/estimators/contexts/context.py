@@ -115,17 +115,19 @@ class Context(ABC):
         return nested_bytes(self.states)
 
     def answers(
-        self, rows: Float[np.ndarray, "Q D"], method: str = "read"
+        self, rows: Float[np.ndarray, "Q D"], ask: str = "read"
     ) -> Iterator[tuple[list[View], Any, slice, Float[Tensor, "B q outputs"]]]:
         """Yield the network's answers to `rows`, some rows at a time, for each group of views: the
-        views, their state, which rows these are, and the logits, or what another `method` of the
-        network says (in memory of the processor)."""
+        views, their state, which rows these are, and the logits (in memory of the processor).
+
+        `ask` names the network's method that answers; `embedded` gives embeddings in their place.
+        """
         network = self.ready_network()
         for group, kept in self.views_and_states():
             state = kept if kept is not None else self._summarize(group, network)
             views = np.stack([view(rows) for view in group])  # (B, Q, V)
             for part in self._parts(views, network):
-                yield group, state, part, self._ask(network, views[:, part], state, method)
+                yield group, state, part, self._ask(network, views[:, part], state, ask)
 
     def ready_network(self) -> Network:
         """Return the network.
@@ -205,13 +207,13 @@ class Context(ABC):
             return network.model.summarize(batch.to(network.device))
 
     def _ask(
-        self, network: Network, views: Float[np.ndarray, "B q V"], state: Any, method: str
+        self, network: Network, views: Float[np.ndarray, "B q V"], state: Any, ask: str
     ) -> Float[Tensor, "B q outputs"]:
         n_rows = views.shape[1]
         padding = np.repeat(views[:, -1:], -n_rows % QUERY_MULTIPLE, axis=1)
         x = torch.from_numpy(np.concatenate([views, padding], axis=1)).to(network.device)
         with in_evaluation(network.model), torch.inference_mode():
-            logits = getattr(network.model, method)(x, state)
+            logits = getattr(network.model, ask)(x, state)
         return logits[:, :n_rows].float().cpu()
 
     def _grouped(self, views: list[View], network: Network) -> list[list[View]]:

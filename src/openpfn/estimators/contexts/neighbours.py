@@ -111,12 +111,12 @@ class NeighbourContext(ClassContext):
 
 def placed_by(context: ClassContext, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q F"]:
     """Return where rows lie: their unit vectors in the space of each view, side by side."""
-    shows_space = hasattr(context.ready_network().model, "read_targets")
-    method = "read_targets" if shows_space else "read"
+    shows_space = hasattr(context.ready_network().model, "embedded")
+    ask = "embedded" if shows_space else "read"
     parts: dict[int, list[np.ndarray]] = {}
-    for group, _, _, seen in context.answers(rows, method):
+    for group, _, _, seen in context.answers(rows, ask):
         for view, vectors in zip(group, seen.numpy(), strict=True):
-            vectors = np.maximum(vectors, -30.0) if method == "read" else vectors  # −∞: no class
+            vectors = np.maximum(vectors, -30.0) if ask == "read" else vectors  # −∞: no class
             norm = np.linalg.norm(vectors, axis=1, keepdims=True)
             parts.setdefault(id(view), []).append(vectors / np.maximum(norm, 1e-12))
     joined = [np.concatenate(some) for some in parts.values()]

@@ -191,17 +191,17 @@ class TabularPFN(HookedModule):
     def read(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q outputs"]:
         """Logits of the query rows `x`, whose cost does not include the context's; see
         `predictive_of`."""
-        return self.decoded(self.read_targets(x, state), state.n_classes, state.scale)
+        return self.decoded(self.embedded(x, state), state.n_classes, state.scale)
 
-    def read_targets(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q E"]:
-        """The query rows in the space that the head reads: rows of like targets lie near each
-        other."""
+    def embedded(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q E"]:
+        """What the head reads of the query rows `x`: their targets after the last layer."""
         numbers = state.scale is not None
         cells = self.embed_queries(x, state.statistics, state.n_context, numbers)  # (B, C, Q, E)
         *inner, last = self.stack
         for layer, layer_state in zip(inner, state.layers, strict=False):
             cells = layer.read(cells, state.columns, layer_state)
-        return self.final_norm(last.last_read(cells, state.columns, state.layers[-1]))
+        targets = last.last_read(cells, state.columns, state.layers[-1])  # (B, Q, E)
+        return self.final_norm(targets)
 
     def decoded(
         self,
