@@ -3,6 +3,7 @@ quantiles of a number, into a CSV file."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -82,6 +83,8 @@ def main(argv: list[str]) -> int:
     from openpfn.tables.target import read_target
 
     pick_device(options.device)
+    # `print_beyond` says it among the other lines
+    warnings.filterwarnings("ignore", r"X has \d+ (rows|columns).* sees? ")
 
     X, y, test = read_tables(options)
     found = read_target(y)
@@ -114,6 +117,7 @@ def predict_classes(
         f"{len(X)} context rows, {len(classifier.classes_)} classes:"
         f" {shortened(map(str, classifier.classes_))}"
     )
+    print_beyond(classifier)
     print("\n".join(f"  {line}" for line in classifier.encoder_.describe()))
     probabilities = classifier.predict_proba(test[X.columns])
     write(options.out, predictions(classifier.classes_, probabilities, test.index), "%.6f")
@@ -154,6 +158,7 @@ def predict_numbers(
     ).fit(X.loc[read], numbers[read])
     low, high = numbers[read].min(), numbers[read].max()
     print(f"{int(read.sum())} context rows, {options.target} from {low:.6g} to {high:.6g}")
+    print_beyond(regressor)
     print("\n".join(f"  {line}" for line in regressor.encoder_.describe()))
     believed = regressor.predict(test[X.columns], output="distribution")
     columns = {"mean": believed.mean.numpy()} | {
@@ -163,6 +168,13 @@ def predict_numbers(
     print(f"{len(test)} predictions in {options.out}")
     if options.target in test.columns:
         print(score_numbers(found.numbers(test.loc[:, options.target]), believed, options.target))
+
+
+def print_beyond(estimator: Any) -> None:
+    """Print what was done because the table is larger than those that the network was trained
+    on."""
+    for done in estimator.beyond_:
+        print(f"beyond what was trained: {done}")
 
 
 def check_output(options: PredictOptions) -> None:

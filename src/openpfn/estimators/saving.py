@@ -7,7 +7,8 @@ per group of views), and `checkpoint`, the bytes of a checkpoint file, where the
 embedded. Format 1 had neither views nor states; since format 3 the metadata key `openpfn_digest` is
 a hash of the tensors and of the JSON text, which is checked on loading. Format 4 brought
 regressors, and members that transform the target; format 5 encoders of texts by name, and
-`text_scores/…`.
+`text_scores/…`; format 6 members that see some columns, rows or classes, `context/…`, and
+estimators of several targets, whose tensors `targets/…` are the bytes of a file for each.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from openpfn.estimators.views.text_scores import TextScores
 from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json
 
-FORMAT = 5
+FORMAT = 6
 ESTIMATORS = {"PFNClassifier", "PFNRegressor"}
 KEY = "openpfn_estimator"
 FIRST_WITH_DIGEST = 3
@@ -65,22 +66,12 @@ def save(
     do."""
     if states is not None and states not in PRECISIONS:
         raise ValueError(f"states is {states!r}, must be None or one of {', '.join(PRECISIONS)}.")
+    if estimator.estimators_ is not None:
+        options = {"embed_weights": embed_weights, "keep_rows": keep_rows, "states": states}
+        return _save_each(estimator, Path(path), options)
     context: Context | None = estimator.context_
     plain_encoder, encoder_arrays = estimator.encoder_.state()
-    record = {
-        "format": FORMAT,
-        "estimator": type(estimator).__name__,
-        "version": __version__,
-        "parameters": {
-            name: to_json(getattr(estimator, name)) for name in estimator.saved_parameters
-        },
-        "checkpoint": str(estimator.checkpoint),
-        "feature_names": (
-            [str(name) for name in estimator.feature_names_in_]
-            if hasattr(estimator, "feature_names_in_")
-            else None
-        ),
-        "n_features": int(estimator.n_features_in_),
+    record = _facts(estimator) | {
         "columns": estimator.columns_.tolist(),
         "encoder": plain_encoder,
         "statistics": estimator.statistics_ is not None,
@@ -124,11 +115,64 @@ def save(
             record["context"]["groups"], tensors = _groups(
                 context, states or "float32", thin=not keep_rows
             )
+            arrays |= {f"context/{name}": array for name, array in context.arrays().items()}
     tensors |= {
         name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()
     }
     write(Path(path), KEY, tensors, record)
     return Path(path)
+
+
+def _facts(estimator: Any) -> dict[str, Any]:
+    """Return what a file records of every estimator."""
+    return {
+        "format": FORMAT,
+        "estimator": type(estimator).__name__,
+        "version": __version__,
+        "parameters": {
+            name: to_json(getattr(estimator, name)) for name in estimator.saved_parameters
+        },
+        "checkpoint": str(estimator.checkpoint),
+        "feature_names": (
+            [str(name) for name in estimator.feature_names_in_]
+            if hasattr(estimator, "feature_names_in_")
+            else None
+        ),
+        "n_features": int(estimator.n_features_in_),
+    }
+
+
+def _save_each(estimator: Any, path: Path, options: dict[str, Any]) -> Path:
+    """Write an estimator of several targets: the file of each, in one."""
+    tensors = {}
+    with telling(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
+        for j, one in enumerate(estimator.estimators_):
+            content = save(one, Path(folder) / "one.safetensors", **options).read_bytes()
+            tensors[f"targets/{j}"] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    write(path, KEY, tensors, _facts(estimator) | {"n_targets": len(tensors)})
+    return path
+
+
+def _load_each(
+    cls: Any, record: Mapping[str, Any], tensors: Mapping[str, Tensor], device: str
+) -> Any:
+    """Return the estimator of several targets that `_save_each` wrote."""
+    estimator = cls(record["checkpoint"], device=device, **record["parameters"])
+    _name_columns(estimator, record)
+    with tempfile.TemporaryDirectory() as folder:
+        fitted = []
+        for j in range(record["n_targets"]):
+            path = Path(folder) / f"{j}.safetensors"  # its tensors may stay in the file
+            path.write_bytes(tensors[f"targets/{j}"].numpy().tobytes())
+            fitted.append(load(cls, path, device=device))
+    estimator.take_targets(fitted)
+    return estimator
+
+
+def _name_columns(estimator: Any, record: Mapping[str, Any]) -> None:
+    estimator.n_features_in_ = record["n_features"]
+    if record["feature_names"] is not None:
+        estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
 
 
 def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
@@ -145,6 +189,8 @@ def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
         newest=FORMAT,
         first_with_digest=FIRST_WITH_DIGEST,
     )
+    if "n_targets" in record:
+        return _load_each(cls, record, tensors, device)
     try:
         estimator = _restored(cls, record, tensors, device)
         _check_parts(estimator)
@@ -167,10 +213,9 @@ def _restored(
         name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith("states/")
     }
     estimator = cls(record["checkpoint"], device=device, **record["parameters"])
+    estimator.estimators_ = estimator.seen_ = None
     estimator.relearn(record)
-    estimator.n_features_in_ = record["n_features"]
-    if record["feature_names"] is not None:
-        estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
+    _name_columns(estimator, record)
     estimator.columns_ = np.array(record["columns"], dtype=np.int64)
     estimator.encoder_ = TableEncoder.from_state(
         record["encoder"], below("encoder/", arrays), RecordedModel
@@ -232,7 +277,7 @@ def _context(
         network = _recorded_network(record["source"], record["fingerprint"], estimator.device)
     return estimator.make_context(
         network,
-        [Member(**member) for member in record["members"]],
+        [Member.from_record(member) for member in record["members"]],
         arrays.get("rows"),
         arrays.get(estimator.targets_name),
         np.array(record["categorical"], dtype=bool),
@@ -311,7 +356,7 @@ def _resume(
     """Give `context` its views and states back."""
     groups, states = [], []
     for i, group in enumerate(record["groups"]):
-        members = [Member(**member) for member in group["members"]]
+        members = [Member.from_record(member) for member in group["members"]]
         groups.append(
             [
                 View.from_arrays(member, below(f"views/{i}/{j}/", arrays))
@@ -324,6 +369,7 @@ def _resume(
         }
         states.append(put_together(group["plain"] | ends, context.example_state(groups[-1])))
     context.resume(groups, states, record["n_rows"])
+    context.take_up(below("context/", arrays))
 
 
 def _checkpoint_bytes(network: Network) -> np.ndarray:
