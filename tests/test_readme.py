@@ -35,6 +35,7 @@ SLOW = (
     "priors.md",
     "quickstart.md",
     "sequence-models.md",
+    "splits.md",
     "tracking.md",
 )
 """Pages whose examples take seconds: they start processes or train."""

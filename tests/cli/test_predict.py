@@ -262,3 +262,20 @@ def test_a_full_disk_is_told_with_the_file(files, monkeypatch, capsys):
 def test_a_device_that_is_not_there_is_one_line(files, capsys):
     assert run("--device", "gpu") == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_many_classes_and_columns_are_predicted_and_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.normal(size=(60, 110))).add_prefix("column ")
+    table["species"] = [f"kind {i % 26}" for i in range(60)]
+    table[:54].to_csv("TRAIN.csv", index=False)
+    table[54:].to_csv("TEST.csv", index=False)
+    assert run() == 0
+    out = pd.read_csv("OUT.csv")
+    assert out.shape == (6, 27)
+    assert_allclose(out.iloc[:, 1:].sum(axis=1), 1, atol=1e-4)
+    printed = capsys.readouterr()
+    assert "beyond what was trained: 4 views see 100 of 110 columns each" in printed.out
+    assert "beyond what was trained: 26 classes are told apart by hierarchy" in printed.out
+    assert "X has" not in printed.err

@@ -21,7 +21,7 @@ NETWORK = random_network(NUMBERS)
 def out_of_fold(estimator, rows, targets):
     fitted = estimator.fit(rows, targets)
     network, members = fitted.context_.ready_network(), fitted.context_.members
-    return fitted._out_of_fold(network, members, EncodedRows(rows), targets)
+    return fitted._out_of_fold(network, members, EncodedRows(rows), targets)[1]
 
 
 @pytest.mark.slow

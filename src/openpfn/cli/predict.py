@@ -4,6 +4,7 @@ quantiles of a number, into a CSV file."""
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -86,6 +87,8 @@ def main(argv: list[str]) -> int:
     from openpfn.tables.target import read_target
 
     pick_device(options.device)
+    # `print_beyond` says it among the other lines
+    warnings.filterwarnings("ignore", r"X has \d+ (rows|columns).* sees? ")
 
     X, y, test = read_tables(options)
     found = read_target(y)
@@ -119,6 +122,7 @@ def predict_classes(
         f"{len(X)} context rows, {len(classifier.classes_)} classes:"
         f" {shortened(map(str, classifier.classes_))}"
     )
+    print_beyond(classifier)
     print("\n".join(f"  {line}" for line in classifier.encoder_.describe()))
     probabilities = classifier.predict_proba(test[X.columns])
     write(options.out, predictions(classifier.classes_, probabilities, test.index), "%.6f")
@@ -161,6 +165,7 @@ def predict_numbers(
     ).fit(X.loc[read], numbers[read])
     low, high = numbers[read].min(), numbers[read].max()
     print(f"{int(read.sum())} context rows, {options.target} from {low:.6g} to {high:.6g}")
+    print_beyond(regressor)
     print("\n".join(f"  {line}" for line in regressor.encoder_.describe()))
     believed = regressor.predict(test[X.columns], output="distribution")
     columns = {"mean": believed.mean.numpy()} | {
@@ -184,6 +189,13 @@ def tell_fine_tuning(fitted: Any) -> None:
     """Print how fine-tuning went, if there was any."""
     if fitted.fine_tuning_ is not None:
         print(fitted.fine_tuning_)
+
+
+def print_beyond(estimator: Any) -> None:
+    """Print what was done because the table is larger than those that the network was trained
+    on."""
+    for done in estimator.beyond_:
+        print(f"beyond what was trained: {done}")
 
 
 def check_output(options: PredictOptions) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar, no_type_check
 
@@ -18,6 +19,9 @@ from sklearn.utils.validation import check_is_fitted
 from openpfn.configs.fine_tuning import FineTuneOptions
 from openpfn.estimators.adapting.fine_tuning import FineTuning
 from openpfn.estimators.contexts.context import Context
+from openpfn.estimators.limits.plan import Plan
+from openpfn.estimators.limits.streams import joined
+from openpfn.estimators.limits.targets import ask_each, columns_of, fit_each
 from openpfn.estimators.network import Network
 from openpfn.estimators.table_estimator import TableEstimator
 from openpfn.estimators.views.canonical import folds
@@ -52,7 +56,11 @@ class PFNEstimator(TableEstimator, ABC):
     statistics_: TargetStatistics | None
     text_scores_: TextScores | None
     context_: Context | None
-    fine_tuning_: FineTuning | None
+    estimators_: list[Any] | None = None
+    seen_: tuple[pd.DataFrame, np.ndarray] | None = None
+    beyond_: tuple[str, ...] = ()
+    seed_: int
+    fine_tuning_: FineTuning | None = None
 
     saved_parameters: ClassVar[tuple[str, ...]]
     """Parameters of the constructor that a saved file holds, beside the checkpoint."""
@@ -73,6 +81,10 @@ class PFNEstimator(TableEstimator, ABC):
         target_statistics: bool = False,
         text: str = "auto",
         text_scores: bool = True,
+        rows_per_member: int | str | None = "auto",
+        subsample: str = "uniform",
+        columns_per_member: int | str | None = "auto",
+        chain: bool = False,
         fine_tune: Any = False,
     ) -> None:
         self.checkpoint = checkpoint
@@ -86,11 +98,70 @@ class PFNEstimator(TableEstimator, ABC):
         self.text = text
         self.text_scores = text_scores
         self.fine_tune = fine_tune
+        self.rows_per_member = rows_per_member
+        self.subsample = subsample
+        self.columns_per_member = columns_per_member
+        self.chain = chain
+
+    def partial_fit(self, X: Any, y: Any) -> Any:
+        """Show the network further rows of the context: `X` (n, D) and their targets `y` (n,).
+
+        Whatever the parts, the estimator is the same, to the bit, as after one `fit` of all rows so
+        far, which it keeps for that: what encoders learn of columns, and all layers but a network's
+        first, hang on every row. The network reads the rows at the next prediction. Rows that were
+        shown by `fit` stay; `fit` begins anew.
+
+        Raises ValueError after `load`, as files hold no table.
+        """
+        if self.__sklearn_is_fitted__() and self.seen_ is None:
+            raise ValueError(
+                f"this {type(self).__name__} came from a file, which holds no table to which rows"
+                " could be added. Fit all rows anew, or pickle what further rows are meant for."
+            )
+        self._check_parameters()
+        table, y = joined(self.seen_, self._table, X, y)
+        self._fit_table(table, y, read=False)
+        self.seen_ = table, y
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "encoder_") or self.estimators_ is not None
+
+    @abstractmethod
+    def _fit_table(self, table: pd.DataFrame, y: Any, *, read: bool) -> None:
+        """Set all that `fit` learns; `read` False leaves the context to the next prediction."""
+
+    def _fit_targets(self, table: pd.DataFrame, y: Any) -> bool:
+        """Fit an estimator for each of several targets, and return whether there are several."""
+        self.estimators_, self.context_ = None, None
+        targets = columns_of(y)
+        if targets is None:
+            return False
+        self.take_targets(fit_each(self, table, targets))
+        return True
+
+    def take_targets(self, fitted: list[Any]) -> None:
+        """Be the estimator of several targets that these are fitted to."""
+        self.estimators_, self.context_, self.seen_ = fitted, None, None
+        self.beyond_ = tuple(dict.fromkeys(said for one in fitted for said in one.beyond_))
+        if all(hasattr(one, "classes_") for one in fitted):
+            self.classes_: Any = [one.classes_ for one in fitted]
+
+    def _each(self, X: Any, ask: Callable[[Any, pd.DataFrame], Any]) -> list[Any]:
+        """Return what `ask` makes of the estimator of each target and its rows."""
+        return ask_each(self, self._table(X, reset=False), ask)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     @property
     def state_bytes_(self) -> int:
         """Bytes that the states of the context take in memory; 0 where none are kept."""
         check_is_fitted(self)
+        if self.estimators_ is not None:
+            return sum(one.state_bytes_ for one in self.estimators_)
         return 0 if self.context_ is None else self.context_.state_bytes
 
     def save(
@@ -158,6 +229,11 @@ class PFNEstimator(TableEstimator, ABC):
         from openpfn.estimators.distilling.distilled import DistilledClassifier, DistilledRegressor
 
         check_is_fitted(self)
+        if self.estimators_ is not None:
+            raise ValueError(
+                f"this {type(self).__name__} predicts {len(self.estimators_)} targets at once."
+                " Distil each one of estimators_."
+            )
         student = DistilledClassifier if hasattr(self, "classes_") else DistilledRegressor
         return student(kind=kind, n_rows=n_rows, random_state=random_state).learn_from(self, X)
 
@@ -228,6 +304,7 @@ class PFNEstimator(TableEstimator, ABC):
                 f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or"
                 " None."
             )
+        self._plan()
 
     def _fit_encoder(self, table: pd.DataFrame) -> EncodedRows:
         """Set `encoder_` and `columns_`, and return the rows as numbers."""
@@ -263,13 +340,17 @@ class PFNEstimator(TableEstimator, ABC):
         from openpfn.estimators.adapting.fine_tuning import Fold, fine_tune
 
         table_folds = []
-        seed = self._seed()
+        judging = members if self.calibrate else members[:MEMBERS_THAT_JUDGE]
         for inside, outside in folds(len(rows), options.n_folds):
             added, shown, categorical = self._shown_context(rows[inside], targets[inside])
+            seen, judges = (
+                self._planned(some, network, shown, targets[inside], categorical)[0]
+                for some in (members, judging)
+            )
             query = self._shown(rows[outside], added)
-            table_folds.append(Fold(shown, targets[inside], categorical, outside, query))
-        judging = members if self.calibrate else members[:MEMBERS_THAT_JUDGE]
-        tuned = fine_tune(self, network, members, judging, table_folds, targets, options, seed)
+            fold = Fold(shown, targets[inside], categorical, outside, query, seen, judges)
+            table_folds.append(fold)
+        tuned = fine_tune(self, network, table_folds, targets, options, self.seed_)
         self.fine_tuning_ = tuned.history
         return tuned.network, tuned.answers
 
@@ -281,11 +362,25 @@ class PFNEstimator(TableEstimator, ABC):
         targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
     ) -> tuple[AddedColumns, Any]:
         """Return what is learnt of the target from encoded `rows` in canonical order, and what
-        `make_context` made of these, read."""
+        `make_context` made of these, which was not read yet."""
         added, shown, categorical = self._shown_context(rows, targets)
+        members, told = self._planned(members, network, shown, targets, categorical)
         context = self.make_context(network, members, shown, targets, categorical)
-        context.read()
+        context.told = told
         return added, context
+
+    def _planned(
+        self,
+        members: list[Member],
+        network: Network,
+        shown: Float[np.ndarray, "n S"],
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
+        categorical: Bool[np.ndarray, " S"],
+    ) -> tuple[list[Member], dict[str, str]]:
+        """Return what each of `members` sees of a context's rows, and what was done in words."""
+        return self._plan().members(
+            members, network, shown, targets, categorical, self._n_classes, self._limit, self.seed_
+        )
 
     def _shown_context(
         self, rows: EncodedRows, targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
@@ -323,6 +418,11 @@ class PFNEstimator(TableEstimator, ABC):
         return self._shown(rows, AddedColumns(self.statistics_, self.text_scores_))
 
     @property
+    def _n_classes(self) -> int | None:
+        """Number of classes; None where the targets are numbers."""
+        return len(self.classes_) if hasattr(self, "classes_") else None
+
+    @property
     def _limit(self) -> int | None:
         return None if self.memory_limit is None else int(self.memory_limit)
 
@@ -332,18 +432,21 @@ class PFNEstimator(TableEstimator, ABC):
         members: list[Member],
         rows: EncodedRows,
         targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
-    ) -> Float[np.ndarray, "n V"]:
-        """Return an answer for each encoded row of the context, which no target of its fold
-        touched."""
+        most_rows: int | None = None,
+    ) -> tuple[Bool[np.ndarray, " n"], Float[np.ndarray, "m V"]]:
+        """Return which encoded rows of the context were asked about, and an answer for each, which
+        no target of its fold touched: all rows, or at most the first `most_rows` of one fold."""
         parts = []
-        for inside, outside in folds(len(rows)):
+        for inside, outside in islice(folds(len(rows)), None if most_rows is None else 1):
+            asked = np.flatnonzero(outside)[:most_rows]
             seen, known = rows[inside], targets[inside]
-            answers = self.fold_answers(network, members, seen, known, rows[outside])
-            parts.append((outside, answers))
+            answers = self.fold_answers(network, members, seen, known, rows[asked])
+            parts.append((asked, answers))
+        answered = np.zeros(len(rows), dtype=bool)
         whole = np.empty((len(rows), max(answers.shape[1] for _, answers in parts)))
-        for outside, answers in parts:
-            whole[outside] = answers
-        return whole
+        for asked, answers in parts:
+            answered[asked], whole[asked] = True, answers
+        return answered, whole[answered]
 
     def _select(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
         """Return the columns that vary; a column of zeros where none does."""
@@ -359,17 +462,23 @@ class PFNEstimator(TableEstimator, ABC):
         """Return the seed of the views."""
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _warn_beyond_training(self, network: Network, n_rows: int, n_columns: int) -> None:
+    def _plan(self) -> Plan:
+        return Plan(self.rows_per_member, self.subsample, self.columns_per_member)
+
+    def _tell_beyond_training(self, network: Network, n_rows: int, n_columns: int) -> None:
+        """Set `beyond_`, and warn of more rows or columns than the network was trained on."""
+        assert self.context_ is not None
+        told = self.context_.told
+        self.beyond_ = tuple(told.values())
         for n, limit, what in (
             (n_rows, network.max_rows, "rows"),
             (n_columns, network.max_columns, "columns"),
         ):
-            if limit is not None and n > limit:
-                warnings.warn(
-                    f"X has {n} {what}, but this checkpoint was trained on at most {limit}:"
-                    " predictions may be worse than they could be.",
-                    stacklevel=3,
-                )
+            beyond = limit is not None and n > limit
+            if beyond or what in told:
+                known = f", but this checkpoint was trained on at most {limit}" if beyond else ""
+                done = told.get(what, "predictions may be worse than they could be")
+                warnings.warn(f"X has {n} {what}{known}: {done}.", stacklevel=3)
 
     def __sklearn_clone__(self) -> Any:
         """Return a copy that shares a model in memory, which is read and never changed."""

@@ -12,6 +12,8 @@ USUAL_SIZE = 0.3
 """Standard deviation of the logarithm of the factor over tables, as far as one knows before."""
 FEWEST_ROWS = 10
 """With fewer rows the factor stays 1."""
+MOST_JUDGED = 512
+"""Held-out rows that choose the temperature of more classes than a network tells apart."""
 LEAST_PROBABILITY = 1e-7
 """A smaller probability of the true class counts as this."""
 

@@ -4,10 +4,12 @@ data."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, no_type_check
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
@@ -16,8 +18,17 @@ from sklearn.utils.validation import (
 )
 
 from openpfn.estimators.base import PFNEstimator
-from openpfn.estimators.calibration import FEWEST_ROWS, LEAST_PROBABILITY, best_factor
+from openpfn.estimators.calibration import (
+    FEWEST_ROWS,
+    LEAST_PROBABILITY,
+    MOST_JUDGED,
+    best_factor,
+)
 from openpfn.estimators.contexts.classes import ClassContext
+from openpfn.estimators.contexts.neighbours import NeighbourContext
+from openpfn.estimators.limits.imbalance import balanced
+from openpfn.estimators.limits.plan import Plan
+from openpfn.estimators.limits.weights import refuse
 from openpfn.estimators.network import Network, advice, find_network
 from openpfn.estimators.views.canonical import canonical_order, row_order
 from openpfn.estimators.views.encoded_rows import EncodedRows
@@ -30,7 +41,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
 
     Takes arrays and DataFrames with numbers, categories, truth values, dates, words and missing
     values, and labels of any type. A prediction depends neither on the other query rows nor on the
-    names of the classes.
+    names of the classes. Any number of classes, columns and rows, and of targets.
 
     Parameters
     ----------
@@ -63,13 +74,32 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
     text_scores : bool
         Show the network, beside four principal components of each such column, what all texts of a
         row say of its target; of context rows, what is learnt from the rows of other folds.
+    rows_per_member : "auto", int or None
+        Context rows that a view sees. "auto" is all, but of more than 2,048 rows for a network
+        whose state grows with them; None is all.
+    subsample : "uniform" or "balanced"
+        How these are drawn: each class as often as in the context, or as often as any other.
+    columns_per_member : "auto", int or None
+        Columns that a view sees. "auto" is as many as the network was trained on; None is all.
+    many_classes : "auto", "hierarchy", "codes" or "neighbours"
+        How more classes than the network's are told apart: in groups and classes of a group, by
+        error-correcting codes, or by soft nearest neighbours in the network's space. "auto" is
+        "hierarchy".
+    balance_probabilities : bool
+        Answer as if all classes were equally frequent.
+    chain : bool
+        Of several targets, predict each from the columns and the targets before it.
     fine_tune : bool or FineTuneOptions
         Train the network for a few steps on folds of the context, and take that up where it lowers
         the loss of held-out rows beyond chance. Takes minutes where `fit` takes less than a second.
 
     Attributes
     ----------
-    classes_ : the labels, sorted.
+    classes_ : the labels, sorted; of several targets a list of these.
+    class_counts_ : context rows of each class.
+    beyond_ : what was done, in words, because the table goes beyond what the network was trained
+        on.
+    estimators_ : of several targets, a classifier of each; else None.
     n_features_in_, feature_names_in_ : columns of the context.
     encoder_ : the `TableEncoder`; `encoder_.describe()` tells how each column is read.
     temperature_ : what `calibrate` chose, a factor of `softmax_temperature`; else 1.
@@ -93,6 +123,12 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         "target_statistics",
         "text",
         "text_scores",
+        "rows_per_member",
+        "subsample",
+        "columns_per_member",
+        "chain",
+        "many_classes",
+        "balance_probabilities",
         "fine_tune",
     )
     targets_name = "labels"
@@ -112,6 +148,12 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         target_statistics: bool = False,
         text: str = "auto",
         text_scores: bool = True,
+        rows_per_member: int | str | None = "auto",
+        subsample: str = "uniform",
+        columns_per_member: int | str | None = "auto",
+        many_classes: str = "auto",
+        balance_probabilities: bool = False,
+        chain: bool = False,
         fine_tune: Any = False,
     ) -> None:
         super().__init__(
@@ -125,48 +167,83 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             target_statistics=target_statistics,
             text=text,
             text_scores=text_scores,
+            rows_per_member=rows_per_member,
+            subsample=subsample,
+            columns_per_member=columns_per_member,
+            chain=chain,
             fine_tune=fine_tune,
         )
         self.softmax_temperature = softmax_temperature
+        self.many_classes = many_classes
+        self.balance_probabilities = balance_probabilities
 
-    def fit(self, X: Any, y: Any) -> PFNClassifier:
-        """Show the network the context: rows `X` (n, D) and their labels `y` (n,).
+    def fit(self, X: Any, y: Any, **unknown: Any) -> PFNClassifier:
+        """Show the network the context: rows `X` (n, D) and their labels `y` (n,), or (n, T) for
+        several targets.
 
-        Raises ValueError for infinite values, missing labels, and more classes than the network can
-        tell apart.
+        Raises ValueError for infinite values and missing labels.
         """
+        refuse(self, unknown)
         self._check_parameters()
         table = self._table(X, reset=True)
+        self._fit_table(table, y, read=True)
+        self.seen_ = table.copy(deep=False), np.array(y)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> PFNClassifier:
+        """Show the network further rows of the context, as `PFNEstimator.partial_fit` does.
+
+        A part may bring new classes; where `classes` are given, labels beside these are refused.
+        `classes_` holds those that have rows so far.
+        """
+        odd = [] if classes is None else np.setdiff1d(np.asarray(y), np.asarray(classes)).tolist()
+        if odd:
+            raise ValueError(f"y holds {odd[0]!r}, which is none of classes. Add it to them.")
+        return super().partial_fit(X, y)
+
+    def _fit_table(self, table: pd.DataFrame, y: Any, *, read: bool) -> None:
+        if self._fit_targets(table, y):
+            return
         labels = self._labels(y, table)
         rows = self._fit_encoder(table)
         n_classes = len(self.classes_)
         self.order_, self.tied_ = canonical_order(rows.numbers, labels, n_classes)
         self.context_, self.statistics_, self.text_scores_ = None, None, None
         self.temperature_, self.fine_tuning_ = 1.0, None
+        self.beyond_, self.seed_ = (), self._seed()
+        self.class_counts_ = np.bincount(labels, minlength=n_classes)
         if n_classes > 1:
             network = find_network(self.checkpoint, self.model, self.device)
             in_order = getattr(network.model, "reads_classes_as_numbers", False)
             if in_order:  # class 1 lies between 0 and 2: keep them as they sort
                 self.order_, self.tied_ = np.arange(n_classes), []
             self._check_network(network)
-            self._warn_beyond_training(network, *rows.numbers.shape)
             places = np.argsort(self.order_)[labels]
             order = row_order(self._select(rows.numbers), places)
             rows, places = rows[order], places[order]
-            n_shifts = 1 if in_order else n_classes  # nor shift them round
-            members = draw_members(int(self.n_estimators), n_shifts, self._seed())
+            n_shown = min(n_classes, network.max_classes)
+            n_shifts = 1 if in_order else n_shown  # nor shift them round
+            members = draw_members(int(self.n_estimators), n_shifts, self.seed_)
             network, answers = self._fine_tuned(network, members, rows, places)
-            if self.calibrate and len(rows) >= FEWEST_ROWS:
+            many = n_classes > network.max_classes
+            if (self.calibrate or many) and len(rows) >= FEWEST_ROWS:
+                answered: Any = slice(None)
                 if answers is None:
-                    answers = self._out_of_fold(network, members, rows, places)
-                self.temperature_ = self._best_temperature(answers, places)
+                    most_rows = None if self.calibrate else MOST_JUDGED
+                    answered, answers = self._out_of_fold(network, members, rows, places, most_rows)
+                self.temperature_ = self._best_temperature(answers, places[answered])
             added, self.context_ = self._show_context(network, members, rows, places)
             self.statistics_, self.text_scores_ = added
-        return self
+            if read:
+                self.context_.read()
+            self._tell_beyond_training(network, *rows.numbers.shape)
 
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "Q k"]:
-        """Return the probability of each of `classes_` for each row of `X` (Q, D)."""
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probability of each of `classes_` for each row of `X` (Q, D), as (Q, k); of
+        several targets a list of these."""
         check_is_fitted(self)
+        if self.estimators_ is not None:
+            return self._each(X, lambda one, rows: one.predict_proba(rows))
         table = self._table(X, reset=False)
         if self.context_ is None:
             return np.ones((len(table), 1))
@@ -176,12 +253,17 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         """Return the probability of each of `classes_` for query rows as the context reads them."""
         assert self.context_ is not None, "all rows have one class"
         canonical = self._probabilities(self.context_.mean_log_probs(rows), self.temperature_)
+        if self.balance_probabilities:
+            canonical = balanced(canonical, self.class_counts_[self.order_])
         probabilities = np.empty_like(canonical)
         probabilities[:, self.order_] = canonical
         return probabilities
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row of `X` (Q, D)."""
+        """Return the most probable class of each row of `X` (Q, D); of T targets as (Q, T)."""
+        check_is_fitted(self)
+        if self.estimators_ is not None:
+            return np.stack(self._each(X, lambda one, rows: one.predict(rows)), axis=1)
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
@@ -236,7 +318,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         targets: Int[np.ndarray, " n"] | None,
         categorical: Bool[np.ndarray, " S"],
     ) -> ClassContext:
-        return ClassContext(
+        n_classes = len(self.classes_)
+        by_neighbours = n_classes > network.max_classes and self._plan().strategy == "neighbours"
+        return (NeighbourContext if by_neighbours else ClassContext)(
             network,
             members,
             rows,
@@ -244,7 +328,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             categorical,
             self.device,
             self._limit,
-            n_classes=len(self.classes_),
+            n_classes=n_classes,
         )
 
     def learnt(self) -> dict[str, Any]:
@@ -259,6 +343,8 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             "order": self.order_.tolist(),
             "tied": self.tied_,
             "temperature": self.temperature_,
+            "counts": self.class_counts_.tolist(),
+            "beyond": list(self.beyond_),
         }
 
     def relearn(self, record: Mapping[str, Any]) -> None:
@@ -268,6 +354,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         self.classes_ = array_from_json(classes)
         self.order_, self.tied_ = np.array(record["order"]), record["tied"]
         self.temperature_ = float(record.get("temperature", 1.0))  # before format 4
+        even = [1] * len(self.classes_)  # before format 6, which brought balance_probabilities
+        self.class_counts_ = np.array(record.get("counts", even))
+        self.beyond_ = tuple(record.get("beyond", ()))
 
     def facts(self) -> dict[str, bool]:
         context, n_classes = self.context_, len(self.classes_)
@@ -283,6 +372,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             ).tolist() == list(range(n_classes))
         return facts
 
+    def _plan(self) -> Plan:
+        return replace(super()._plan(), classes=self.many_classes)
+
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if not self.softmax_temperature > 0:
@@ -295,9 +387,4 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
             raise ValueError(
                 f"{network} predicts numbers alone, but PFNClassifier needs one that predicts"
                 f" classes. Use PFNRegressor, or {advice('classes')}."
-            )
-        if len(self.classes_) > network.max_classes:
-            raise ValueError(
-                f"y has {len(self.classes_)} classes, but this network can tell at most"
-                f" {network.max_classes} apart. Merge rare classes, or use a checkpoint with more."
             )

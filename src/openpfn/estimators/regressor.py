@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from sklearn.base import RegressorMixin
@@ -20,6 +21,7 @@ from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.beliefs import Certain, PooledQuantiles
 from openpfn.estimators.calibration import FEWEST_ROWS, best_factor
 from openpfn.estimators.contexts.numbers import N_LEVELS, NumberContext
+from openpfn.estimators.limits.weights import refuse
 from openpfn.estimators.network import Network, advice, find_network
 from openpfn.estimators.views.canonical import row_order
 from openpfn.estimators.views.encoded_rows import EncodedRows
@@ -70,6 +72,15 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     text_scores : bool
         Show the network, beside four principal components of each such column, what all texts of a
         row say of its target; of context rows, what is learnt from the rows of other folds.
+    rows_per_member : "auto", int or None
+        Context rows that a view sees. "auto" is all, but of more than 2,048 rows for a network
+        whose state grows with them; None is all.
+    subsample : "uniform"
+        How these are drawn: each tenth of the numbers as often as in the context.
+    columns_per_member : "auto", int or None
+        Columns that a view sees. "auto" is as many as the network was trained on; None is all.
+    chain : bool
+        Of several targets, predict each from the columns and the targets before it.
     fine_tune : bool or FineTuneOptions
         Train the network for a few steps on folds of the context, and take that up where it lowers
         the loss of held-out rows beyond chance. Takes minutes where `fit` takes less than a second.
@@ -77,6 +88,9 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     Attributes
     ----------
     n_features_in_, feature_names_in_ : columns of the context.
+    beyond_ : what was done, in words, because the table goes beyond what the network was trained
+        on.
+    estimators_ : of several targets, a regressor of each; else None.
     encoder_ : the `TableEncoder`; `encoder_.describe()` tells how each column is read.
     width_ : what `calibrate` chose, a factor of all distances from the mean; else 1.
     statistics_ : the `TargetStatistics`; None without.
@@ -99,18 +113,31 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         "target_statistics",
         "text",
         "text_scores",
+        "rows_per_member",
+        "subsample",
+        "columns_per_member",
+        "chain",
         "fine_tune",
     )
     targets_name = "targets"
 
-    def fit(self, X: Any, y: Any) -> PFNRegressor:
-        """Show the network the context: rows `X` (n, D) and their numbers `y` (n,).
+    def fit(self, X: Any, y: Any, **unknown: Any) -> PFNRegressor:
+        """Show the network the context: rows `X` (n, D) and their numbers `y` (n,), or (n, T) for
+        several targets.
 
         Raises ValueError for infinite values, targets that are missing or no numbers, and a network
         that predicts classes alone.
         """
+        refuse(self, unknown)
         self._check_parameters()
         table = self._table(X, reset=True)
+        self._fit_table(table, y, read=True)
+        self.seen_ = table.copy(deep=False), np.array(y)
+        return self
+
+    def _fit_table(self, table: pd.DataFrame, y: Any, *, read: bool) -> None:
+        if self._fit_targets(table, y):
+            return
         targets = self._numbers(y, table)
         rows = self._fit_encoder(table)
         order = row_order(self._select(rows.numbers), targets)
@@ -118,22 +145,25 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         self.centre_, self.spread_, standardised = _standardised(targets)
         self.context_, self.statistics_, self.text_scores_ = None, None, None
         self.width_, self.fine_tuning_ = 1.0, None
+        self.beyond_, self.seed_ = (), self._seed()
         if self.spread_ > 0:
             network = find_network(self.checkpoint, self.model, self.device)
             self._check_network(network)
-            self._warn_beyond_training(network, *rows.numbers.shape)
-            members = draw_members_for_numbers(int(self.n_estimators), self._seed())
+            members = draw_members_for_numbers(int(self.n_estimators), self.seed_)
             network, answers = self._fine_tuned(network, members, rows, standardised)
             if self.calibrate and len(rows) >= FEWEST_ROWS:
                 if answers is None:
-                    answers = self._out_of_fold(network, members, rows, standardised)
+                    _, answers = self._out_of_fold(network, members, rows, standardised)
                 self.width_ = self._best_width(answers, standardised)
             added, self.context_ = self._show_context(network, members, rows, standardised)
             self.statistics_, self.text_scores_ = added
-        return self
+            if read:
+                self.context_.read()
+            self._tell_beyond_training(network, *rows.numbers.shape)
 
     def predict(self, X: Any, output: str = "mean", quantiles: Any = None) -> Any:
-        """Return what the network believes about each row of `X` (Q, D).
+        """Return what the network believes about each row of `X` (Q, D). Of T targets, arrays have
+        them as second axis, (Q, T) or (Q, T, L), and "distribution" is a list.
 
         Parameters
         ----------
@@ -150,6 +180,9 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
             raise ValueError(
                 f"quantiles are given, but output is {output!r}. Use output='quantiles'."
             )
+        if self.estimators_ is not None:
+            each = self._each(X, lambda one, rows: one.predict(rows, output, quantiles))
+            return each if output == "distribution" else np.stack(each, axis=1)
         if output == "distribution":
             return self._distribution(self._query(X))
         if output == "quantiles":
@@ -159,20 +192,20 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
 
     def interval(
         self, X: Any, coverage: float | int = 0.9
-    ) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
+    ) -> tuple[Float[np.ndarray, "Q *T"], Float[np.ndarray, "Q *T"]]:
         """Return the lower and the upper end of the central interval that holds the share
         `coverage` of the probability, for each row of `X` (Q, D)."""
         check_is_fitted(self)
         if not 0 < coverage < 1:
             raise ValueError(f"coverage is {coverage}, must lie between 0 and 1, such as 0.9.")
         ends = [(1 - coverage) / 2, (1 + coverage) / 2]
-        low, high = self.predict(X, output="quantiles", quantiles=ends).T
-        return low, high
+        found = self.predict(X, output="quantiles", quantiles=ends)
+        return found[..., 0], found[..., 1]
 
     def sample(
         self, X: Any, n_samples: int = 1, random_state: Any = None
-    ) -> Float[np.ndarray, "Q n_samples"]:
-        """Return independent draws for each row of `X` (Q, D).
+    ) -> Float[np.ndarray, "Q *T n_samples"]:
+        """Return independent draws for each row of `X` (Q, D); of T targets (Q, T, n_samples).
 
         `random_state` decides them: an integer gives the same draws at each call, and the first
         rows of a table the same whatever rows follow. None gives others at each call.
@@ -181,6 +214,9 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         if n_samples < 1:
             raise ValueError(f"n_samples is {n_samples}, must be at least 1.")
         random = check_random_state(random_state)
+        if self.estimators_ is not None:
+            each = self._each(X, lambda one, rows: one.sample(rows, n_samples, random))
+            return np.stack(each, axis=1)
 
         def draws(believed: Predictive) -> torch.Tensor:
             uniform = random.random_sample((*believed.shape, int(n_samples)))
@@ -233,11 +269,17 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         return NumberContext(network, members, rows, targets, categorical, self.device, self._limit)
 
     def learnt(self) -> dict[str, Any]:
-        return {"centre": self.centre_, "spread": self.spread_, "width": self.width_}
+        return {
+            "centre": self.centre_,
+            "spread": self.spread_,
+            "width": self.width_,
+            "beyond": list(self.beyond_),
+        }
 
     def relearn(self, record: Mapping[str, Any]) -> None:
         self.centre_, self.spread_ = float(record["centre"]), float(record["spread"])
         self.width_ = float(record["width"])
+        self.beyond_ = tuple(record.get("beyond", ()))  # before format 6
 
     def facts(self) -> dict[str, bool]:
         context = self.context_
@@ -251,6 +293,14 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
                 np.isfinite(context.targets).all()
             )
         return facts
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.subsample == "balanced":
+            raise ValueError(
+                "subsample is 'balanced', which is of classes. Use 'uniform': it holds each tenth"
+                " of the numbers equally often."
+            )
 
     def _query(self, X: Any) -> Float[np.ndarray, "Q S"]:
         """Return the query rows as the context reads them."""

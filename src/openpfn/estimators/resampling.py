@@ -33,6 +33,11 @@ class EstimatorBeliever(TableBeliever):
                 "text_scores is True, but its columns hold targets, which would have to be drawn"
                 " anew with every row. Leave it out."
             )
+        if any(member.code is not None for member in fitted.context_.members):
+            raise ValueError(
+                f"y has {n_classes} classes, more than the network tells apart, whose contexts"
+                " cannot be drawn further. Merge rare classes, or use a checkpoint with more."
+            )
         self.fitted = fitted
         self.members = [view for group, _ in fitted.context_.views_and_states() for view in group]
         model = fitted.context_.ready_network().model

@@ -7,8 +7,9 @@ per group of views), and `checkpoint`, the bytes of a checkpoint file, where the
 embedded. Format 1 had neither views nor states; since format 3 the metadata key `openpfn_digest` is
 a hash of the tensors and of the JSON text, which is checked on loading. Format 4 brought
 regressors, and members that transform the target; format 5 encoders of texts by name, and
-`text_scores/…`; format 6 `difference/…`, what fine-tuning changed in the weights of a checkpoint
-that is recorded by name.
+`text_scores/…`; format 6 members that see some columns, rows or classes, `context/…`,
+`difference/…`, what fine-tuning changed in the weights of a checkpoint that is recorded by name,
+and estimators of several targets, whose tensors `targets/…` are the bytes of a file for each.
 """
 
 from __future__ import annotations
@@ -69,23 +70,12 @@ def save(
     do."""
     if states is not None and states not in PRECISIONS:
         raise ValueError(f"states is {states!r}, must be None or one of {', '.join(PRECISIONS)}.")
+    if estimator.estimators_ is not None:
+        options = {"embed_weights": embed_weights, "keep_rows": keep_rows, "states": states}
+        return _save_each(estimator, Path(path), options)
     context: Context | None = estimator.context_
     plain_encoder, encoder_arrays = estimator.encoder_.state()
-    record = {
-        "format": FORMAT,
-        "estimator": type(estimator).__name__,
-        "version": __version__,
-        "parameters": {
-            name: _parameter_to_json(getattr(estimator, name))
-            for name in estimator.saved_parameters
-        },
-        "checkpoint": str(estimator.checkpoint),
-        "feature_names": (
-            [str(name) for name in estimator.feature_names_in_]
-            if hasattr(estimator, "feature_names_in_")
-            else None
-        ),
-        "n_features": int(estimator.n_features_in_),
+    record = _facts(estimator) | {
         "columns": estimator.columns_.tolist(),
         "encoder": plain_encoder,
         "statistics": estimator.statistics_ is not None,
@@ -133,11 +123,65 @@ def save(
             record["context"]["groups"], tensors = _groups(
                 context, states or "float32", thin=not keep_rows
             )
+            arrays |= {f"context/{name}": array for name, array in context.arrays().items()}
     tensors |= {
         name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()
     }
     write(Path(path), KEY, tensors, record)
     return Path(path)
+
+
+def _facts(estimator: Any) -> dict[str, Any]:
+    """Return what a file records of every estimator."""
+    return {
+        "format": FORMAT,
+        "estimator": type(estimator).__name__,
+        "version": __version__,
+        "parameters": {
+            name: _parameter_to_json(getattr(estimator, name))
+            for name in estimator.saved_parameters
+        },
+        "checkpoint": str(estimator.checkpoint),
+        "feature_names": (
+            [str(name) for name in estimator.feature_names_in_]
+            if hasattr(estimator, "feature_names_in_")
+            else None
+        ),
+        "n_features": int(estimator.n_features_in_),
+    }
+
+
+def _save_each(estimator: Any, path: Path, options: dict[str, Any]) -> Path:
+    """Write an estimator of several targets: the file of each, in one."""
+    tensors = {}
+    with telling(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
+        for j, one in enumerate(estimator.estimators_):
+            content = save(one, Path(folder) / "one.safetensors", **options).read_bytes()
+            tensors[f"targets/{j}"] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    write(path, KEY, tensors, _facts(estimator) | {"n_targets": len(tensors)})
+    return path
+
+
+def _load_each(
+    cls: Any, record: Mapping[str, Any], tensors: Mapping[str, Tensor], device: str
+) -> Any:
+    """Return the estimator of several targets that `_save_each` wrote."""
+    estimator = cls(record["checkpoint"], device=device, **_parameters(record))
+    _name_columns(estimator, record)
+    with tempfile.TemporaryDirectory() as folder:
+        fitted = []
+        for j in range(record["n_targets"]):
+            path = Path(folder) / f"{j}.safetensors"  # its tensors may stay in the file
+            path.write_bytes(tensors[f"targets/{j}"].numpy().tobytes())
+            fitted.append(load(cls, path, device=device))
+    estimator.take_targets(fitted)
+    return estimator
+
+
+def _name_columns(estimator: Any, record: Mapping[str, Any]) -> None:
+    estimator.n_features_in_ = record["n_features"]
+    if record["feature_names"] is not None:
+        estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
 
 
 def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
@@ -154,6 +198,8 @@ def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
         newest=FORMAT,
         first_with_digest=FIRST_WITH_DIGEST,
     )
+    if "n_targets" in record:
+        return _load_each(cls, record, tensors, device)
     try:
         estimator = _restored(cls, record, tensors, device)
         _check_parts(estimator)
@@ -175,12 +221,10 @@ def _restored(
     arrays = {
         name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith("states/")
     }
-    parameters = {name: _parameter_from_json(value) for name, value in record["parameters"].items()}
-    estimator = cls(record["checkpoint"], device=device, **parameters)
+    estimator = cls(record["checkpoint"], device=device, **_parameters(record))
+    estimator.estimators_ = estimator.seen_ = None
     estimator.relearn(record)
-    estimator.n_features_in_ = record["n_features"]
-    if record["feature_names"] is not None:
-        estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
+    _name_columns(estimator, record)
     estimator.columns_ = np.array(record["columns"], dtype=np.int64)
     estimator.encoder_ = TableEncoder.from_state(
         record["encoder"], below("encoder/", arrays), RecordedModel
@@ -241,18 +285,13 @@ def _context(
     if record["source"] is None:
         network = _embedded_network(arrays["checkpoint"], estimator.device)
     else:
-        network = find_network(record["source"], None, estimator.device)
-        if changed := below("difference/", arrays):
-            network = with_difference(network, WeightDifference.from_arrays(changed))
-    if fingerprint_of(network.model) != record["fingerprint"]:
-        raise ValueError(
-            f"the estimator was saved with other weights than checkpoint {record['source']!r}"
-            " holds now. Fit it again, or bring back that checkpoint; save(embed_weights=True)"
-            " keeps the weights in the file."
+        difference = WeightDifference.from_arrays(below("difference/", arrays))
+        network = _recorded_network(
+            record["source"], record["fingerprint"], estimator.device, difference
         )
     return estimator.make_context(
         network,
-        [Member(**member) for member in record["members"]],
+        [Member.from_record(member) for member in record["members"]],
         arrays.get("rows"),
         arrays.get(estimator.targets_name),
         np.array(record["categorical"], dtype=bool),
@@ -265,8 +304,32 @@ def _parameter_to_json(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else to_json(value)
 
 
-def _parameter_from_json(value: Any) -> Any:
-    return FineTuneOptions(**value) if isinstance(value, Mapping) else value
+def _parameters(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the constructor that a file records."""
+    return {
+        name: FineTuneOptions(**value) if isinstance(value, Mapping) else value
+        for name, value in record["parameters"].items()
+    }
+
+
+def _recorded_network(
+    source: str, fingerprint: str, device: str, difference: WeightDifference
+) -> Network:
+    """Return the network of the checkpoint `source`, with the `difference` that fine-tuning made,
+    or, where that has other weights today, the shipped one of an earlier day that has the
+    fingerprint."""
+    names = [source, *(checkpoint.earlier_names() if source in checkpoint.shipped_names() else [])]
+    for name in names:
+        network = find_network(name, None, device)
+        if difference.steps and difference.fits(network.model):
+            network = with_difference(network, difference)
+        if fingerprint_of(network.model) == fingerprint:
+            return network
+    raise ValueError(
+        f"the estimator was saved with other weights than checkpoint {source!r} holds now. Fit it"
+        " again, or bring back that checkpoint; save(embed_weights=True) keeps the weights in the"
+        " file."
+    )
 
 
 def _rows(estimator: Any, context: Context) -> dict[str, np.ndarray]:
@@ -326,7 +389,7 @@ def _resume(
     """Give `context` its views and states back."""
     groups, states = [], []
     for i, group in enumerate(record["groups"]):
-        members = [Member(**member) for member in group["members"]]
+        members = [Member.from_record(member) for member in group["members"]]
         groups.append(
             [
                 View.from_arrays(member, below(f"views/{i}/{j}/", arrays))
@@ -339,6 +402,7 @@ def _resume(
         }
         states.append(put_together(group["plain"] | ends, context.example_state(groups[-1])))
     context.resume(groups, states, record["n_rows"])
+    context.take_up(below("context/", arrays))
 
 
 def _checkpoint_bytes(network: Network) -> np.ndarray:

@@ -112,12 +112,39 @@ def test_what_leads_nowhere_leaves_the_network_as_it_is(options, ended):
 
 def test_too_few_rows_are_told_and_leave_the_network_as_it_is():
     few, plain = (PFNClassifier(model=NETWORK, fine_tune=told) for told in (True, False))
-    with pytest.warns(UserWarning, match=rf"11 rows, .* at least {FEWEST_ROWS}"):
+    with pytest.warns(UserWarning, match=rf"X has 11 rows, at least {FEWEST_ROWS}"):
         few.fit(X[:11], y[:11])
     assert few.fine_tuning_.ended == "few rows"
     assert np.array_equal(
         few.predict_proba(X_QUERY), plain.fit(X[:11], y[:11]).predict_proba(X_QUERY)
     )
+
+
+def test_more_classes_than_the_networks_are_told_and_leave_it_as_it_is():
+    labels = np.arange(60) % 12
+    tuned, plain = (
+        PFNClassifier(model=NETWORK, n_estimators=1, fine_tune=told) for told in (FEW, False)
+    )
+    with pytest.warns(UserWarning, match="y has 12 classes, more than the 10"):
+        tuned.fit(X, labels)
+    assert tuned.fine_tuning_.ended == "many classes"
+    expected = plain.fit(X, labels).predict_proba(X_QUERY)
+    assert np.array_equal(tuned.predict_proba(X_QUERY), expected)
+
+
+def test_views_of_some_rows_and_columns_learn_too():
+    tuned = classifier(FEW, rows_per_member=20, columns_per_member=2)
+    assert np.isfinite(answers(tuned)).all()
+    assert list(tuned.fine_tuning_.losses) == [0, 2, 4]
+
+
+def test_each_of_several_targets_is_fine_tuned(tmp_path):
+    both = np.stack([z, -z], axis=1)
+    tuned = PFNRegressor(model=NETWORK, n_estimators=1, fine_tune=FEW).fit(X, both)
+    assert all(one.fine_tuning_.losses for one in tuned.estimators_)
+    loaded = PFNRegressor.load(tuned.save(tmp_path / "both.safetensors"))
+    assert np.array_equal(loaded.predict(X_QUERY), tuned.predict(X_QUERY))
+    assert loaded.fine_tune == FEW
 
 
 def test_a_class_of_a_single_row_and_a_single_class_are_taken():

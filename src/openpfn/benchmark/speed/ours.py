@@ -287,7 +287,10 @@ def classifier(config: Any) -> Any:
     from openpfn.estimators.classifier import PFNClassifier
     from openpfn.models import PFN
 
-    return PFNClassifier(model=PFN(config).eval(), n_estimators=1, device="cpu")
+    model = PFN(config).eval()
+    # the whole table, as peers read it
+    whole = {"rows_per_member": None, "columns_per_member": None}
+    return PFNClassifier(model=model, n_estimators=1, device="cpu", **whole)
 
 
 def random_table(n_context: int, n_query: int, n_columns: int) -> tuple[Any, Any, Any]:

@@ -55,6 +55,14 @@ class WeightDifference:
             units[name] = unit.numpy()
         return cls(steps, units)
 
+    def fits(self, model: nn.Module) -> bool:
+        """Return whether `model` has weights of these names and shapes."""
+        weights = model.state_dict()
+        return all(
+            name in weights and tuple(weights[name].shape) == steps.shape
+            for name, steps in self.steps.items()
+        )
+
     def added_to(self, model: nn.Module) -> nn.Module:
         """Return a copy of `model` with the changes, ready to predict.
 

@@ -19,7 +19,6 @@ from openpfn.configs.fine_tuning import FineTuneOptions
 from openpfn.estimators.adapting.difference import WeightDifference
 from openpfn.estimators.adapting.fold_training import Fold, FoldTraining
 from openpfn.estimators.network import Network, with_difference
-from openpfn.estimators.views.ensemble import Member
 
 FEWEST_ROWS = 30
 """With fewer rows the network stays as it is: their held-out losses could not tell whether
@@ -38,8 +37,8 @@ class FineTuning:
     errors: Mapping[int, float]
     """Standard error of the difference to the loss after 0 steps, over rows."""
     ended: str
-    """Why no further steps were taken: "n_steps", "patience", "time_limit", "few rows", or
-    "diverged"."""
+    """Why no further steps were taken: "n_steps", "patience", "time_limit", "diverged", or, where
+    none were, "few rows" or "many classes"."""
 
     @property
     def gain(self) -> float:
@@ -48,7 +47,7 @@ class FineTuning:
 
     def __str__(self) -> str:
         if not self.losses:
-            return "no fine-tuning: too few rows"
+            return f"no fine-tuning: {self.ended}"
         before, after = self.losses[0], self.losses[self.n_steps]
         if not self.n_steps:
             best = min(self.losses.values())
@@ -90,8 +89,6 @@ class FineTuned:
 def fine_tune(
     judge: Any,
     network: Network,
-    members: list[Member],
-    judging: list[Member],
     folds: list[Fold],
     targets: np.ndarray,
     options: FineTuneOptions,
@@ -100,30 +97,39 @@ def fine_tune(
     """Return `network` after some steps on each fold's context, its weights averaged over folds.
 
     `judge` is the estimator: its `make_context` shows rows to a network, its `row_losses` tells how
-    wrong the answers of the members `judging` are. All folds take the same number of steps: of
+    wrong answers are. All folds take the same number of steps: of
     those evaluated, the one that lowers the loss of held-out rows most, less `options.margin`
     standard errors of the rows' differences; none unless that is more than nothing. Weights that
     lie so near each other answer, averaged, as the networks do on average (Wortsman et al. 2022),
     at the cost of one.
     """
-    if len(targets) < FEWEST_ROWS:
-        warnings.warn(
-            f"X has {len(targets)} rows, too few to tell whether fine-tuning helps: the network"
-            f" stays as it is. Give at least {FEWEST_ROWS}, or fine_tune=False.",
-            stacklevel=4,
-        )
-        return FineTuned(network, None, FineTuning(0, {}, {}, "few rows"))
     check_trainable(network)
+    if obstacle := obstacle_of(network, targets):
+        ended, reason = obstacle
+        warnings.warn(f"no fine-tuning: {reason}. The network stays as it is.", stacklevel=5)
+        return FineTuned(network, None, FineTuning(0, {}, {}, ended))
     with torch.random.fork_rng(_cuda_devices(network)):
         torch.manual_seed(seed)
         trainings = [
-            FoldTraining(network, members, fold, judge.make_context, options, seed + i)
+            FoldTraining(network, fold, judge.make_context, options, seed + i)
             for i, fold in enumerate(folds)
         ]
-        run = _Run(judge, network, judging, trainings, targets, options)
+        run = _Run(judge, network, trainings, targets, options)
         with _progress(options) as advance:
             ended = run.train(advance)
     return run.outcome(ended)
+
+
+def obstacle_of(network: Network, targets: np.ndarray) -> tuple[str, str] | None:
+    """Return why this table cannot be fine-tuned to, in a word and in words; None where it can."""
+    n_rows = len(targets)
+    if n_rows < FEWEST_ROWS:
+        needed = f"at least {FEWEST_ROWS} are needed to tell whether it helps"
+        return "few rows", f"X has {n_rows} rows, {needed}"
+    if targets.dtype.kind != "f" and targets.max() >= network.max_classes:
+        told_apart = f"more than the {network.max_classes} that the network tells apart at once"
+        return "many classes", f"y has {targets.max() + 1} classes, {told_apart}"
+    return None
 
 
 def check_trainable(network: Network) -> None:
@@ -144,14 +150,13 @@ class _Run:
         self,
         judge: Any,
         network: Network,
-        judging: list[Member],
         trainings: list[FoldTraining],
         targets: np.ndarray,
         options: FineTuneOptions,
     ) -> None:
         self.began = time.monotonic()
-        self.judge, self.network, self.judging = judge, network, judging
-        self.trainings, self.targets, self.options = trainings, targets, options
+        self.judge, self.network, self.trainings = judge, network, trainings
+        self.targets, self.options = targets, options
         self.losses: dict[int, float] = {}
         self.errors: dict[int, float] = {}
         self.row_losses: Any = None
@@ -188,7 +193,7 @@ class _Run:
 
     def evaluate(self, step: int) -> bool:
         """Measure the folds' networks, and return whether they are better than before."""
-        parts = [training.answer(self.judging) for training in self.trainings]
+        parts = [training.answer() for training in self.trainings]
         answers = np.empty((len(self.targets), parts[0][0].shape[1]))
         for training, (some, _) in zip(self.trainings, parts, strict=True):
             answers[training.fold.held_out] = some

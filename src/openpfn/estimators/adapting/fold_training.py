@@ -46,6 +46,10 @@ class Fold:
     """Which rows of the table the fold holds out."""
     query: Float[np.ndarray, "q S"]
     """The rows that it holds out."""
+    members: list[Member]
+    """Views of the context to learn from."""
+    judges: list[Member]
+    """Views of the context that answer the query."""
 
 
 class FoldTraining:
@@ -59,14 +63,12 @@ class FoldTraining:
     def __init__(
         self,
         network: Network,
-        members: list[Member],
         fold: Fold,
         make_context: Callable[..., Any],
         options: FineTuneOptions,
         seed: int,
     ) -> None:
-        self.fold, self.members, self.options = fold, members, options
-        self.make_context = make_context
+        self.fold, self.make_context, self.options = fold, make_context, options
         self.model: Any = copy.deepcopy(network.model).requires_grad_(True)
         self.network = replace(network, model=self.model, source=None, fingerprint=None)
         self.optimizers = Optimizers(
@@ -95,8 +97,8 @@ class FoldTraining:
 
     def draw(self) -> TaskBatch:
         """Return a task of the fold's context rows."""
-        context, query = self.split()
         member = self.member(self.step)
+        context, query = self.split(member)
         known = self.fold.targets[context]
         view = View.fit(member, self.fold.rows[context], self.fold.categorical, known)
         task = self.make_context(
@@ -108,9 +110,11 @@ class FoldTraining:
         x = view(self.fold.rows[rows])[None]
         return task.batch(x, shown[None], [view], len(context), device.type).to(device)
 
-    def split(self) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " q"]]:
+    def split(self, member: Member) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " q"]]:
         """Return the rows of a step's context and of its query, whose classes the context has."""
-        at_once = self.options.cells_per_step // (self.fold.rows.shape[1] + 1)
+        columns = member.columns
+        width = self.fold.rows.shape[1] if columns is None else len(columns)
+        at_once = self.options.cells_per_step // (width + 1)
         n_rows = min(len(self.fold.rows), max(at_once, LEAST_ROWS))
         chosen = self.random.permutation(len(self.fold.rows))[:n_rows]
         n_query = int(n_rows * self.random.uniform(*QUERY_SHARES))
@@ -124,17 +128,19 @@ class FoldTraining:
         return context, query
 
     def member(self, step: int) -> Member:
-        """Return the ensemble's next member with another order of columns and shift of classes."""
-        member = self.members[step % len(self.members)]
-        other = self.members[self.random.integers(len(self.members))]
-        return replace(member, shift=other.shift, seed=int(self.random.integers(2**31)))
+        """Return the ensemble's next member with another order of columns and shift of classes. It
+        sees whatever rows a step draws."""
+        members = self.fold.members
+        member, other = members[step % len(members)], members[self.random.integers(len(members))]
+        seed = int(self.random.integers(2**31))
+        return replace(member, shift=other.shift, seed=seed, rows=None, log_weights=None)
 
-    def answer(self, judging: list[Member]) -> tuple[Float[np.ndarray, "q V"], dict[str, Tensor]]:
+    def answer(self) -> tuple[Float[np.ndarray, "q V"], dict[str, Tensor]]:
         """Return what the averaged weights answer to the held-out rows, and these weights."""
         fold = self.fold
         with self.optimizers.exported() if self.step else nullcontext():
             context = self.make_context(
-                self.network, judging, fold.rows, fold.targets, fold.categorical
+                self.network, fold.judges, fold.rows, fold.targets, fold.categorical
             )
             answers = context.mean_answers(fold.query)
             weights = {name: value.clone() for name, value in self.model.state_dict().items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.estimators.network import Network, find_network, nested_bytes, with_difference
-from openpfn.estimators.views.ensemble import Member, View
+from openpfn.estimators.views.ensemble import Member, View, context_rows
 from openpfn.models.modes import in_evaluation
+from openpfn.models.tabular.network import TabularPFN
 
 QUERY_MULTIPLE = 8
 """Query rows are read in multiples of this: matrix kernels then treat all rows alike, and a row
@@ -29,10 +30,11 @@ per cell."""
 class Context(ABC):
     """The context of one task, seen through the views of an ensemble.
 
-    Views of the same width pass through the network as one batch of tasks. States that do not fit
-    into `memory_limit` bytes are computed anew for each prediction. A context that came from a file
-    without rows has none, only `groups` of views and their `states`. Threads may ask it at the same
-    time: the first of them reads the context.
+    Views of as many columns, rows and classes pass through the network as one batch of tasks.
+    States that do not fit into `memory_limit` bytes are computed anew for each prediction. `told`
+    says what was done about each limit of the network that the table goes beyond. A context that
+    came from a file without rows has none, only `groups` of views and their `states`. Threads may
+    ask it at the same time: the first of them reads the context.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Context(ABC):
         self.network: Network | None = network
         self.groups: list[list[View]] | None = None
         self.states: list[Any] = []
+        self.told: dict[str, str] = {}
         self._reading = threading.RLock()
 
     @property
@@ -102,22 +105,34 @@ class Context(ABC):
         """Take up the views and states that another context of these rows had."""
         self.groups, self.states, self.n_rows = groups, states, n_rows
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what it keeps beside views and states, by name."""
+        return {}
+
+    def take_up(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take up what `arrays` returned. Raises ValueError for others."""
+        if arrays:
+            raise ValueError(f"a {type(self).__name__} keeps no {', '.join(arrays)}.")
+
     @property
     def state_bytes(self) -> int:
         """Bytes of the states that are kept."""
         return nested_bytes(self.states)
 
     def answers(
-        self, rows: Float[np.ndarray, "Q D"]
+        self, rows: Float[np.ndarray, "Q D"], ask: str = "read"
     ) -> Iterator[tuple[list[View], Any, slice, Float[Tensor, "B q outputs"]]]:
         """Yield the network's answers to `rows`, some rows at a time, for each group of views: the
-        views, their state, which rows these are, and the logits (in memory of the processor)."""
+        views, their state, which rows these are, and the logits (in memory of the processor).
+
+        `ask` names the network's method that answers; `embedded` gives embeddings in their place.
+        """
         network = self.ready_network()
         for group, kept in self.views_and_states():
             state = kept if kept is not None else self._summarize(group, network)
             views = np.stack([view(rows) for view in group])  # (B, Q, V)
             for part in self._parts(views, network):
-                yield group, state, part, self._ask(network, views[:, part], state)
+                yield group, state, part, self._ask(network, views[:, part], state, ask)
 
     def ready_network(self) -> Network:
         """Return the network.
@@ -154,15 +169,24 @@ class Context(ABC):
 
     def example_state(self, group: list[View]) -> Any:
         """Return a state of the same make as that of `group`, of two rows of zeros."""
-        targets = np.stack([self.shown(view, np.arange(2)) for view in group])
+        targets = np.stack([self.shown(view, self.two_targets(view)) for view in group])
         rows = np.zeros((len(group), 2, group[0].width), dtype=np.float32)
         return self._show(rows, targets, group, self.ready_network())
+
+    def two_targets(self, view: View) -> Int[np.ndarray, " 2"]:
+        """Return two targets that `view` can show."""
+        return np.arange(2)
 
     def _summarize(self, group: list[View], network: Network) -> Any:
         assert self.rows is not None
         assert self.targets is not None
-        targets = np.stack([self.shown(view, self.targets) for view in group])
-        return self._show(np.stack([view(self.rows) for view in group]), targets, group, network)
+        rows, targets = [], []
+        for view in group:
+            chosen = context_rows(view.member, self.targets)
+            some = slice(None) if chosen is None else chosen
+            rows.append(view(self.rows[some]))
+            targets.append(self.shown(view, self.targets[some]))
+        return self._show(np.stack(rows), np.stack(targets), group, network)
 
     def _show(
         self,
@@ -173,6 +197,8 @@ class Context(ABC):
     ) -> Any:
         batch = self.batch(rows, targets, group, targets.shape[1], network.device.type)
         with in_evaluation(network.model), torch.inference_mode():
+            if self.memory_limit is not None and isinstance(network.model, TabularPFN):
+                return network.model.summarize(batch.to(network.device), self.memory_limit)
             return network.model.summarize(batch.to(network.device))
 
     def batch(
@@ -185,37 +211,42 @@ class Context(ABC):
     ) -> TaskBatch:
         """Return rows and targets, the context first, as tasks for a network on such a device."""
         n_classes = self.n_classes
+        n_shown = torch.tensor([view.member.n_shown(n_classes or 0) for view in group])
         # Metal has no float64, which numbers are centred in
         single = n_classes is not None or device == "mps"
         return TaskBatch(
             x=torch.from_numpy(rows),
             y=torch.from_numpy(targets.astype(np.float32 if single else np.float64)),
             n_train=n_context,
-            n_classes=None if n_classes is None else torch.full((len(group),), n_classes),
+            n_classes=None if n_classes is None else n_shown,
             categorical=torch.from_numpy(np.stack([view.categorical for view in group])),
         )
 
     def _ask(
-        self, network: Network, views: Float[np.ndarray, "B q V"], state: Any
+        self, network: Network, views: Float[np.ndarray, "B q V"], state: Any, ask: str
     ) -> Float[Tensor, "B q outputs"]:
         n_rows = views.shape[1]
         padding = np.repeat(views[:, -1:], -n_rows % QUERY_MULTIPLE, axis=1)
         x = torch.from_numpy(np.concatenate([views, padding], axis=1)).to(network.device)
         with in_evaluation(network.model), torch.inference_mode():
-            logits = network.model.read(x, state)
+            logits = getattr(network.model, ask)(x, state)
         return logits[:, :n_rows].float().cpu()
 
     def _grouped(self, views: list[View], network: Network) -> list[list[View]]:
-        """Return views of the same width together, as many as should be read at once."""
+        """Return views of the same shape together, as many as should be read at once."""
         groups: list[list[View]] = []
-        for width, same in groupby(
-            sorted(views, key=lambda view: view.width), key=lambda view: view.width
-        ):
+        for (width, n_rows, _), same in groupby(sorted(views, key=self._shape), key=self._shape):
             alike = list(same)
-            size = self._cells(network, width) // ((width + 1) * self.n_rows)
+            size = self._cells(network, width) // ((width + 1) * n_rows)
             size = min(max(size, 1), len(alike))
             groups += [alike[start : start + size] for start in range(0, len(alike), size)]
         return groups
+
+    def _shape(self, view: View) -> tuple[int, int, int]:
+        """Return the number of columns, rows and classes that `view` shows to the network."""
+        chosen = context_rows(view.member, self.targets)
+        n_rows = self.n_rows if chosen is None else len(chosen)
+        return view.width, n_rows, view.member.n_shown(self.n_classes or 0)
 
     def _parts(self, views: Float[np.ndarray, "B Q V"], network: Network) -> Iterator[slice]:
         n_views, n_rows, width = views.shape

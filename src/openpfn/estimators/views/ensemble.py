@@ -46,6 +46,32 @@ class Member:
     """Seed of the column order; None keeps the table's order."""
     target: Literal["plain", "power"] = "plain"
     """How targets that are numbers are transformed."""
+    columns: tuple[int, ...] | None = None
+    """Columns of the table that it sees; None for all."""
+    rows: tuple[int, ...] | None = None
+    """Context rows that it sees; None for all."""
+    code: tuple[int, ...] | None = None
+    """What each class is to it, 0, 1, …: classes of the same number are one to it, rows of classes
+    with −1 are not shown. None tells all classes apart."""
+
+    log_weights: tuple[float, ...] | None = None
+    """Added to what it says of each class, to make up for rows of it that are left out."""
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Member:
+        """Return the member whose fields these are, with lists, as JSON has them, for tuples."""
+        return cls(
+            **{k: tuple(value) if isinstance(value, list) else value for k, value in record.items()}
+        )
+
+    def n_shown(self, n_classes: int) -> int:
+        """Return how many of `n_classes` it tells apart."""
+        return n_classes if self.code is None else max(self.code) + 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its answer covers all classes."""
+        return self.code is None or min(self.code) >= 0
 
 
 def draw_members(n_members: int, n_classes: int, seed: int) -> list[Member]:
@@ -101,8 +127,14 @@ class View:
         targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"] | None = None,
     ) -> View:
         """Return `member` fitted to context rows and their targets; `categorical` marks the columns
-        of codes. Only members that transform the target need it."""
+        of codes. Only members that transform the target, or leave rows out, need it."""
         transforms: list[Transform] = []
+        chosen = context_rows(member, targets)
+        if chosen is not None:
+            assert targets is not None
+            context, targets = context[chosen], targets[chosen]
+        if member.columns is not None:
+            context, categorical = context[:, member.columns], categorical[list(member.columns)]
         shown = context
         for kind in TRANSFORMS[member.variant]:
             if transforms:
@@ -125,17 +157,22 @@ class View:
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
         """Return `rows` as the network sees them."""
+        if self.member.columns is not None:
+            rows = rows[:, self.member.columns]
         for transform in self.transforms:
             rows = transform(rows)
         return rows[:, self.order].astype(np.float32)
 
     def show_classes(self, y: Int[np.ndarray, " n"], n_classes: int) -> Int[np.ndarray, " n"]:
         """Return canonical class indices as this member shows them to the network."""
-        return (y + self.member.shift) % n_classes
+        return self.class_order(n_classes)[y]
 
     def class_order(self, n_classes: int) -> Int[np.ndarray, " k"]:
-        """Return the place of each canonical class in the network's answer."""
-        return (np.arange(n_classes) + self.member.shift) % n_classes
+        """Return the place of each canonical class in the network's answer; −1 where it is not in
+        there."""
+        code = np.arange(n_classes) if self.member.code is None else np.array(self.member.code)
+        shown = (code + self.member.shift) % self.member.n_shown(n_classes)
+        return np.where(code < 0, -1, shown)
 
     def thinned(self, most: int) -> View:
         """Return the same view with at most `most` single values of each column of numbers."""
@@ -165,6 +202,17 @@ class View:
         ]
         target = TARGETS[member.target](**_of("target.", arrays))
         return cls(member, transforms, arrays["order"], arrays["categorical"], target)
+
+
+def context_rows(
+    member: Member, targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"] | None
+) -> Int[np.ndarray, " m"] | None:
+    """Return which context rows `member` sees; None for all."""
+    chosen = None if member.rows is None else np.array(member.rows, dtype=np.int64)
+    if member.is_whole or targets is None:
+        return chosen
+    chosen = np.arange(len(targets)) if chosen is None else chosen
+    return chosen[np.array(member.code)[targets[chosen]] >= 0]
 
 
 def _of(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

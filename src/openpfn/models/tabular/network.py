@@ -3,7 +3,9 @@ numbers out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -26,6 +28,7 @@ from openpfn.models.tabular.encoders import (
     TargetScale,
 )
 from openpfn.models.tabular.layers import TwoWayLayer, make_norm
+from openpfn.models.tabular.passes import can_go_in_passes, states_in_passes
 
 CELLS_PER_TILE = 2**13
 """Cells embedded at once where no gradient is asked for: the features of more fall out of a CPU's
@@ -41,7 +44,8 @@ class TableState(NamedTuple):
     statistics: ColumnStatistics
     layers: list[State]
     columns: Bool[Tensor, "B C"] | None
-    n_context: int
+    n_context: int | Float[Tensor, ""]
+    """Number of context rows; a tensor only in a traced graph."""
     n_classes: Int[Tensor, " B"] | None
     scale: TargetScale | None = None
     """Centre and scale of targets that are numbers; None where they are classes."""
@@ -160,16 +164,23 @@ class TabularPFN(HookedModule):
             cells = layer.hooked(cells, columns, n_context)
         return self.hook_targets(self.final_norm(cells[:, -1, n_context:]))
 
-    def summarize(self, batch: TaskBatch) -> TableState:
+    def summarize(self, batch: TaskBatch, most_bytes: int | None = None) -> TableState:
         """The state that the context rows of `batch` leave; query rows, if any, are ignored.
 
-        Without gradients a long context goes through the network a few rows at a time.
+        Without gradients a long context goes through the network a few rows at a time. Where its
+        cells take more than `most_bytes`, and states are sums over rows, they are never all held.
         """
         x = self.check(batch)[:, : batch.n_train]
         statistics = self.cell_encoder.fit(x, batch.n_features, batch.categorical)
         columns = present_columns(batch)
         y, scale = self.known_targets(batch)
-        cells = self.embed_tiled(x, y, statistics, scale is not None)  # (B, C, T + n, E)
+        numbers = scale is not None
+        takes = 4 * self.config.d_model * x[:, :, 0].numel() * (x.shape[2] + 1)
+        if most_bytes is not None and takes > most_bytes and can_go_in_passes(self.stack):
+            tiles = partial(self.context_tiles, x, y, statistics, numbers)
+            states = states_in_passes(self.stack, tiles, columns)
+            return TableState(statistics, states, columns, batch.n_train, batch.n_classes, scale)
+        cells = self.embed_tiled(x, y, statistics, numbers)  # (B, C, T + n, E)
         states = []
         *inner, last = self.stack
         for layer in inner:
@@ -181,13 +192,17 @@ class TabularPFN(HookedModule):
     def read(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q outputs"]:
         """Logits of the query rows `x`, whose cost does not include the context's; see
         `predictive_of`."""
+        return self.decoded(self.embedded(x, state), state.n_classes, state.scale)
+
+    def embedded(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q E"]:
+        """What the head reads of the query rows `x`: their targets after the last layer."""
         numbers = state.scale is not None
         cells = self.embed_queries(x, state.statistics, state.n_context, numbers)  # (B, C, Q, E)
         *inner, last = self.stack
         for layer, layer_state in zip(inner, state.layers, strict=False):
             cells = layer.read(cells, state.columns, layer_state)
         targets = last.last_read(cells, state.columns, state.layers[-1])  # (B, Q, E)
-        return self.decoded(self.final_norm(targets), state.n_classes, state.scale)
+        return self.final_norm(targets)
 
     def decoded(
         self,
@@ -243,6 +258,21 @@ class TabularPFN(HookedModule):
             place.copy_(self.embed_context(x_tile, y_tile, statistics, numbers))
         return cells
 
+    def context_tiles(
+        self,
+        x: Float[Tensor, "B n D"],
+        y: Float[Tensor, "B n"] | Int[Tensor, "B n"],
+        statistics: ColumnStatistics,
+        numbers: bool,
+    ) -> Iterator[Float[Tensor, "B C t E"]]:
+        """The cells of the thinking rows, if any, then of the context rows, a few at a time."""
+        size = max(1, CELLS_PER_TILE // (x.shape[0] * (x.shape[2] + 1)))
+        for i, parts in enumerate(zip(x.split(size, dim=1), y.split(size, dim=1), strict=True)):
+            cells = self.embed_context(*parts, statistics, numbers)
+            if i == 0 and self.config.n_thinking_rows:
+                yield self.thinking_rows(cells)
+            yield cells
+
     def embed_context(
         self,
         x: Float[Tensor, "B n D"],
@@ -258,7 +288,7 @@ class TabularPFN(HookedModule):
         self,
         x: Float[Tensor, "B Q D"],
         statistics: ColumnStatistics,
-        n_context: int,
+        n_context: int | Float[Tensor, ""],
         numbers: bool = False,
     ) -> Float[Tensor, "B C Q E"]:
         cells = self.cell_encoder(x, statistics)  # (B, D, Q, E)
