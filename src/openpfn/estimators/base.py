@@ -25,7 +25,7 @@ from openpfn.estimators.limits.targets import ask_each, columns_of, fit_each
 from openpfn.estimators.network import Network
 from openpfn.estimators.table_estimator import TableEstimator
 from openpfn.estimators.views.canonical import folds
-from openpfn.estimators.views.encoded_rows import EncodedRows
+from openpfn.estimators.views.encoded_rows import EncodedRows, columns_that_vary
 from openpfn.estimators.views.ensemble import Member
 from openpfn.estimators.views.statistics import TargetStatistics, columns_of_words
 from openpfn.estimators.views.text_reading import text_reading
@@ -321,7 +321,7 @@ class PFNEstimator(TableEstimator, ABC):
                 f"X holds no values: all of its {table.shape[1]} columns are missing in every row."
                 " Give at least one column with values."
             )
-        self.columns_ = _columns_that_vary(rows.numbers)
+        self.columns_ = columns_that_vary(rows.numbers)
         return rows
 
     def _fine_tuned(
@@ -491,12 +491,3 @@ class PFNEstimator(TableEstimator, ABC):
         if routing is not None:
             setattr(copy, "_metadata_request", clone(routing, safe=False))  # noqa: B010
         return copy
-
-
-def _columns_that_vary(rows: Float[np.ndarray, "n D"]) -> Int[np.ndarray, " S"]:
-    """Return the columns with at least two different values, where missing counts as one."""
-    missing = np.isnan(rows)
-    filled = np.where(missing, np.inf, rows)
-    highest = np.where(missing, -np.inf, rows).max(axis=0, initial=-np.inf)
-    lowest = filled.min(axis=0, initial=np.inf)
-    return np.flatnonzero((highest > lowest) | (missing.any(axis=0) & ~missing.all(axis=0)))

@@ -25,3 +25,12 @@ class EncodedRows:
         """Return the `chosen` rows."""
         texts = None if self.texts is None else self.texts[chosen]
         return EncodedRows(self.numbers[chosen], texts)
+
+
+def columns_that_vary(rows: Float[np.ndarray, "n D"]) -> Int[np.ndarray, " S"]:
+    """Return the columns with at least two different values, where missing counts as one."""
+    missing = np.isnan(rows)
+    filled = np.where(missing, np.inf, rows)
+    highest = np.where(missing, -np.inf, rows).max(axis=0, initial=-np.inf)
+    lowest = filled.min(axis=0, initial=np.inf)
+    return np.flatnonzero((highest > lowest) | (missing.any(axis=0) & ~missing.all(axis=0)))
