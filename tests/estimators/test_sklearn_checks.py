@@ -37,10 +37,12 @@ def regressors_of_shipped_networks() -> list[PFNRegressor]:
         PFNClassifier("tiny", n_estimators=1, fine_tune=FEW_STEPS),
         PFNRegressor(model=random_network(NUMBERS), n_estimators=1, fine_tune=FEW_STEPS),
         *(
-            DistilledClassifier(PFNClassifier(model=KernelNetwork(), n_estimators=1), kind=kind)
+            DistilledClassifier(
+                PFNClassifier(model=KernelNetwork(), n_estimators=1), kind=kind, n_rows=500
+            )
             for kind in ("trees", "mlp")
         ),
-        DistilledRegressor(PFNRegressor(model=KernelRegression(), n_estimators=1), n_rows=300),
+        DistilledRegressor(PFNRegressor(model=KernelRegression(), n_estimators=1), n_rows=1000),
     ]
 )
 def test_scikit_learn_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
