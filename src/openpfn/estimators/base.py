@@ -241,6 +241,8 @@ class PFNEstimator(TableEstimator, ABC):
         reading `X` and `y`. The estimator itself stays as it is."""
         from openpfn.estimators.resampling import ClassBeliever, NumberBeliever
 
+        if columns_of(y) is not None:
+            raise ValueError("y holds several targets. Ask about one of them at a time.")
         # scores of texts hold targets, which would have to be drawn anew with every row
         copy: Any = clone(self).set_params(text_scores=False)
         fitted = copy.fit(X, np.asarray(y))

@@ -77,3 +77,8 @@ def test_several_targets_can_be_saved_and_come_in_parts(chain, tmp_path):
         again.predict(QUERY[:, :2])
     labels = PFNClassifier(model=KernelNetwork()).fit(X, LABELS)
     assert labels.fit(X, LABELS["a"]).predict_proba(QUERY).shape == (9, 2)
+
+
+def test_a_believer_takes_one_target():
+    with pytest.raises(ValueError, match="y holds several targets. Ask about one"):
+        PFNClassifier(model=KernelNetwork()).believer(X, LABELS)
