@@ -224,10 +224,11 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
                 self.temperature_ = self._best_temperature(
                     network, members, rows, places, most_rows
                 )
-            added, self.context_ = self._show_context(network, members, rows, places)
+            added, context = self._show_context(network, members, rows, places)
+            self.context_ = context
             self.statistics_, self.text_scores_ = added
             if read:
-                self.context_.read()
+                context.read()
             self._tell_beyond_training(network, *rows.numbers.shape)
 
     def predict_proba(self, X: Any) -> Any:

@@ -148,10 +148,11 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
             members = draw_members_for_numbers(int(self.n_estimators), self.seed_)
             if self.calibrate and len(rows) >= FEWEST_ROWS:
                 self.width_ = self._best_width(network, members, rows, standardised)
-            added, self.context_ = self._show_context(network, members, rows, standardised)
+            added, context = self._show_context(network, members, rows, standardised)
+            self.context_ = context
             self.statistics_, self.text_scores_ = added
             if read:
-                self.context_.read()
+                context.read()
             self._tell_beyond_training(network, *rows.numbers.shape)
 
     def predict(self, X: Any, output: str = "mean", quantiles: Any = None) -> Any:
