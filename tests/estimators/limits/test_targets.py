@@ -80,5 +80,5 @@ def test_several_targets_can_be_saved_and_come_in_parts(chain, tmp_path):
 
 
 def test_a_believer_takes_one_target():
-    with pytest.raises(ValueError, match="y holds several targets. Ask about one"):
+    with pytest.raises(ValueError, match=r"y holds several targets\. Ask about one"):
         PFNClassifier(model=KernelNetwork()).believer(X, LABELS)
