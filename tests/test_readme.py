@@ -27,6 +27,7 @@ EXAMPLES = [
 
 
 SLOW = (
+    "adapting.md",
     "benchmark.md",
     "formats.md",
     "interpretability.md",

@@ -4,6 +4,7 @@ from openpfn import configs as configs
 from openpfn import generators as generators
 from openpfn import wandb as wandb
 from openpfn.batch import TaskBatch as TaskBatch
+from openpfn.configs.fine_tuning import FineTuneOptions as FineTuneOptions
 from openpfn.configs.prior import PriorConfig as PriorConfig
 from openpfn.configs.real_table import RealTableConfig as RealTableConfig
 from openpfn.configs.sequence import ClassificationConfig as ClassificationConfig
@@ -18,6 +19,8 @@ from openpfn.data.real_table_dump import (
 from openpfn.device import get_default_device as get_default_device
 from openpfn.estimators import PFNClassifier as PFNClassifier
 from openpfn.estimators import PFNRegressor as PFNRegressor
+from openpfn.estimators.distilling.distilled import DistilledClassifier as DistilledClassifier
+from openpfn.estimators.distilling.distilled import DistilledRegressor as DistilledRegressor
 from openpfn.estimators.text_tables import TextTableClassifier as TextTableClassifier
 from openpfn.estimators.text_tables import TextTableRegressor as TextTableRegressor
 from openpfn.generators.base import sample_batch as sample_batch

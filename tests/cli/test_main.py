@@ -115,6 +115,38 @@ def test_wrong_input_is_told_in_one_line_without_a_traceback(capsys, command_tha
     assert capsys.readouterr().err == line
 
 
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [
+        ("transformers.models", "pip install 'openpfn[text]'"),
+        ("transformer_lens", "pip install 'openpfn[interp]'"),
+        ("yaml", "pip install 'openpfn[text]'"),
+        ("somebodys_own", "pip install somebodys-own"),
+    ],
+)
+def test_a_missing_package_is_told_in_one_line_with_what_to_install(
+    capsys, command_that, module, advice
+):
+    command_that(raising(ModuleNotFoundError(f"No module named {module!r}", name=module)))
+    assert cli.main(["sample"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: this needs the package ")
+    assert told.endswith(f"{advice}\n")
+    assert told.count("\n") == 1
+
+
+def test_our_own_advice_on_a_missing_package_is_told_as_it_is(capsys, command_that):
+    command_that(raising(ImportError("needs peft:\n  pip install 'openpfn[text]'")))
+    assert cli.main(["sample"]) == 2
+    assert capsys.readouterr().err == "error: needs peft: pip install 'openpfn[text]'\n"
+
+
+def test_a_module_of_ours_that_is_missing_keeps_its_traceback(command_that):
+    command_that(raising(ModuleNotFoundError("No module named 'openpfn.x'", name="openpfn.x")))
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["sample"])
+
+
 def test_a_traceback_can_be_asked_for(monkeypatch, command_that):
     monkeypatch.setenv("OPENPFN_TRACEBACK", "1")
     command_that(raising(ValueError("n is 0")))

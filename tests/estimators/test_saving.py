@@ -26,6 +26,7 @@ FRAME = pd.DataFrame(
         ],
     }
 )
+SHOWN = FRAME, np.arange(60) % 2
 
 
 @pytest.mark.slow
@@ -68,7 +69,7 @@ def test_a_loaded_classifier_can_be_saved_and_fitted_again(tmp_path, network):
 def test_weights_of_shipped_checkpoints_are_named_not_embedded(tmp_path, monkeypatch):
     monkeypatch.setattr("openpfn.checkpoint.location.SHIPPED", tmp_path)
     checkpoint.save(tmp_path / "mini.safetensors", random_network(seed=1))
-    fitted = PFNClassifier("mini").fit(FRAME, np.arange(60) % 2)
+    fitted = PFNClassifier("mini").fit(*SHOWN)
     slim, full = (
         fitted.save(tmp_path / "slim.safetensors"),
         fitted.save(tmp_path / "full.safetensors", embed_weights=True),
@@ -82,6 +83,10 @@ def test_weights_of_shipped_checkpoints_are_named_not_embedded(tmp_path, monkeyp
     with pytest.raises(ValueError, match="other weights than checkpoint 'mini'"):
         PFNClassifier.load(slim)
     assert np.array_equal(PFNClassifier.load(full).predict_proba(FRAME), expected)
+    checkpoint.save(tmp_path / "earlier" / "mini-1.safetensors", random_network(seed=1))
+    found = PFNClassifier.load(slim)
+    assert np.array_equal(found.predict_proba(FRAME), expected)
+    assert np.array_equal(PFNClassifier("mini-1").fit(*SHOWN).predict_proba(FRAME), expected)
 
 
 def test_a_network_in_memory_cannot_be_saved_by_name(tmp_path, network):

@@ -8,9 +8,17 @@ from typing import Any
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from openpfn import PFNClassifier, PFNRegressor
+from openpfn import (
+    DistilledClassifier,
+    DistilledRegressor,
+    FineTuneOptions,
+    PFNClassifier,
+    PFNRegressor,
+)
 from openpfn.estimators.network import find_network
-from tests.estimators.conftest import KernelNetwork, KernelRegression
+from tests.estimators.conftest import NUMBERS, KernelNetwork, KernelRegression, random_network
+
+FEW_STEPS = FineTuneOptions(n_steps=2, evaluate_every=2, n_folds=2, learning_rate=1e-3)
 
 
 def regressors_of_shipped_networks() -> list[PFNRegressor]:
@@ -26,6 +34,13 @@ def regressors_of_shipped_networks() -> list[PFNRegressor]:
         PFNClassifier("tiny", n_estimators=1),
         PFNRegressor(model=KernelRegression()),
         *regressors_of_shipped_networks(),
+        PFNClassifier("tiny", n_estimators=1, fine_tune=FEW_STEPS),
+        PFNRegressor(model=random_network(NUMBERS), n_estimators=1, fine_tune=FEW_STEPS),
+        *(
+            DistilledClassifier(PFNClassifier(model=KernelNetwork(), n_estimators=1), kind=kind)
+            for kind in ("trees", "mlp")
+        ),
+        DistilledRegressor(PFNRegressor(model=KernelRegression(), n_estimators=1), n_rows=300),
     ]
 )
 def test_scikit_learn_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from openpfn.configs.text import TextConfig
 from openpfn.text.cells import FrozenTexts
-from openpfn.text.verbalized import VerbalizedTable
+from openpfn.text.verbalize.table import VerbalizedTable
 
 SMALL = TextConfig(
     d_model=16,

@@ -21,7 +21,13 @@ from openpfn.checkpoint.header import (
     read_header,
     training_config_of,
 )
-from openpfn.checkpoint.location import SHIPPED, locate, shipped_name, shipped_names
+from openpfn.checkpoint.location import (
+    SHIPPED,
+    earlier_names,
+    locate,
+    shipped_name,
+    shipped_names,
+)
 from openpfn.checkpoint.storage import (
     Checkpoint,
     TrainingState,
@@ -39,6 +45,7 @@ __all__ = [
     "Header",
     "TrainingState",
     "as_json",
+    "earlier_names",
     "from_json",
     "load",
     "load_training_state",

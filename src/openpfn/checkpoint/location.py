@@ -11,10 +11,13 @@ def locate(source: str | Path) -> Path:
     """Return the file that `source` stands for: a shipped checkpoint, itself, or
     `latest.safetensors` in a run's folder.
 
-    The name of a shipped checkpoint, given as text, never means a file or folder that happens to
-    be called so: give that as "./nano" or as a `Path`.
+    Shipped are the checkpoints of today and, in the folder `earlier`, those that they took the
+    place of, such as "nano-1". The name of one, given as text, never means a file or folder that
+    happens to be called so: give that as "./nano" or as a `Path`.
     """
     shipped = SHIPPED / f"{source}.safetensors"
+    if not shipped.is_file():
+        shipped = SHIPPED / "earlier" / f"{source}.safetensors"
     is_name = Path(source).name == str(source) and shipped.is_file()
     if is_name and isinstance(source, str):
         return shipped
@@ -47,6 +50,12 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
+def earlier_names() -> list[str]:
+    """Return the names of the checkpoints that others took the place of since: what was saved with
+    them still loads."""
+    return sorted(path.stem for path in (SHIPPED / "earlier").glob("*.safetensors"))
+
+
 def previous_of(path: Path) -> Path:
     """Return where the predecessor of the checkpoint `path` is kept."""
     return path.with_suffix(".previous.safetensors")
@@ -55,4 +64,5 @@ def previous_of(path: Path) -> Path:
 def shipped_name(path: Path) -> str | None:
     """Return the name of the shipped checkpoint whose file `path` is; None for another file."""
     path = path.resolve()
-    return path.stem if path.parent == SHIPPED.resolve() else None
+    shipped = SHIPPED.resolve()
+    return path.stem if path.parent in (shipped, shipped / "earlier") else None

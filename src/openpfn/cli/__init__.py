@@ -4,25 +4,31 @@ it is called."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from openpfn import __version__
 
+DISTRIBUTIONS = {"yaml": "pyyaml", "sklearn": "scikit-learn"}
+"""Packages that are not called as the module that they bring."""
 USAGE = "usage: openpfn COMMAND [OPTIONS]"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 2 wrong input, 130 interrupted.
 
-    Wrong input (ValueError, or an OSError such as a missing file) is told in one line on stderr;
-    the environment variable OPENPFN_TRACEBACK=1 shows the whole traceback instead.
+    Wrong input (ValueError, or an OSError such as a missing file) is told in one line on stderr,
+    and so is a package that is not installed, with the extra that brings it; the environment
+    variable OPENPFN_TRACEBACK=1 shows the whole traceback instead.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):  # names that a console lacks the letters for
@@ -111,16 +117,35 @@ def _run(name: str, arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
+        if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "openpfn":
+            raise  # our own mistake
         if os.environ.get("OPENPFN_TRACEBACK") == "1":
             raise
         return _complain(_one_line(error))
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return _how_to_install(error.name.partition(".")[0])
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.strerror}: {error.filename}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _how_to_install(module: str) -> str:
+    """Return one line that says which package is missing, and the extra of openpfn that has it."""
+    package = DISTRIBUTIONS.get(module, module.replace("_", "-"))
+    extras = []
+    with contextlib.suppress(PackageNotFoundError):  # run from a folder, not installed
+        for line in requires("openpfn") or []:
+            name = re.match(r"[\w.-]+", line)
+            extra = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
+            if name and extra and name[0].replace("_", "-").lower() == package.lower():
+                extras.append(extra[1])
+    chosen = next((extra for extra in extras if extra != "dev"), None)
+    what = f"'openpfn[{chosen}]'" if chosen else package
+    return f"this needs the package {package}, which is not installed: pip install {what}"
 
 
 def _complain(message: str) -> int:

@@ -1,5 +1,5 @@
-"""Write a network as C for a microcontroller (export c), check what was written (export verify), or
-say what it needs (export budget)."""
+"""Write a network as C for a microcontroller (export c) or as ONNX (export onnx), check what was
+written (export verify), or say what it needs (export budget)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import tyro
 from openpfn.cli import run_subcommand
 from openpfn.configs.checks import check_least
 
-USAGE = """usage: openpfn export {c,budget,verify} [OPTIONS]
+USAGE = """usage: openpfn export {c,onnx,budget,verify} [OPTIONS]
 
   c       write a C library that fits and predicts
+  onnx    write ONNX, for onnxruntime on servers, phones and in browsers
   budget  say what it needs of a chip, before compiling
   verify  run the library on the host, an emulated chip or a board; compare it with the network
 
@@ -54,6 +55,26 @@ class CodeCommand:
             raise ValueError(
                 f"target is {self.target!r} without a table. Give the table as --context."
             )
+
+
+@dataclass(frozen=True)
+class OnnxCommand:
+    """Write a network as an ONNX file: context rows, their targets and query rows in, answers out;
+    where onnxruntime is installed, compare its answers with the network's."""
+
+    checkpoint: Annotated[str, tyro.conf.Positional]
+    """A checkpoint's path, a run's folder or a shipped name, such as nano."""
+    out: Path
+    """The file to write."""
+    targets: Literal["classes", "numbers"] = "classes"
+    """What to predict."""
+    steps: bool = False
+    """Write two files in place of one, OUT-fit and OUT-predict: fit a context once, then predict
+    rows from its state."""
+
+    def __post_init__(self) -> None:
+        if self.out.suffix != ".onnx":
+            raise ValueError(f"out is {self.out}, must end in .onnx.")
 
 
 @dataclass(frozen=True)
@@ -163,6 +184,28 @@ def write_code(argv: list[str]) -> int:
     return 0
 
 
+def write_graph(argv: list[str]) -> int:
+    """Write ONNX and check it; 1 where onnxruntime answers otherwise than the network."""
+    options = tyro.cli(OnnxCommand, args=argv, prog="openpfn export onnx")
+    from openpfn.export.onnx.checking import TOLERANCE, can_check, largest_difference
+    from openpfn.export.onnx.write import OPSET, write_onnx
+    from openpfn.export.record import load_network
+
+    model = load_network(options.checkpoint)
+    paths = write_onnx(model, options.out, targets=options.targets, steps=options.steps)
+    for path in paths:
+        print(f"wrote {path}: {path.stat().st_size / 1e6:.2f} MB, opset {OPSET}")
+    if not can_check():
+        print("not checked: pip install onnxruntime to compare its answers with the network's")
+        return 0
+    difference = largest_difference(model, paths, options.targets)
+    print(f"answers in onnxruntime differ by at most {difference:.1e} of the largest")
+    if difference > TOLERANCE:
+        print(f"FAILED: they may differ by at most {TOLERANCE:g}")
+        return 1
+    return 0
+
+
 def print_budget(argv: list[str]) -> int:
     """Print the budget of each backend. Raises ValueError where none of them fits the chip."""
     options = tyro.cli(BudgetCommand, args=argv, prog="openpfn export budget")
@@ -218,6 +261,7 @@ def verify(argv: list[str]) -> int:
 
 SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {
     "c": write_code,
+    "onnx": write_graph,
     "budget": print_budget,
     "verify": verify,
 }

@@ -3,6 +3,7 @@ quantiles of a number, into a CSV file."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,13 @@ class PredictOptions:
     """How columns of many different words are read: by their letters and words, by these and a
     sentence encoder, or not at all. auto is encoder where one is on disk and the texts are not too
     many for it, else string."""
+    fine_tune: bool = False
+    """Train the network for a few steps on folds of TRAIN, and take that up where held-out rows say
+    so: minutes in place of seconds."""
     device: str = "auto"
     """auto (cuda, then mps, then cpu) or a torch device."""
     seed: int = 0
-    """Decides the views."""
+    """Decides the views, and the steps of fine-tuning."""
 
     def __post_init__(self) -> None:
         if not all(0 < level < 1 for level in self.quantiles):
@@ -112,6 +116,7 @@ def predict_classes(
         device=options.device,
         random_state=options.seed,
         text=options.text,
+        fine_tune=fine_tuning(options),
     ).fit(X, y.to_numpy())
     print(
         f"{len(X)} context rows, {len(classifier.classes_)} classes:"
@@ -122,6 +127,7 @@ def predict_classes(
     probabilities = classifier.predict_proba(test[X.columns])
     write(options.out, predictions(classifier.classes_, probabilities, test.index), "%.6f")
     print(f"{len(test)} predictions in {options.out}")
+    tell_fine_tuning(classifier)
     if options.target in test.columns:
         print(score(test.loc[:, options.target], probabilities, classifier.classes_))
 
@@ -155,6 +161,7 @@ def predict_numbers(
         device=options.device,
         random_state=options.seed,
         text=options.text,
+        fine_tune=fine_tuning(options),
     ).fit(X.loc[read], numbers[read])
     low, high = numbers[read].min(), numbers[read].max()
     print(f"{int(read.sum())} context rows, {options.target} from {low:.6g} to {high:.6g}")
@@ -166,6 +173,7 @@ def predict_numbers(
     }
     write(options.out, pd.DataFrame(columns, index=test.index))
     print(f"{len(test)} predictions in {options.out}")
+    tell_fine_tuning(regressor)
     if options.target in test.columns:
         print(score_numbers(found.numbers(test.loc[:, options.target]), believed, options.target))
 
@@ -175,6 +183,19 @@ def print_beyond(estimator: Any) -> None:
     on."""
     for done in estimator.beyond_:
         print(f"beyond what was trained: {done}")
+
+
+def fine_tuning(options: PredictOptions) -> Any:
+    """Return how to fine-tune: with a progress bar where somebody looks."""
+    from openpfn.configs.fine_tuning import FineTuneOptions
+
+    return options.fine_tune and FineTuneOptions(progress=sys.stderr.isatty())
+
+
+def tell_fine_tuning(fitted: Any) -> None:
+    """Print how fine-tuning went, if there was any."""
+    if fitted.fine_tuning_ is not None:
+        print(fitted.fine_tuning_)
 
 
 def check_output(options: PredictOptions) -> None:

@@ -35,6 +35,10 @@ class TextConfig:
     matching: bool = False
     """Set the tokens of the classes apart, and add to each class's logit its match with the mean
     cell: not in TabSTAR, and far sooner trained."""
+    set_apart: Literal["tokens", "texts"] = "tokens"
+    """Where `matching` sets the classes apart: in their tokens, or in the embeddings of their
+    sentences. Of a frozen text encoder these pass no gradient, which the division by small
+    differences would otherwise enlarge a hundredfold."""
     n_buckets: int = 200
     """Buckets of the standardised target between −10 and 10, in version v1.1."""
     encoder: str = "e5"
@@ -179,11 +183,13 @@ class FineTuneConfig:
 TEXT_PRESETS: dict[str, TextConfig] = {
     "text-small": TextConfig(
         d_model=128,
-        n_layers=4,
+        n_layers=3,
         n_heads=4,
         d_mlp=256,
+        dropout=0.0,
         version="v1.1",
         matching=True,
+        set_apart="texts",
         encoder="minilm",
     ),
     "tabstar": TextConfig(unfrozen_layers=6),

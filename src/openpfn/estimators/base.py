@@ -16,6 +16,8 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from openpfn.configs.fine_tuning import FineTuneOptions
+from openpfn.estimators.adapting.fine_tuning import FineTuning
 from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.limits.plan import Plan
 from openpfn.estimators.limits.streams import joined
@@ -31,6 +33,10 @@ from openpfn.estimators.views.text_scores import TextScores
 from openpfn.tables.encode import TableEncoder
 
 E = TypeVar("E", bound="PFNEstimator")
+
+
+MEMBERS_THAT_JUDGE = 2
+"""Members whose answers to held-out rows decide on fine-tuning: more cost time and tell little."""
 
 
 class AddedColumns(NamedTuple):
@@ -54,6 +60,7 @@ class PFNEstimator(TableEstimator, ABC):
     seen_: tuple[pd.DataFrame, np.ndarray] | None = None
     beyond_: tuple[str, ...] = ()
     seed_: int
+    fine_tuning_: FineTuning | None
 
     saved_parameters: ClassVar[tuple[str, ...]]
     """Parameters of the constructor that a saved file holds, beside the checkpoint."""
@@ -78,6 +85,7 @@ class PFNEstimator(TableEstimator, ABC):
         subsample: str = "uniform",
         columns_per_member: int | str | None = "auto",
         chain: bool = False,
+        fine_tune: Any = False,
     ) -> None:
         self.checkpoint = checkpoint
         self.model = model
@@ -93,6 +101,7 @@ class PFNEstimator(TableEstimator, ABC):
         self.subsample = subsample
         self.columns_per_member = columns_per_member
         self.chain = chain
+        self.fine_tune = fine_tune
 
     def partial_fit(self, X: Any, y: Any) -> Any:
         """Show the network further rows of the context: `X` (n, D) and their targets `y` (n,).
@@ -196,6 +205,33 @@ class PFNEstimator(TableEstimator, ABC):
 
         return load(cls, path, device=device)
 
+    def distill(
+        self,
+        kind: str = "trees",
+        X: Any = None,
+        *,
+        n_rows: int | None = None,
+        random_state: Any = 0,
+    ) -> Any:
+        """Return a small model that learned this fitted estimator's answers, and that loads and
+        predicts without torch.
+
+        Parameters
+        ----------
+        kind : "mlp", "trees" or "linear".
+        X : table of rows to make others of; the context's where absent.
+        n_rows : rows to learn from; None for 20 times as many, from 2,000 to 10,000.
+        random_state : decides the rows and the fit.
+
+        Returns a `DistilledClassifier` or a `DistilledRegressor`, whose `fidelity_` tells how near
+        it is. Raises ValueError where there are no rows, as in a file without them.
+        """
+        from openpfn.estimators.distilling.distilled import DistilledClassifier, DistilledRegressor
+
+        check_is_fitted(self)
+        student = DistilledClassifier if hasattr(self, "classes_") else DistilledRegressor
+        return student(kind=kind, n_rows=n_rows, random_state=random_state).learn_from(self, X)
+
     @abstractmethod
     def learnt(self) -> dict[str, Any]:
         """Return what `fit` learnt of the target, as values for JSON."""
@@ -226,6 +262,14 @@ class PFNEstimator(TableEstimator, ABC):
         """Return answers to `query`, encoded as `rows` are, from these rows and targets alone."""
 
     @abstractmethod
+    def row_losses(
+        self,
+        answers: Float[np.ndarray, "n V"],
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
+    ) -> Float[np.ndarray, " n"]:
+        """Return how wrong the answers of a context's views are, row by row."""
+
+    @abstractmethod
     def make_context(
         self,
         network: Network,
@@ -251,6 +295,7 @@ class PFNEstimator(TableEstimator, ABC):
 
     def _check_parameters(self) -> None:
         self._check_n_estimators()
+        FineTuneOptions.of(self.fine_tune)
         if self.memory_limit is not None and not self.memory_limit > 0:
             raise ValueError(
                 f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or"
@@ -276,6 +321,37 @@ class PFNEstimator(TableEstimator, ABC):
         self.columns_ = _columns_that_vary(rows.numbers)
         return rows
 
+    def _fine_tuned(
+        self,
+        network: Network,
+        members: list[Member],
+        rows: EncodedRows,
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
+    ) -> tuple[Network, Float[np.ndarray, "n V"] | None]:
+        """Return the network fine-tuned to encoded `rows` in canonical order, where that is asked
+        for and helps, and answers out of fold of a network that was."""
+        self.fine_tuning_ = None
+        options = FineTuneOptions.of(self.fine_tune)
+        if options is None:
+            return network, None
+        if (self._n_classes or 0) > network.max_classes:
+            raise ValueError(
+                f"fine_tune is asked for, but y has {self._n_classes} classes and the network tells"
+                f" {network.max_classes} apart. Leave it out, or merge rare classes."
+            )
+        from openpfn.estimators.adapting.fine_tuning import Fold, fine_tune
+
+        table_folds = []
+        seed = self._seed()
+        for inside, outside in folds(len(rows), options.n_folds):
+            added, shown, categorical = self._shown_context(rows[inside], targets[inside])
+            query = self._shown(rows[outside], added)
+            table_folds.append(Fold(shown, targets[inside], categorical, outside, query))
+        judging = members if self.calibrate else members[:MEMBERS_THAT_JUDGE]
+        tuned = fine_tune(self, network, members, judging, table_folds, targets, options, seed)
+        self.fine_tuning_ = tuned.history
+        return tuned.network, tuned.answers
+
     def _show_context(
         self,
         network: Network,
@@ -285,6 +361,19 @@ class PFNEstimator(TableEstimator, ABC):
     ) -> tuple[AddedColumns, Any]:
         """Return what is learnt of the target from encoded `rows` in canonical order, and what
         `make_context` made of these, which was not read yet."""
+        added, shown, categorical = self._shown_context(rows, targets)
+        members, told = self._plan().members(
+            members, network, shown, targets, categorical, self._n_classes, self._limit, self.seed_
+        )
+        context = self.make_context(network, members, shown, targets, categorical)
+        context.told = told
+        return added, context
+
+    def _shown_context(
+        self, rows: EncodedRows, targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
+    ) -> tuple[AddedColumns, Float[np.ndarray, "n S"], Bool[np.ndarray, " S"]]:
+        """Return what is learnt of the target from encoded `rows` in canonical order, these rows as
+        a context shows them, and which of its columns hold codes."""
         shown, categorical = self._select(rows.numbers), self._categorical()
         of_target = self.target_columns(targets)
         statistics, scores, added = None, None, [shown]
@@ -299,12 +388,7 @@ class PFNEstimator(TableEstimator, ABC):
             shown = np.concatenate(added, axis=1)
             n_added = shown.shape[1] - len(categorical)
             categorical = np.concatenate([categorical, np.zeros(n_added, dtype=bool)])
-        members, told = self._plan().members(
-            members, network, shown, targets, categorical, self._n_classes, self._limit, self.seed_
-        )
-        context = self.make_context(network, members, shown, targets, categorical)
-        context.told = told
-        return AddedColumns(statistics, scores), context
+        return AddedColumns(statistics, scores), shown, categorical
 
     def _shown(self, rows: EncodedRows, added: AddedColumns) -> Float[np.ndarray, "N S"]:
         """Return encoded query rows as the context reads them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from openpfn.checkpoint.fingerprint import fingerprint_of
 from openpfn.device import pick_device
+from openpfn.estimators.adapting.difference import WeightDifference
 
 DEFAULT_CHECKPOINT = "nano"
 
@@ -36,6 +37,8 @@ class Network:
     """Most columns of its training tasks; None if unknown."""
     max_rows: int | None
     """Most rows of its training tasks, context and query together; None if unknown."""
+    difference: WeightDifference | None = None
+    """What fine-tuning changed in the weights of the checkpoint; None for nothing."""
 
     def predicts(self, target: Literal["classes", "numbers"]) -> bool:
         """Return whether it has a head of such targets."""
@@ -109,6 +112,13 @@ def nested_bytes(state: Any) -> int:
         if hasattr(state, "__dict__")
         else 0
     )
+
+
+def with_difference(network: Network, difference: WeightDifference | None) -> Network:
+    """Return `network` with the changes that fine-tuning made to its weights, if any."""
+    if difference is None:
+        return network
+    return replace(network, model=difference.added_to(network.model), difference=difference)
 
 
 @lru_cache(maxsize=8)

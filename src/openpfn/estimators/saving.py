@@ -7,8 +7,9 @@ per group of views), and `checkpoint`, the bytes of a checkpoint file, where the
 embedded. Format 1 had neither views nor states; since format 3 the metadata key `openpfn_digest` is
 a hash of the tensors and of the JSON text, which is checked on loading. Format 4 brought
 regressors, and members that transform the target; format 5 encoders of texts by name, and
-`text_scores/…`; format 6 members that see some columns, rows or classes, `context/…`, and
-estimators of several targets, whose tensors `targets/…` are the bytes of a file for each.
+`text_scores/…`; format 6 members that see some columns, rows or classes, `context/…`,
+`difference/…`, what fine-tuning changed in the weights of a checkpoint that is recorded by name,
+and estimators of several targets, whose tensors `targets/…` are the bytes of a file for each.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from torch import Tensor
 
 from openpfn import __version__, checkpoint
 from openpfn.checkpoint.fingerprint import fingerprint_of
+from openpfn.configs.fine_tuning import FineTuneOptions
 from openpfn.device import pick_device
+from openpfn.estimators.adapting.difference import WeightDifference
+from openpfn.estimators.adapting.fine_tuning import FineTuning
 from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.contexts.states import (
     from_storage_order,
@@ -35,7 +39,7 @@ from openpfn.estimators.contexts.states import (
     put_together,
     take_apart,
 )
-from openpfn.estimators.network import Network, find_network
+from openpfn.estimators.network import Network, find_network, with_difference
 from openpfn.estimators.saved_file import below, read, telling, write
 from openpfn.estimators.views.ensemble import Member, View
 from openpfn.estimators.views.statistics import TargetStatistics
@@ -76,6 +80,7 @@ def save(
         "encoder": plain_encoder,
         "statistics": estimator.statistics_ is not None,
         "text_scores": estimator.text_scores_ is not None,
+        "fine_tuning": None if estimator.fine_tuning_ is None else estimator.fine_tuning_.record(),
         "context": None,
         **estimator.learnt(),
     }
@@ -96,7 +101,10 @@ def save(
         )
         if embed:
             arrays["checkpoint"] = _checkpoint_bytes(network)
-        elif network.source is None:
+        elif network.difference is not None:
+            changed = network.difference.arrays()
+            arrays |= {f"difference/{name}": array for name, array in changed.items()}
+        if not embed and network.source is None:
             raise ValueError(
                 "the network is one in memory, not a checkpoint: embed_weights must be True or None"
                 " to save it."
@@ -130,7 +138,8 @@ def _facts(estimator: Any) -> dict[str, Any]:
         "estimator": type(estimator).__name__,
         "version": __version__,
         "parameters": {
-            name: to_json(getattr(estimator, name)) for name in estimator.saved_parameters
+            name: _parameter_to_json(getattr(estimator, name))
+            for name in estimator.saved_parameters
         },
         "checkpoint": str(estimator.checkpoint),
         "feature_names": (
@@ -157,7 +166,7 @@ def _load_each(
     cls: Any, record: Mapping[str, Any], tensors: Mapping[str, Tensor], device: str
 ) -> Any:
     """Return the estimator of several targets that `_save_each` wrote."""
-    estimator = cls(record["checkpoint"], device=device, **record["parameters"])
+    estimator = _unfitted(cls, record, device)
     _name_columns(estimator, record)
     with tempfile.TemporaryDirectory() as folder:
         fitted = []
@@ -212,7 +221,7 @@ def _restored(
     arrays = {
         name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith("states/")
     }
-    estimator = cls(record["checkpoint"], device=device, **record["parameters"])
+    estimator = _unfitted(cls, record, device)
     estimator.estimators_ = estimator.seen_ = None
     estimator.relearn(record)
     _name_columns(estimator, record)
@@ -221,6 +230,8 @@ def _restored(
         record["encoder"], below("encoder/", arrays), RecordedModel
     )
     estimator.context_ = estimator.statistics_ = estimator.text_scores_ = None
+    history = record.get("fine_tuning")
+    estimator.fine_tuning_ = None if history is None else FineTuning.from_record(history)
     if record.get("statistics"):
         estimator.statistics_ = TargetStatistics.from_arrays(below("statistics/", arrays))
     if record.get("text_scores"):
@@ -274,12 +285,9 @@ def _context(
     if record["source"] is None:
         network = _embedded_network(arrays["checkpoint"], estimator.device)
     else:
-        network = find_network(record["source"], None, estimator.device)
-    if fingerprint_of(network.model) != record["fingerprint"]:
-        raise ValueError(
-            f"the estimator was saved with other weights than checkpoint {record['source']!r}"
-            " holds now. Fit it again, or bring back that checkpoint; save(embed_weights=True)"
-            " keeps the weights in the file."
+        changed = below("difference/", arrays)
+        network = _recorded_network(
+            record["source"], record["fingerprint"], estimator.device, changed
         )
     return estimator.make_context(
         network,
@@ -288,6 +296,40 @@ def _context(
         arrays.get(estimator.targets_name),
         np.array(record["categorical"], dtype=bool),
     )
+
+
+def _recorded_network(
+    source: str, fingerprint: str, device: str, changed: Mapping[str, np.ndarray]
+) -> Network:
+    """Return the network of the checkpoint `source` with what fine-tuning `changed`; where that has
+    other weights today, the shipped one of an earlier day that has the fingerprint."""
+    names = [source, *(checkpoint.earlier_names() if source in checkpoint.shipped_names() else [])]
+    for name in names:
+        network = find_network(name, None, device)
+        if changed:
+            network = with_difference(network, WeightDifference.from_arrays(changed))
+        if fingerprint_of(network.model) == fingerprint:
+            return network
+    raise ValueError(
+        f"the estimator was saved with other weights than checkpoint {source!r} holds now. Fit it"
+        " again, or bring back that checkpoint; save(embed_weights=True) keeps the weights in the"
+        " file."
+    )
+
+
+def _parameter_to_json(value: Any) -> Any:
+    if isinstance(value, FineTuneOptions):
+        return asdict(value)
+    return dict(value) if isinstance(value, Mapping) else to_json(value)
+
+
+def _unfitted(cls: Any, record: Mapping[str, Any], device: str) -> Any:
+    """Return an estimator with the recorded parameters."""
+    parameters = {
+        name: FineTuneOptions(**value) if isinstance(value, Mapping) else value
+        for name, value in record["parameters"].items()
+    }
+    return cls(record["checkpoint"], device=device, **parameters)
 
 
 def _rows(estimator: Any, context: Context) -> dict[str, np.ndarray]:

@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 COLORS = ("#c8452f", "#2f6f8f", "#4c6b1f", "#8e2f6b", "#e08a2e", "#55606a")
 FAINT, GRID = "#6d747c", "#e3e6e9"
 
+AREAS = ("eval_auc", "eval_r2")
+"""Columns of what decides in the pretraining of networks that read text."""
+
 Run = Mapping[str, Float[np.ndarray, " rows"]]
 """A run's history: column name → values, NaN where a row has none."""
 
@@ -20,11 +23,15 @@ def history_figure(
     runs: Mapping[str, Run], against: str = "step", label: str = "step", log: bool = False
 ) -> Figure:
     """Loss of each run (name → history) and, where it was evaluated, accuracy, against the column
-    `against`."""
+    `against`; of networks that read text AUC and R², from which their `eval_loss` is made."""
+    scored = {name for name, run in runs.items() if is_scored_by_areas(run)}
     quantities = [
         name
-        for name in ("loss", "eval_accuracy")
-        if any(np.isfinite(run[name]).any() for run in runs.values())
+        for name in ("loss", "eval_accuracy", "eval_auc", "eval_r2")
+        if any(
+            _has(run, name) and (run_name in scored or name not in AREAS)
+            for run_name, run in runs.items()
+        )
     ]
     figure = Figure(
         figsize=(6.2 * max(1, len(quantities)), 4.2),
@@ -33,16 +40,23 @@ def history_figure(
         facecolor="white",
     )
     titles = {
-        "loss": "loss in nats (faint: training, dots: evaluation)",
+        "loss": "training loss: of classes in nats, of numbers mixed with squared errors"
+        if len(scored) == len(runs)
+        else "loss in nats (faint: training, dots: evaluation)",
         "eval_accuracy": "accuracy of the evaluations",
+        "eval_auc": "AUC of the evaluations, mean over the tables of classes",
+        "eval_r2": "R² of the evaluations, mean over the tables of numbers",
     }
     for axes, quantity in zip(
         figure.subplots(1, max(1, len(quantities)), squeeze=False)[0], quantities, strict=False
     ):
         for color, (name, run) in zip(COLORS * len(runs), runs.items(), strict=False):
             if quantity == "loss":
-                loss_curves(axes, run[against], run["loss"], run["eval_loss"], name, color)
-            else:
+                evaluated = (
+                    np.full(len(run["loss"]), np.nan) if name in scored else run["eval_loss"]
+                )
+                loss_curves(axes, run[against], run["loss"], evaluated, name, color)
+            elif _has(run, quantity) and (name in scored or quantity not in AREAS):
                 evaluation_curve(axes, run[against], run[quantity], name, color)
         axes.set_title(titles[quantity], loc="left", fontsize=10)
         axes.set_xlabel(label, color=FAINT, fontsize=9)
@@ -50,6 +64,18 @@ def history_figure(
             axes.set_xscale("log")
     figure.axes[0].legend(frameon=False, fontsize=9)
     return figure
+
+
+def is_scored_by_areas(run: Run) -> bool:
+    """Return whether a history is that of a network that reads text: its evaluations are AUC and
+    R², and its `eval_loss` is 1 minus their mean."""
+    return any(_has(run, name) for name in AREAS) and not any(
+        _has(run, name) for name in ("eval_accuracy", "eval_mse")
+    )
+
+
+def _has(run: Run, column: str) -> bool:
+    return column in run and bool(np.isfinite(run[column]).any())
 
 
 def loss_curves(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from openpfn.configs.text import FineTuneConfig
 from openpfn.models.text.network import CellBatch, Task, TextTableNetwork
 from openpfn.text.cells import Texts, batch_of, outputs_of
-from openpfn.text.verbalized import VerbalizedTable
+from openpfn.text.verbalize.table import VerbalizedTable
 
 WARM_UP = 0.1
 """Share of the steps in which the rate rises; patience does not count in it."""

@@ -24,7 +24,7 @@ from openpfn.models.text.network import TextTableNetwork
 from openpfn.text.batches import pure_batches
 from openpfn.text.cells import FrozenTexts, Texts, TokenTexts, batch_of, outputs_of
 from openpfn.text.scores import score
-from openpfn.text.verbalized import VerbalizedTable
+from openpfn.text.verbalize.table import VerbalizedTable
 from openpfn.training import TrainingStopped
 from openpfn.training.optimizers import Optimizers, rate_factor
 from openpfn.training.process import asked_to_stop, kept_rng, locked, torch_settings

@@ -8,7 +8,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from torch import Tensor
 
 from openpfn.models.text.network import TextTableNetwork
-from openpfn.text.verbalized import VerbalizedTable
+from openpfn.text.verbalize.table import VerbalizedTable
 
 
 def score(network: TextTableNetwork, outputs: Tensor, table: VerbalizedTable) -> float:

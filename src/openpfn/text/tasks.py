@@ -24,7 +24,7 @@ from openpfn.text.data_loader import read_groups
 from openpfn.text.finetune import split_rows
 from openpfn.text.pretrain import TaskTable
 from openpfn.text.verbalize import TabSTARPreprocessor
-from openpfn.text.verbalized import VerbalizedTable
+from openpfn.text.verbalize.table import VerbalizedTable
 
 MOST_CLASSES = 20
 """Distinct words of a column that is predicted in place of the target, at most."""

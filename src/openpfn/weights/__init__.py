@@ -1,5 +1,5 @@
 """The shipped checkpoints, by name: `<name>.safetensors` in this folder, with its model card
-`<name>.md` beside it."""
+`<name>.md` beside it; in `earlier/`, those that they took the place of."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ def shipped() -> dict[str, Path]:
 def model_card(name: str) -> str:
     """The model card of the shipped checkpoint `name`, in Markdown. Raises ValueError for an
     unknown name, listing the choices."""
-    if name not in shipped():
-        raise ValueError(
-            f"unknown shipped checkpoint {name!r}. Choose one of {', '.join(shipped())}."
-        )
-    return (_FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    known = shipped() | {path.stem: path for path in (_FOLDER / "earlier").glob("*.safetensors")}
+    if name not in known:
+        raise ValueError(f"unknown shipped checkpoint {name!r}. Choose one of {', '.join(known)}.")
+    return known[name].with_suffix(".md").read_text(encoding="utf-8")

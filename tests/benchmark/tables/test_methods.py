@@ -237,3 +237,17 @@ def test_other_networks_are_never_downloaded(monkeypatch, tmp_path):
         method("tabpfn")
     with pytest.raises(FileNotFoundError, match="no weights at"):
         method("tabicl:nowhere.ckpt")
+
+
+def test_options_of_our_networks_are_switched_on_by_name(small_checkpoint, tmp_path):
+    one = method(f"pfn:{small_checkpoint}+fine_tune+calibrate")
+    assert one.name == "pfn:mine+fine_tune+calibrate"
+    estimator = one.build("classification", {}, 3, "cpu", n_estimators=2).estimator
+    assert (estimator.fine_tune, estimator.calibrate, estimator.target_statistics) == (1, 1, False)
+    plain = method(f"pfn:{small_checkpoint}")
+    assert plain.build("classification", {}, 3, "cpu").estimator.fine_tune is False
+    with pytest.raises(ValueError, match=r"unknown option 'finetune' .* \+fine_tune, \+calibrate"):
+        method("tiny+finetune")
+    named = tmp_path / "a+fine_tune.safetensors"
+    named.write_bytes(small_checkpoint.read_bytes())
+    assert method(f"pfn:{named}").switched_on == ()

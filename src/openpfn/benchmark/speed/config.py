@@ -21,13 +21,14 @@ GROUPS = (
     "long",
     "shipped",
     "quality",
+    "onnx",
 )
 """Groups of measurements: matrix products (the floor of everything else), drawing tasks, a training
 step, training on a stream of tasks, showing a context, reading query rows of a context shown
 before, both in one; with each attention between rows: the first answers, one more answer, the size
 of the kept context, very long contexts; the shipped estimators with their defaults; what equal
-steps are worth."""
-ON_REQUEST = ("quality",)
+steps are worth; torch beside onnxruntime."""
+ON_REQUEST = ("quality", "onnx")
 """Groups that take minutes a row: measured where they are named."""
 
 
@@ -37,8 +38,8 @@ class SpeedConfig:
 
     only: tuple[str, ...] = ()
     """Groups (gemm, prior, step, stream, fit, predict, fit_predict, first, one_row, state, long,
-    shipped, quality) or names of measurements; by default all but quality, which trains for minutes
-    a row. --list shows them."""
+    shipped, quality, onnx) or names of measurements; by default all but quality and onnx, which
+    train or trace for minutes a row. --list shows them."""
     repeats: int = 5
     """Repeats of each measurement. Those of one group take turns, so that ratios are fair on a
     machine with other work."""

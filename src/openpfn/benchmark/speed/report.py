@@ -26,6 +26,7 @@ TITLES = {
     "long": "Very long contexts",
     "shipped": "Estimators as they ship",
     "quality": "What equal steps are worth",
+    "onnx": "torch beside onnxruntime",
 }
 NOTES = {
     "gemm": (
@@ -70,6 +71,10 @@ NOTES = {
     "quality": (
         "Loss on 1,024 held-out tasks after training on the same tasks, another seed in each"
         " repeat."
+    ),
+    "onnx": (
+        "The shipped nano and the files that `openpfn export onnx` writes of it, one thread each;"
+        " one row after fit reads a state that is handed over with each call."
     ),
 }
 

@@ -15,7 +15,7 @@ CHECKOUTS = {
     "nanotabpfn": "https://github.com/automl/nanoTabPFN",
     "tinypfn": "https://github.com/kek0o/TinyPFN",
 }
-PACKAGES = {"tabicl": "pip install tabicl"}
+PACKAGES = {"tabicl": "pip install tabicl", "onnxscript": "pip install 'openpfn[onnx]'"}
 
 
 @runtime_checkable

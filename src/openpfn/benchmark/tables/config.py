@@ -21,7 +21,8 @@ class TablesConfig:
     openml:data/31,61, openml:task/3,12."""
     methods: tuple[str, ...] = ("default",)
     """default (shipped checkpoints and every installed peer), names of peers, nano, pfn:PATH,
-    tabicl[:PATH], tabpfn:PATH, module:Class."""
+    tabicl[:PATH], tabpfn:PATH, module:Class. Options of our networks are switched on by name:
+    nano+fine_tune, pfn:PATH+calibrate+target_statistics."""
     context_sizes: tuple[str, ...] = ("150",)
     """Numbers of context rows, or half (of the rows, at most max_half)."""
     splits: int = 3

@@ -23,6 +23,8 @@ from openpfn.files import sha256_of
 from openpfn.tables.schema import Kind
 
 Task = str
+SWITCHES = ("fine_tune", "calibrate", "target_statistics")
+"""Parameters of our estimators that a method's name may switch on, as in "nano+fine_tune"."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,14 @@ class Method:
     """Package and version."""
     checkpoint_sha256: str = ""
     """Hash of the weights' file, for a network."""
+    switched_on: tuple[str, ...] = ()
+    """Parameters of our estimators that are True."""
 
     def build(
         self, task: Task, kinds: Mapping[Hashable, Kind], seed: int, device: str, **options: Any
     ) -> Reader:
         """An unfitted estimator. `options` override its defaults."""
+        options = dict.fromkeys(self.switched_on, True) | options
         return _BUILDERS[self.kind](self.spec, task, kinds, seed, device, options)
 
     def space(self, task: Task) -> Callable[[np.random.Generator], dict[str, Any]] | None:
@@ -103,8 +108,10 @@ def method(word: str) -> Method:
     kind, _, rest = word.partition(":")
     if kind in ("tabicl", "tabpfn"):
         return _foreign_network(word, kind, rest)
-    if kind == "pfn" or word in shipped_names():
-        return _own_network(rest if kind == "pfn" else word)
+    is_path = kind == "pfn" and Path(rest).exists()  # whatever signs its name has
+    name, *switched_on = [word] if is_path else word.split("+")
+    if kind == "pfn" or name in shipped_names():
+        return _own_network(name.removeprefix("pfn:"), tuple(switched_on))
     if rest:
         return _anybodys(word)
     choices = [*shipped_names(), *PEERS]
@@ -117,9 +124,15 @@ def method(word: str) -> Method:
     raise ValueError(f"unknown method {word!r}. {hint}")
 
 
-def _own_network(source: str) -> Method:
+def _own_network(source: str, switched_on: tuple[str, ...]) -> Method:
     from openpfn import checkpoint
 
+    for option in switched_on:
+        if option not in SWITCHES:
+            raise ValueError(
+                f"unknown option {option!r} of {source}. Choose from"
+                f" {', '.join(f'+{name}' for name in SWITCHES)}."
+            )
     path = checkpoint.locate(source)
     config = checkpoint.read_header(path).config
     name = (
@@ -134,12 +147,13 @@ def _own_network(source: str) -> Method:
             " measures networks of tables. Give a checkpoint of a TabularConfig."
         )
     return Method(
-        name,
+        "+".join([name, *switched_on]),
         str(path.resolve()),
         "pfn",
         tasks,
         f"openpfn {version('openpfn')}",
         sha256_of(path),
+        switched_on,
     )
 
 

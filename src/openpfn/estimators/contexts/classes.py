@@ -31,6 +31,9 @@ class ClassContext(Context):
     def two_targets(self, view: View) -> Int[np.ndarray, " 2"]:
         return np.flatnonzero(view.class_order(self.n_classes) >= 0)[[0, -1]]
 
+    def mean_answers(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q V"]:
+        return self.mean_log_probs(rows)
+
     def mean_log_probs(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q k"]:
         """Return log-probabilities of the classes, averaged over the views (not summing to one).
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
-from openpfn.estimators.network import Network, find_network, nested_bytes
+from openpfn.estimators.network import Network, find_network, nested_bytes, with_difference
 from openpfn.estimators.views.ensemble import Member, View, context_rows
 from openpfn.models.modes import in_evaluation
 from openpfn.models.tabular.network import TabularPFN
@@ -52,6 +52,7 @@ class Context(ABC):
         self.n_rows = 0 if rows is None else len(rows)
         self.device, self.memory_limit = device, memory_limit
         self.source, self.fingerprint = network.source, network.fingerprint
+        self.difference = network.difference
         self.network: Network | None = network
         self.groups: list[list[View]] | None = None
         self.states: list[Any] = []
@@ -68,6 +69,10 @@ class Context(ABC):
         self, view: View, targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
     ) -> Int[np.ndarray, " n"] | Float[np.ndarray, " n"]:
         """Return `targets` as `view` shows them to the network."""
+
+    @abstractmethod
+    def mean_answers(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q V"]:
+        """Return what the views answer on average: log-probabilities, or quantiles."""
 
     def read(self) -> None:
         """Show the context to the network; `answers` does so where it was not yet done."""
@@ -144,7 +149,7 @@ class Context(ABC):
                         f" {self.source!r} holds now. Fit it again, or bring back the checkpoint it"
                         " was fitted with."
                     )
-                self.network = network
+                self.network = with_difference(network, self.difference)
             return self.network
 
     def __getstate__(self) -> dict[str, Any]:
@@ -190,21 +195,32 @@ class Context(ABC):
         group: list[View],
         network: Network,
     ) -> Any:
-        n_classes = self.n_classes
-        n_shown = torch.tensor([view.member.n_shown(n_classes or 0) for view in group])
-        # Metal has no float64, which numbers are centred in
-        single = n_classes is not None or network.device.type == "mps"
-        batch = TaskBatch(
-            x=torch.from_numpy(rows),
-            y=torch.from_numpy(targets.astype(np.float32 if single else np.float64)),
-            n_train=targets.shape[1],
-            n_classes=None if n_classes is None else n_shown,
-            categorical=torch.from_numpy(np.stack([view.categorical for view in group])),
-        )
+        batch = self.batch(rows, targets, group, targets.shape[1], network.device.type)
         with in_evaluation(network.model), torch.inference_mode():
             if self.memory_limit is not None and isinstance(network.model, TabularPFN):
                 return network.model.summarize(batch.to(network.device), self.memory_limit)
             return network.model.summarize(batch.to(network.device))
+
+    def batch(
+        self,
+        rows: Float[np.ndarray, "B N V"],
+        targets: Int[np.ndarray, "B N"] | Float[np.ndarray, "B N"],
+        group: list[View],
+        n_context: int,
+        device: str = "cpu",
+    ) -> TaskBatch:
+        """Return rows and targets, the context first, as tasks for a network on such a device."""
+        n_classes = self.n_classes
+        n_shown = torch.tensor([view.member.n_shown(n_classes or 0) for view in group])
+        # Metal has no float64, which numbers are centred in
+        single = n_classes is not None or device == "mps"
+        return TaskBatch(
+            x=torch.from_numpy(rows),
+            y=torch.from_numpy(targets.astype(np.float32 if single else np.float64)),
+            n_train=n_context,
+            n_classes=None if n_classes is None else n_shown,
+            categorical=torch.from_numpy(np.stack([view.categorical for view in group])),
+        )
 
     def _ask(
         self, network: Network, views: Float[np.ndarray, "B q V"], state: Any, ask: str

@@ -30,6 +30,9 @@ class NumberContext(Context):
     ) -> Float[np.ndarray, " n"]:
         return view.target(targets.astype(np.float64))
 
+    def mean_answers(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q V"]:
+        return self.mean_quantiles(rows)
+
     def mean_quantiles(self, rows: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, "Q K"]:
         """Return quantiles at K even levels, averaged over the views.
 

@@ -32,11 +32,13 @@ def canonical_order(
 N_FOLDS = 5
 
 
-def folds(n_rows: int) -> Iterator[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]:
-    """Yield masks of the rows inside and outside each of 5 folds, of rows in canonical order. No
-    target decides which fold a row is in."""
-    fold = np.arange(n_rows) % N_FOLDS
-    for held_out in range(min(N_FOLDS, n_rows)):
+def folds(
+    n_rows: int, n_folds: int = N_FOLDS
+) -> Iterator[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]:
+    """Yield masks of the rows inside and outside each fold, of rows in canonical order. No target
+    decides which fold a row is in."""
+    fold = np.arange(n_rows) % n_folds
+    for held_out in range(min(n_folds, n_rows)):
         yield fold != held_out, fold == held_out
 
 

@@ -191,7 +191,7 @@ class _Unknown(nn.Module):
     unknown: nn.Parameter
     evidence: nn.Parameter
 
-    def query(self, n_context: int) -> Float[Tensor, " E"]:
+    def query(self, n_context: int | Float[Tensor, ""]) -> Float[Tensor, " E"]:
         # attention averages: without this term the network could not tell 10 context rows from 100
         return self.unknown + self.evidence * (n_context / (n_context + 64))
 

@@ -44,7 +44,8 @@ class TableState(NamedTuple):
     statistics: ColumnStatistics
     layers: list[State]
     columns: Bool[Tensor, "B C"] | None
-    n_context: int
+    n_context: int | Float[Tensor, ""]
+    """Number of context rows; a tensor only in a traced graph."""
     n_classes: Int[Tensor, " B"] | None
     scale: TargetScale | None = None
     """Centre and scale of targets that are numbers; None where they are classes."""
@@ -287,7 +288,7 @@ class TabularPFN(HookedModule):
         self,
         x: Float[Tensor, "B Q D"],
         statistics: ColumnStatistics,
-        n_context: int,
+        n_context: int | Float[Tensor, ""],
         numbers: bool = False,
     ) -> Float[Tensor, "B C Q E"]:
         cells = self.cell_encoder(x, statistics)  # (B, D, Q, E)

@@ -147,13 +147,11 @@ class TextTableNetwork(nn.Module):
                 f" {config.n_numbers}. Use the text encoder and the version it was made for."
             )
         # encoders differ in how long their vectors are
-        projected = self.text_projection(F.layer_norm(texts, texts.shape[-1:]))  # (U, E)
+        texts = F.layer_norm(texts, texts.shape[-1:])
+        projected = self.text_projection(texts)  # (U, E)
         numbers = self.number_encoder(batch.numbers)  # (B, M, E)
         features = self.fusion(projected[batch.cells], numbers)
-        none = self.number_encoder(numbers.new_zeros(len(batch.targets), config.n_numbers))
-        targets = self.fusion(projected[batch.targets], none)  # (C, E), the same for every row
-        if self.matching is not None and len(targets) > 1:
-            targets = set_apart(targets)
+        targets = self._target_tokens(texts[batch.targets], projected[batch.targets])
         tokens = torch.cat([targets.expand(len(features), -1, -1), features], dim=1)
         for layer in self.layers:
             tokens = self._passed(layer, tokens)
@@ -197,6 +195,18 @@ class TextTableNetwork(nn.Module):
         if self.config.version == "v1":
             return outputs[:, 0]
         return (outputs[:, 0] + self.distribution(outputs).mean) / 2
+
+    def _target_tokens(
+        self, texts: Float[Tensor, "C W"], projected: Float[Tensor, "C E"]
+    ) -> Float[Tensor, "C E"]:
+        """Return the tokens of the classes, or of the number, which are the same for every row."""
+        config = self.config
+        sets_apart = self.matching is not None and len(texts) > 1
+        if sets_apart and config.set_apart == "texts":
+            projected = self.text_projection(set_apart(texts))
+        none = self.number_encoder(texts.new_zeros(len(texts), config.n_numbers))
+        tokens = self.fusion(projected, none)
+        return set_apart(tokens) if sets_apart and config.set_apart == "tokens" else tokens
 
     def _passed(self, layer: nn.Module, tokens: Tensor) -> Tensor:
         if self.gradient_checkpointing and self.training:

@@ -14,8 +14,8 @@ from openpfn.tables.schema import Kind
 from openpfn.tables.table import Table
 from openpfn.text.corpus.manifest import TableRecord, read_manifest
 from openpfn.text.corpus.parquet import read_parquet, read_verbalized
-from openpfn.text.templates import TemplateName, find_template
-from openpfn.text.verbalized import VerbalizedTable
+from openpfn.text.verbalize.table import VerbalizedTable
+from openpfn.text.verbalize.templates import TemplateName, find_template
 
 
 class Corpus:

@@ -22,8 +22,8 @@ from openpfn.text.corpus.manifest import (
 )
 from openpfn.text.corpus.parquet import write_verbalized
 from openpfn.text.corpus.specification import NOT_STATED
-from openpfn.text.templates import TemplateName
-from openpfn.text.verbalized import StringPool, VerbalizedTable
+from openpfn.text.verbalize.table import StringPool, VerbalizedTable
+from openpfn.text.verbalize.templates import TemplateName
 
 DATASETS = ("feature_texts", "target_texts", "feature_num_values", "labels")
 

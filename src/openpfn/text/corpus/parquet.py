@@ -10,7 +10,7 @@ import pandas as pd
 from openpfn.files import replacing
 from openpfn.tables.values import plain_values
 from openpfn.text.corpus.manifest import TableRecord
-from openpfn.text.verbalized import StringPool, VerbalizedTable
+from openpfn.text.verbalize.table import StringPool, VerbalizedTable
 
 LABEL = "label"
 

@@ -33,7 +33,8 @@ COLUMNS = (
 """Steps done; training seconds without evaluations and checkpoints; tasks seen; means since the
 last row of the loss (nats) and the gradient norm; the last rate; the last rows' speed; share of the
 time spent waiting for tasks; non-finite losses so far; the most memory used so far, of the CUDA
-device or else of the process, in MB; and the evaluation's figures where this row has one."""
+device or else of the process, in MB; and the evaluation's figures where this row has one.
+`eval_loss` is in nats, but of networks that read text it is 1 − the mean of AUC and R²."""
 
 
 class History:

@@ -14,9 +14,9 @@ from openpfn.tables.schema import to_numbers
 from openpfn.tables.spelling.numbers import NumberReading
 from openpfn.tables.target import read_target
 from openpfn.tables.values import as_word, plain_values, shown
-from openpfn.text.number_scale import mean_and_deviation
-from openpfn.text.templates import Template
-from openpfn.text.verbalized import Task
+from openpfn.text.verbalize.number_scale import mean_and_deviation
+from openpfn.text.verbalize.table import Task
+from openpfn.text.verbalize.templates import Template
 
 TARGET = "target"
 

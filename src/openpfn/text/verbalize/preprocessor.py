@@ -17,10 +17,10 @@ from openpfn.tables.json_values import array_from_json, array_to_json
 from openpfn.tables.read_file import require_columns
 from openpfn.tables.schema import Column, Kind, read_column, warn_of_odd_words
 from openpfn.tables.values import ColumnValues, plain_values, shown
-from openpfn.text.cell_columns import SourceColumn
-from openpfn.text.target_tokens import TargetTokens
-from openpfn.text.templates import TemplateName, find_template
-from openpfn.text.verbalized import StringPool, Task, VerbalizedTable
+from openpfn.text.verbalize.columns import SourceColumn
+from openpfn.text.verbalize.table import StringPool, Task, VerbalizedTable
+from openpfn.text.verbalize.target_tokens import TargetTokens
+from openpfn.text.verbalize.templates import TemplateName, find_template
 
 FORMAT = 1
 

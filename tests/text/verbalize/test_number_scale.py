@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openpfn.text.number_scale import NumberScale
+from openpfn.text.verbalize.number_scale import NumberScale
 
 TRAINING = np.arange(101.0)
 SCALE = NumberScale.fit(TRAINING)

@@ -14,9 +14,9 @@ from openpfn.tables.encode import ColumnEncoder, Dates, Numbers
 from openpfn.tables.json_values import from_json, name_to_json
 from openpfn.tables.schema import Column
 from openpfn.tables.values import ColumnValues, counted, same_name, shown
-from openpfn.text.number_scale import N_QUANTILES, NumberScale
-from openpfn.text.templates import Template
-from openpfn.text.verbalized import StringPool
+from openpfn.text.verbalize.number_scale import N_QUANTILES, NumberScale
+from openpfn.text.verbalize.table import StringPool
+from openpfn.text.verbalize.templates import Template
 
 DATE_PARTS = ("year", "month", "day", "weekday", "hour", "total_seconds")
 """Numbers that a date becomes; only those that vary among the training rows."""

@@ -1,0 +1,1 @@
+"""Networks adapted to the table that an estimator is fitted to."""

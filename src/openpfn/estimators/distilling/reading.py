@@ -1,0 +1,71 @@
+"""`RowReader`: how a fitted estimator turns rows of a table into the numbers that its network
+reads, without the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from openpfn.estimators.distilling.file import below
+from openpfn.estimators.views.statistics import TargetStatistics
+from openpfn.estimators.views.text_reading import RecordedModel
+from openpfn.estimators.views.text_scores import TextScores
+from openpfn.tables.encode import TableEncoder
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Encoder of columns, and what was learnt of the target beside."""
+
+    encoder: TableEncoder
+    columns: Int[np.ndarray, " S"]
+    """Columns that vary among the context's rows."""
+    statistics: TargetStatistics | None
+    text_scores: TextScores | None
+
+    @classmethod
+    def of(cls, fitted: Any) -> RowReader:
+        """Return how `fitted` reads rows."""
+        return cls(fitted.encoder_, fitted.columns_, fitted.statistics_, fitted.text_scores_)
+
+    def __call__(self, table: pd.DataFrame) -> Float[np.ndarray, "N S"]:
+        """Return rows of `table` as the estimator's context reads them."""
+        numbers, texts = self.encoder.read(table)
+        varying = len(self.columns) > 0
+        parts = [numbers[:, self.columns] if varying else np.zeros((len(numbers), 1))]
+        if self.statistics is not None:
+            parts.append(self.statistics(numbers))
+        if self.text_scores is not None:
+            parts.append(self.text_scores(texts))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return all of it: what fits into JSON, and arrays by name."""
+        plain, arrays = self.encoder.state()
+        named = {f"encoder/{name}": array for name, array in arrays.items()}
+        for kind, fitted in (("statistics", self.statistics), ("text_scores", self.text_scores)):
+            if fitted is not None:
+                named |= {f"{kind}/{name}": array for name, array in fitted.arrays().items()}
+        record = {
+            "encoder": plain,
+            "columns": self.columns.tolist(),
+            "statistics": self.statistics is not None,
+            "text_scores": self.text_scores is not None,
+        }
+        return record, named
+
+    @classmethod
+    def from_state(cls, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> RowReader:
+        """Return the reader whose `state()` this was."""
+        statistics, scores = below("statistics/", arrays), below("text_scores/", arrays)
+        return cls(
+            TableEncoder.from_state(record["encoder"], below("encoder/", arrays), RecordedModel),
+            np.array(record["columns"], dtype=np.int64),
+            TargetStatistics.from_arrays(statistics) if record["statistics"] else None,
+            TextScores.from_arrays(scores) if record["text_scores"] else None,
+        )
