@@ -60,7 +60,7 @@ class PFNEstimator(TableEstimator, ABC):
     seen_: tuple[pd.DataFrame, np.ndarray] | None = None
     beyond_: tuple[str, ...] = ()
     seed_: int
-    fine_tuning_: FineTuning | None
+    fine_tuning_: FineTuning | None = None
 
     saved_parameters: ClassVar[tuple[str, ...]]
     """Parameters of the constructor that a saved file holds, beside the checkpoint."""
@@ -229,6 +229,8 @@ class PFNEstimator(TableEstimator, ABC):
         from openpfn.estimators.distilling.distilled import DistilledClassifier, DistilledRegressor
 
         check_is_fitted(self)
+        if self.estimators_ is not None:
+            raise ValueError("y held several targets. Distil one of estimators_ at a time.")
         student = DistilledClassifier if hasattr(self, "classes_") else DistilledRegressor
         return student(kind=kind, n_rows=n_rows, random_state=random_state).learn_from(self, X)
 
