@@ -85,9 +85,9 @@ def test_a_classifier_loaded_with_states_does_not_read_the_context(tmp_path, mon
     )
     read, summarize = [], TabularPFN.summarize
 
-    def counted(model: Any, batch: Any) -> Any:
+    def counted(model: Any, batch: Any, *limit: Any) -> Any:
         read.append(batch.n_train)
-        return summarize(model, batch)
+        return summarize(model, batch, *limit)
 
     monkeypatch.setattr(TabularPFN, "summarize", counted)
     PFNClassifier.load(path).predict(X_QUERY)

@@ -102,6 +102,7 @@ class PFNEstimator(TableEstimator, ABC):
         self.subsample = subsample
         self.columns_per_member = columns_per_member
         self.chain = chain
+        self.fine_tune = fine_tune
 
     def partial_fit(self, X: Any, y: Any) -> Any:
         """Show the network further rows of the context: `X` (n, D) and their targets `y` (n,).
@@ -290,6 +291,8 @@ class PFNEstimator(TableEstimator, ABC):
         reading `X` and `y`. The estimator itself stays as it is."""
         from openpfn.estimators.resampling import ClassBeliever, NumberBeliever
 
+        if columns_of(y) is not None:
+            raise ValueError("y holds several targets. Ask about one of them at a time.")
         # scores of texts hold targets, which would have to be drawn anew with every row
         copy: Any = clone(self).set_params(text_scores=False)
         fitted = copy.fit(X, np.asarray(y))
@@ -337,6 +340,11 @@ class PFNEstimator(TableEstimator, ABC):
         options = FineTuneOptions.of(self.fine_tune)
         if options is None:
             return network, None
+        if (self._n_classes or 0) > network.max_classes:
+            raise ValueError(
+                f"fine_tune is asked for, but y has {self._n_classes} classes and the network tells"
+                f" {network.max_classes} apart. Leave it out, or merge rare classes."
+            )
         from openpfn.estimators.adapting.fine_tuning import Fold, fine_tune
 
         table_folds = []

@@ -232,10 +232,11 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
                     most_rows = None if self.calibrate else MOST_JUDGED
                     answered, answers = self._out_of_fold(network, members, rows, places, most_rows)
                 self.temperature_ = self._best_temperature(answers, places[answered])
-            added, self.context_ = self._show_context(network, members, rows, places)
+            added, context = self._show_context(network, members, rows, places)
+            self.context_ = context
             self.statistics_, self.text_scores_ = added
             if read:
-                self.context_.read()
+                context.read()
             self._tell_beyond_training(network, *rows.numbers.shape)
 
     def predict_proba(self, X: Any) -> Any:
