@@ -125,6 +125,24 @@ class PFNEstimator(TableEstimator, ABC):
 
         return load(cls, path, device=device)
 
+    def get_embeddings(self, X: Any = None) -> Float[np.ndarray, "V N E"]:
+        """Return what the network makes of each row, in each of V views: E numbers that its head
+        reads, for linear models, clustering or nearest neighbours.
+
+        Of rows `X` (N, D), read as rows to predict; None is the context itself, (V, n, E) in the
+        order of `fit`, whose embeddings know their targets: do not train on these to predict
+        others. Raises ValueError where all targets of the context are equal, and for networks
+        without embeddings.
+        """
+        from openpfn.estimators.inspection import embeddings
+
+        check_is_fitted(self)
+        return (
+            embeddings.context_embeddings(self)
+            if X is None
+            else embeddings.query_embeddings(self, X)
+        )
+
     @abstractmethod
     def learnt(self) -> dict[str, Any]:
         """Return what `fit` learnt of the target, as values for JSON."""

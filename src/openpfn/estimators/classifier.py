@@ -152,6 +152,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
                 self.temperature_ = self._best_temperature(network, members, rows, places)
             added, self.context_ = self._show_context(network, members, rows, places)
             self.statistics_, self.text_scores_ = added
+            self.context_.order = order
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "Q k"]:
@@ -165,6 +166,11 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         probabilities = np.empty_like(canonical)
         probabilities[:, self.order_] = canonical
         return probabilities
+
+    def predict_logits(self, X: Any) -> Float[np.ndarray, "Q k"]:
+        """Return the logarithms of `predict_proba`: logits whose softmax are the probabilities, in
+        nats, finite also where a probability is 0 in double precision."""
+        return np.log(np.maximum(self.predict_proba(X), np.finfo(np.float64).tiny))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each row of `X` (Q, D)."""

@@ -122,6 +122,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
                 self.width_ = self._best_width(network, members, rows, standardised)
             added, self.context_ = self._show_context(network, members, rows, standardised)
             self.statistics_, self.text_scores_ = added
+            self.context_.order = order
         return self
 
     def predict(self, X: Any, output: str = "mean", quantiles: Any = None) -> Any:

@@ -51,6 +51,8 @@ class Context(ABC):
         self.device, self.memory_limit = device, memory_limit
         self.source, self.fingerprint = network.source, network.fingerprint
         self.network: Network | None = network
+        self.order: Int[np.ndarray, " n"] | None = None
+        """Places of the rows in the table that was fitted; None where it is not known."""
         self.groups: list[list[View]] | None = None
         self.states: list[Any] = []
         self._reading = threading.RLock()
@@ -103,16 +105,19 @@ class Context(ABC):
         return nested_bytes(self.states)
 
     def answers(
-        self, rows: Float[np.ndarray, "Q D"]
+        self, rows: Float[np.ndarray, "Q D"], ask: str = "read"
     ) -> Iterator[tuple[list[View], Any, slice, Float[Tensor, "B q outputs"]]]:
         """Yield the network's answers to `rows`, some rows at a time, for each group of views: the
-        views, their state, which rows these are, and the logits (in memory of the processor)."""
+        views, their state, which rows these are, and the logits (in memory of the processor).
+
+        `ask` names the network's method that answers; `embedded` gives embeddings in their place.
+        """
         network = self.ready_network()
         for group, kept in self.views_and_states():
             state = kept if kept is not None else self._summarize(group, network)
             views = np.stack([view(rows) for view in group])  # (B, Q, V)
             for part in self._parts(views, network):
-                yield group, state, part, self._ask(network, views[:, part], state)
+                yield group, state, part, self._ask(network, views[:, part], state, ask)
 
     def ready_network(self) -> Network:
         """Return the network.
@@ -166,27 +171,37 @@ class Context(ABC):
         group: list[View],
         network: Network,
     ) -> Any:
+        batch = self.batch(rows, targets, group, network)
+        with in_evaluation(network.model), torch.inference_mode():
+            return network.model.summarize(batch.to(network.device))
+
+    def batch(
+        self,
+        rows: Float[np.ndarray, "B n V"],
+        targets: Int[np.ndarray, "B n"] | Float[np.ndarray, "B n"],
+        group: list[View],
+        network: Network,
+    ) -> TaskBatch:
+        """Return context rows and their targets, as each view of `group` shows them, as tasks."""
         n_classes = self.n_classes
         # Metal has no float64, which numbers are centred in
         single = n_classes is not None or network.device.type == "mps"
-        batch = TaskBatch(
+        return TaskBatch(
             x=torch.from_numpy(rows),
             y=torch.from_numpy(targets.astype(np.float32 if single else np.float64)),
             n_train=targets.shape[1],
             n_classes=None if n_classes is None else torch.full((len(group),), n_classes),
             categorical=torch.from_numpy(np.stack([view.categorical for view in group])),
         )
-        with in_evaluation(network.model), torch.inference_mode():
-            return network.model.summarize(batch.to(network.device))
 
     def _ask(
-        self, network: Network, views: Float[np.ndarray, "B q V"], state: Any
+        self, network: Network, views: Float[np.ndarray, "B q V"], state: Any, ask: str
     ) -> Float[Tensor, "B q outputs"]:
         n_rows = views.shape[1]
         padding = np.repeat(views[:, -1:], -n_rows % QUERY_MULTIPLE, axis=1)
         x = torch.from_numpy(np.concatenate([views, padding], axis=1)).to(network.device)
         with in_evaluation(network.model), torch.inference_mode():
-            logits = network.model.read(x, state)
+            logits = getattr(network.model, ask)(x, state)
         return logits[:, :n_rows].float().cpu()
 
     def _grouped(self, views: list[View], network: Network) -> list[list[View]]:

@@ -181,13 +181,28 @@ class TabularPFN(HookedModule):
     def read(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q outputs"]:
         """Logits of the query rows `x`, whose cost does not include the context's; see
         `predictive_of`."""
+        return self.decoded(self.embedded(x, state), state.n_classes, state.scale)
+
+    def embedded(self, x: Float[Tensor, "B Q D"], state: TableState) -> Float[Tensor, "B Q E"]:
+        """What the head reads of the query rows `x`: their targets after the last layer."""
         numbers = state.scale is not None
         cells = self.embed_queries(x, state.statistics, state.n_context, numbers)  # (B, C, Q, E)
         *inner, last = self.stack
         for layer, layer_state in zip(inner, state.layers, strict=False):
             cells = layer.read(cells, state.columns, layer_state)
         targets = last.last_read(cells, state.columns, state.layers[-1])  # (B, Q, E)
-        return self.decoded(self.final_norm(targets), state.n_classes, state.scale)
+        return self.final_norm(targets)
+
+    def embedded_context(self, batch: TaskBatch) -> Float[Tensor, "B n E"]:
+        """The targets of the context rows of `batch` after the last layer, which has read them."""
+        x = self.check(batch)[:, : batch.n_train]
+        statistics = self.cell_encoder.fit(x, batch.n_features, batch.categorical)
+        columns = present_columns(batch)
+        y, scale = self.known_targets(batch)
+        cells = self.embed_tiled(x, y, statistics, scale is not None)  # (B, C, T + n, E)
+        for layer in self.stack:
+            cells, _ = layer.tiled(cells, columns)
+        return self.final_norm(cells[:, -1, self.config.n_thinking_rows :])
 
     def decoded(
         self,
