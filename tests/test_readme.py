@@ -29,12 +29,14 @@ EXAMPLES = [
 SLOW = (
     "benchmark.md",
     "formats.md",
+    "inspecting.md",
     "interpretability.md",
     "predicting.md",
     "priors.md",
     "quickstart.md",
     "sequence-models.md",
     "tracking.md",
+    "without-target.md",
 )
 """Pages whose examples take seconds: they start processes or train."""
 

@@ -44,7 +44,8 @@ from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json
 
 FORMAT = 5
-ESTIMATORS = {"PFNClassifier", "PFNRegressor"}
+ESTIMATORS = {"PFNClassifier", "PFNRegressor", "PFNImputer", "PFNOutlierDetector"}
+"""Names of all estimators that are saved under `KEY`."""
 KEY = "openpfn_estimator"
 FIRST_WITH_DIGEST = 3
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -104,7 +105,7 @@ def save(
             else network.source not in checkpoint.shipped_names()
         )
         if embed:
-            arrays["checkpoint"] = _checkpoint_bytes(network)
+            arrays["checkpoint"] = checkpoint_bytes(network)
         elif network.source is None:
             raise ValueError(
                 "the network is one in memory, not a checkpoint: embed_weights must be True or None"
@@ -227,7 +228,7 @@ def _context(
     estimator: Any, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Context:
     if record["source"] is None:
-        network = _embedded_network(arrays["checkpoint"], estimator.device)
+        network = embedded_network(arrays["checkpoint"], estimator.device)
     else:
         network = find_network(record["source"], None, estimator.device)
     if fingerprint_of(network.model) != record["fingerprint"]:
@@ -317,13 +318,15 @@ def _resume(
     context.resume(groups, states, record["n_rows"])
 
 
-def _checkpoint_bytes(network: Network) -> np.ndarray:
+def checkpoint_bytes(network: Network) -> np.ndarray:
+    """Return the bytes of a checkpoint file of the network."""
     with telling(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
         path = checkpoint.save(Path(folder) / "embedded.safetensors", network.model)
         return np.frombuffer(path.read_bytes(), dtype=np.uint8)
 
 
-def _embedded_network(content: np.ndarray, device: str) -> Network:
+def embedded_network(content: np.ndarray, device: str) -> Network:
+    """Return the network of `checkpoint_bytes`. Raises ValueError where these are damaged."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embedded.safetensors"
         path.write_bytes(content.tobytes())
