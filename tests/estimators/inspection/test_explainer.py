@@ -191,6 +191,8 @@ def test_too_few_sets_and_other_shapes_are_refused():
         PFNExplainer(lambda X: X[:, 0], n_coalitions=30).shap_values(np.ones((1, 20)))
     with pytest.raises(ValueError, match="X has 1 axes, must have rows and columns"):
         PFNExplainer(lambda X: X[:, 0]).shap_values(np.ones(3))
+    with pytest.raises(ValueError, match="X has no rows"):
+        PFNExplainer(lambda X: X[:, 0]).shap_values(np.empty((0, 3)))
     with pytest.raises(ValueError, match="background has 2 columns and X has 3"):
         PFNExplainer(lambda X: X[:, 0], np.ones((1, 2))).shap_values(np.ones((1, 3)))
 

@@ -175,6 +175,8 @@ class PFNExplainer:
                 f"background has {self.background.shape[1]} columns and X has {table.shape[1]}."
                 " Give the same columns."
             )
+        if not len(table):
+            raise ValueError("X has no rows. Give at least one row to explain.")
         explained = [self._explain(table.iloc[[i]]) for i in range(len(table))]
         values, base = (np.stack(parts) for parts in zip(*explained, strict=True))
         return values, base

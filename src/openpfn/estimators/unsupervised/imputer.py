@@ -135,7 +135,7 @@ class PFNImputer(OneToOneFeatureMixin, TransformerMixin, UnsupervisedEstimator):
 
 def _with(cells: pd.Series, gone: np.ndarray, values: pd.Series) -> pd.Series:
     """Return `cells` with `values` in place of those that are `gone`."""
-    if cells.dtype.kind == "f":
+    if isinstance(cells.dtype, np.dtype) and cells.dtype.kind == "f":
         whole = cells.to_numpy(copy=True)
         whole[gone] = values.to_numpy(dtype=cells.dtype)
         return pd.Series(whole, name=cells.name)

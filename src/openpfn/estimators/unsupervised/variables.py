@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -41,16 +41,20 @@ class Variable:
     """Whether all of its numbers are whole, or all of its dates days without a time."""
     decimals: int | None = None
     """Most decimals of numbers that are words; None where they have exponents."""
-    form: str = "numbers"
-    """What held the values: numbers, truths, times or objects."""
+    is_words: bool = False
+    """Whether its numbers are written as words."""
 
     @classmethod
     def of(cls, values: pd.Series) -> Variable:
         """Return the variable that the column `values` shows."""
         plain = plain_values(values)
         column = read_column(plain)
+        # what has no way back from a number, such as an interval, is one of those that are there
+        is_named = plain.originals is not None and values.dtype.kind not in "mM"
+        if is_named and column.kind != "empty" and plain.form == "numbers":
+            column = replace(column, kind="categorical")
         if column.kind == "empty":
-            return cls(column, "empty", form=plain.form)
+            return cls(column, "empty")
         if column.kind in ("numeric", "date"):
             return cls._of_numbers(column, plain, values)
         spelled: dict[str, Any] = {}
@@ -60,20 +64,21 @@ class Variable:
                 # the first in the alphabet, so that no order of rows decides
                 spelled[name] = min(spelled.get(name, value), value, key=str)
         words = tuple(sorted(spelled))
-        return cls(column, "classes", tuple(spelled[w] for w in words), words, form=plain.form)
+        return cls(column, "classes", tuple(spelled[w] for w in words), words)
 
     @classmethod
     def _of_numbers(cls, column: Column, plain: ColumnValues, values: pd.Series) -> Variable:
         numbers = cls(column, "numbers").read(values)
         present = numbers[~np.isnan(numbers)]
         whole = bool((present == np.floor(present)).all())
-        decimals = _most_decimals(plain, column.decimal) if plain.form == "objects" else None
         if not len(present):
-            return cls(column, "empty", form=plain.form)
+            return cls(column, "empty")
+        is_words = plain.form == "objects" and any(isinstance(v, str) for v in plain.present())
+        decimals = _most_decimals(plain, column.decimal) if is_words else None
+        found = cls(column, "numbers", (), (), whole, decimals, is_words)
         if column.kind == "date" or read_target(values).task == "regression":
-            return cls(column, "numbers", is_whole=whole, decimals=decimals, form=plain.form)
-        labels = tuple(np.unique(present).tolist())
-        return cls(column, "classes", labels, is_whole=whole, decimals=decimals, form=plain.form)
+            return found
+        return replace(found, kind="classes", labels=tuple(np.unique(present).tolist()))
 
     @property
     def holds_numbers(self) -> bool:
@@ -109,14 +114,16 @@ class Variable:
         if self.kind == "classes" and not self.holds_numbers:
             values: Sequence[Any] = [self.labels[int(place)] for place in numbers]
         elif self.column.kind == "date":
-            values = self._dates(numbers)
-        elif self.form == "objects":
+            return self._dates(numbers, like)
+        elif self.is_words:
             values = [self._as_word(number) for number in numbers.tolist()]
+        elif like.dtype.kind == "m":
+            return pd.Series(pd.to_timedelta(numbers, unit="s")).astype(like.dtype)
         elif self.is_whole and like.dtype.kind not in "fO":
             values = np.rint(numbers).astype(np.int64)
         else:
-            values = numbers
-        return pd.Series(list(values), dtype=self._dtype(like))
+            values = numbers.tolist()
+        return pd.Series(list(values), dtype=like.dtype)
 
     def value(self, places: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Return what is written for the classes at `places`: their numbers, or the places."""
@@ -141,24 +148,22 @@ class Variable:
         names = [None if word is None else same_name(word) for word in plain.words()]
         return np.array([np.nan if n is None else place.get(n, np.nan) for n in names])
 
-    def _dates(self, days: Float[np.ndarray, " n"]) -> list[Any]:
-        times = (
-            np.rint((np.rint(days) if self.is_whole else days) * DAY)
-            .astype(np.int64)
-            .astype(MICROSECONDS)
-        )
-        stamps = [pd.Timestamp(time) for time in times]
-        written = self.column.date_format
-        return stamps if written is None else [stamp.strftime(written) for stamp in stamps]
+    def _dates(self, days: Float[np.ndarray, " n"], like: pd.Series) -> pd.Series:
+        times = np.rint((np.rint(days) if self.is_whole else days) * DAY)
+        stamps = pd.Series(times.astype(np.int64).astype(MICROSECONDS))
+        if self.column.date_format is not None:
+            return stamps.dt.strftime(self.column.date_format).astype(like.dtype)
+        if isinstance(like.dtype, pd.DatetimeTZDtype):
+            return stamps.dt.tz_localize("UTC").astype(like.dtype)
+        if isinstance(like.dtype, pd.PeriodDtype):
+            return stamps.dt.to_period(like.dtype.freq)
+        return stamps.astype(like.dtype)
 
     def _as_word(self, number: float) -> str:
         if self.is_whole:
             return f"{number:.0f}"
         text = f"{number:.{DIGITS}g}" if self.decimals is None else f"{number:.{self.decimals}f}"
         return text.replace(".", self.column.decimal)
-
-    def _dtype(self, like: pd.Series) -> Any:
-        return like.dtype if like.dtype.kind != "b" or self.column.kind == "boolean" else None
 
 
 def _most_decimals(plain: ColumnValues, sign: str) -> int | None:
