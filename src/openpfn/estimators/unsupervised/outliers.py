@@ -204,10 +204,14 @@ class PFNOutlierDetector(OutlierMixin, UnsupervisedEstimator):
                 f"contamination is {share!r}, must be 'auto' or a share of the rows above 0 and up"
                 " to 0.5."
             )
-        for name in ("n_orders", "max_context"):
+        for name, otherwise in (("n_orders", ""), ("max_context", ", or None")):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
-                raise ValueError(f"{name} is {value!r}, must be a whole number of at least 1.")
+            if value is None and otherwise:
+                continue
+            if not (isinstance(value, (int, np.integer)) and value >= 1):
+                raise ValueError(
+                    f"{name} is {value!r}, must be a whole number of at least 1{otherwise}."
+                )
 
 
 def _identities(cells: Float[np.ndarray, "N D"]) -> list[bytes]:
