@@ -39,7 +39,7 @@ def test_values_of_drawn_sets_are_close_to_those_of_all():
     regressor = PFNRegressor(model=KernelRegression(), n_estimators=1).fit(X, y)
     drawn = PFNExplainer(regressor, n_coalitions=512).shap_values(X[:1])
     exact = PFNExplainer(regressor, n_coalitions=2**10).shap_values(X[:1])
-    assert np.abs(drawn - exact).max() < 0.01
+    assert np.abs(drawn - exact).max() < 0.05 * np.abs(y).max()
 
 
 def test_the_plots_of_shap_take_our_explanation():
