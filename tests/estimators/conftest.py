@@ -122,7 +122,10 @@ class KernelBoth(KernelNetwork):
         return (super() if batch.n_classes is not None else self.numbers).summarize(batch)
 
     def read(self, x: Tensor, state: Any) -> Tensor:
-        return (super() if isinstance(state, dict) else self.numbers).read(x, state)
+        answer = (super() if isinstance(state, dict) else self.numbers).read(x, state)
+        self.n_read.clear()  # a network in memory is a parameter, which `fit` may not change
+        self.numbers.n_read.clear()
+        return answer
 
     def predictive_of(self, logits: Tensor, scale: TargetScale) -> Rescaled:
         return self.numbers.predictive_of(logits, scale)

@@ -18,8 +18,8 @@ PICTURES = (".png", ".svg", ".pdf")
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """Tell which columns move predictions: the Shapley value of each cell of TEST, where the cells
-    of TRAIN's rows are the context and a column that is left out is missing.
+    """Tell which columns move predictions: the Shapley value of each cell of TEST. TRAIN's rows are
+    the context, and a column that is left out is missing.
 
     The values of a row and its base value add up to what is predicted: a number, or the probability
     of the row's class.
