@@ -169,4 +169,5 @@ def draw(path: Path, sizes: pd.Series) -> None:
     axes = importance(sizes.to_numpy(), list(sizes.index), x_label=label)
     with replacing(path) as unfinished:
         kind = path.suffix.lower().removeprefix(".")
-        axes.get_figure().savefig(unfinished, format=kind, dpi=130)
+        figure: Any = axes.get_figure()
+        figure.savefig(unfinished, format=kind, dpi=130)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,11 +21,10 @@ RANDOM = np.random.default_rng(0)
 
 @pytest.mark.parametrize("as_frame", [False, True])
 def test_exact_values_are_those_of_shap(as_frame):
-    import shap
-
+    shap: Any = importlib.import_module("shap")
     X = RANDOM.normal(size=(40, 5))
     y = (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int)
-    rows = pd.DataFrame(X, columns=list("abcde")) if as_frame else X
+    rows: Any = pd.DataFrame(X, columns=list("abcde")) if as_frame else X
     classifier = PFNClassifier(model=KernelNetwork(), n_estimators=1).fit(rows, y)
     columns = rows.columns if as_frame else 5
     theirs = shap.explainers.Exact(classifier.predict_proba, MissingCells(columns))(rows[:3])
@@ -43,8 +45,7 @@ def test_values_of_drawn_sets_are_close_to_those_of_all():
 
 
 def test_the_plots_of_shap_take_our_explanation():
-    import shap
-
+    shap: Any = importlib.import_module("shap")
     X = pd.DataFrame(RANDOM.normal(size=(30, 3)), columns=["a", "b", "c"])
     regressor = PFNRegressor(model=KernelRegression(), n_estimators=1).fit(X, X["a"])
     explanation = PFNExplainer(regressor)(X[:6])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -205,3 +206,16 @@ def test_other_columns_than_fitted_are_refused(model):
         imputer.transform(frame.rename(columns={"a": "c"}))
     with pytest.raises(ValueError, match="must be a whole number of at least 1"):
         PFNImputer(model=model, n_estimators=0).fit(frame)
+
+
+def test_only_values_that_no_row_had_are_told(model):
+    """Rows without a cell are no context of its column, but what they hold is known."""
+    X = pd.DataFrame({"kind": ["a", "b", "c"] * 6, "size": [1.5, 2.5, None] * 6})
+    imputer = PFNImputer(model=model, n_estimators=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        imputer.fit_transform(X)
+    new = pd.DataFrame({"kind": ["d"], "size": [None]}, dtype=object)
+    with pytest.warns(UserWarning, match="column 'kind': 1 of 1 value could not be read as known"):
+        filled = imputer.transform(new)
+    assert filled["kind"].tolist() == ["d"]

@@ -4,6 +4,7 @@ others."""
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -17,7 +18,7 @@ from openpfn.estimators.network import Network, advice, find_network
 from openpfn.estimators.table_estimator import TableEstimator
 from openpfn.estimators.unsupervised.conditional import Conditional, Settings
 from openpfn.estimators.unsupervised.variables import Variable
-from openpfn.tables.values import shown
+from openpfn.tables.values import counted, shown
 
 E = TypeVar("E", bound="UnsupervisedEstimator")
 
@@ -135,6 +136,21 @@ class UnsupervisedEstimator(TableEstimator):
                 raise ValueError(
                     f"column {shown(variable.column.name)} holds {needed}, which {network} does not"
                     f" predict. Use {advice(needed)}."
+                )
+
+    def _warn_of_unread(self, table: pd.DataFrame) -> None:
+        """Warn of values that no row of `fit` allows to read."""
+        for i, variable in enumerate(self.conditionals_.variables):
+            cells = table.iloc[:, i]
+            unread = variable.unread(cells, variable.read(cells))
+            if unread:
+                wanted = "numbers or dates" if variable.holds_numbers else "known categories"
+                warnings.warn(
+                    f"column {shown(variable.column.name)}: {len(unread)} of"
+                    f" {counted(len(cells), 'value')} could not be read as {wanted} and count as"
+                    f" missing, such as {shown(min(unread, key=str))}. Write values as in the rows"
+                    " of fit.",
+                    stacklevel=4,
                 )
 
     def _draw_seed(self) -> int:

@@ -76,6 +76,8 @@ class Conditional:
             self.fitted = how.estimator(PFNRegressor).fit(self._shown(context), own)
         else:
             self._fit_classes(context, own.astype(int), how)
+        # a category that rows without the column's own cell have is none that nobody knows
+        self.fitted.encoder_.tells = False
 
     def expected(self, rows: pd.DataFrame) -> Float[np.ndarray, " N"]:
         """Return the mean of each row's number, or the place of its most probable class."""

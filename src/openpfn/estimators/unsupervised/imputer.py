@@ -98,6 +98,7 @@ class PFNImputer(OneToOneFeatureMixin, TransformerMixin, UnsupervisedEstimator):
         array. Columns without any value in `fit` stay missing, which a warning tells."""
         check_is_fitted(self)
         table = self._table(X, reset=False)
+        self._warn_of_unread(table)
         uniform = check_random_state(self.seed_).random_sample(table.shape)
         filled = {}
         shown_rows = table.reset_index(drop=True)

@@ -121,6 +121,7 @@ class PFNOutlierDetector(OutlierMixin, UnsupervisedEstimator):
         outlier. Numbers are in units of their column's standard deviation."""
         check_is_fitted(self)
         table = self._table(X, reset=False).reset_index(drop=True)
+        self._warn_of_unread(table)
         cells = self._read(table)
         identities, known = _identities(cells), _identities(self._read(self.conditionals_.table))
         scores = np.empty((len(self.chains_), len(table)))

@@ -109,6 +109,15 @@ class Variable:
             return numbers if self.kind == "numbers" else self._places_of_numbers(numbers)
         return self._places_of_words(plain)
 
+    def unread(self, values: pd.Series, numbers: Float[np.ndarray, " N"]) -> list[Any]:
+        """Return the cells that hold a value, but were read as none of the `numbers`."""
+        if self.kind == "empty":
+            return []
+        gone = np.isnan(numbers) & ~self.missing(values)
+        if self.kind == "classes" and self.column.kind == "numeric":
+            gone &= np.isnan(to_numbers(values, self.column.number_reading))  # a number is read
+        return values[gone].tolist()
+
     def write(self, numbers: Float[np.ndarray, " n"], like: pd.Series) -> pd.Series:
         """Return values, read as `numbers`, as the column `like` writes them."""
         if self.kind == "classes" and not self.holds_numbers:
@@ -120,7 +129,7 @@ class Variable:
         elif like.dtype.kind == "m":
             return pd.Series(pd.to_timedelta(numbers, unit="s")).astype(like.dtype)
         elif self.is_whole and like.dtype.kind not in "fO":
-            values = np.rint(numbers).astype(np.int64)
+            values = np.rint(numbers).astype(np.int64).tolist()
         else:
             values = numbers.tolist()
         return pd.Series(list(values), dtype=like.dtype)
