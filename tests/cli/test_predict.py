@@ -184,7 +184,7 @@ def test_the_file_is_what_its_name_says(files, name, separator):
 
 
 def test_names_of_formats_that_are_not_written_are_refused(files, capsys):
-    for name in ("p.parquet", "p.XLSX", "p.csv.zst"):
+    for name in ("p.feather", "p.ODS", "p.csv.zst", "p.parquet.gz"):
         assert run("--out", name) == 2
         assert "names a format that is not written" in capsys.readouterr().err
 

@@ -67,11 +67,9 @@ def test_states_of_other_networks_come_back(tmp_path, monkeypatch, model):
     if isinstance(
         model, KernelNetwork
     ):  # a class of the user's own: its weights cannot be embedded, but there are none
+        monkeypatch.setattr(saving, "checkpoint_bytes", lambda network: np.zeros(1, dtype=np.uint8))
         monkeypatch.setattr(
-            saving, "_checkpoint_bytes", lambda network: np.zeros(1, dtype=np.uint8)
-        )
-        monkeypatch.setattr(
-            saving, "_embedded_network", lambda content, device: fitted.context_.ready_network()
+            saving, "embedded_network", lambda content, device: fitted.context_.ready_network()
         )
     loaded = PFNClassifier.load(fitted.save(tmp_path / "fitted.safetensors", keep_rows=False))
     assert np.array_equal(loaded.predict_proba(X_QUERY), expected)

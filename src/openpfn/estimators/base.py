@@ -238,6 +238,24 @@ class PFNEstimator(TableEstimator, ABC):
         student = DistilledClassifier if hasattr(self, "classes_") else DistilledRegressor
         return student(kind=kind, n_rows=n_rows, random_state=random_state).learn_from(self, X)
 
+    def get_embeddings(self, X: Any = None) -> Float[np.ndarray, "V N E"]:
+        """Return what the network makes of each row, in each of V views: E numbers that its head
+        reads, for linear models, clustering or nearest neighbours.
+
+        Of rows `X` (N, D), read as rows to predict; None is the context itself, (V, n, E) in the
+        order of `fit`, whose embeddings know their targets: do not train on these to predict
+        others. Raises ValueError where all targets of the context are equal, and for networks
+        without embeddings.
+        """
+        from openpfn.estimators.inspection import embeddings
+
+        check_is_fitted(self)
+        return (
+            embeddings.context_embeddings(self)
+            if X is None
+            else embeddings.query_embeddings(self, X)
+        )
+
     @abstractmethod
     def learnt(self) -> dict[str, Any]:
         """Return what `fit` learnt of the target, as values for JSON."""

@@ -158,6 +158,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
             added, context = self._show_context(network, members, rows, standardised)
             self.context_ = context
             self.statistics_, self.text_scores_ = added
+            context.order = order
             if read:
                 context.read()
             self._tell_beyond_training(network, *rows.numbers.shape)
