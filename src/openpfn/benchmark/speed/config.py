@@ -19,12 +19,14 @@ GROUPS = (
     "one_row",
     "state",
     "long",
+    "text",
     "quality",
 )
 """Groups of measurements: matrix products (the floor of everything else), drawing tasks, a training
 step, training on a stream of tasks, showing a context, reading query rows of a context shown
 before, both in one; with each attention between rows: the first answers, one more answer, the size
-of the kept context, very long contexts; what equal steps are worth."""
+of the kept context, very long contexts; a training step on a table of text, by what of it is
+encoded; what equal steps are worth."""
 ON_REQUEST = ("quality",)
 """Groups that take minutes a row: measured where they are named."""
 
@@ -35,8 +37,8 @@ class SpeedConfig:
 
     only: tuple[str, ...] = ()
     """Groups (gemm, prior, step, stream, fit, predict, fit_predict, first, one_row, state, long,
-    quality) or names of measurements; by default all but quality, which trains for minutes a row.
-    --list shows them."""
+    text, quality) or names of measurements; by default all but quality, which trains for minutes a
+    row. --list shows them."""
     repeats: int = 5
     """Repeats of each measurement. Those of one group take turns, so that ratios are fair on a
     machine with other work."""

@@ -24,6 +24,7 @@ TITLES = {
     "one_row": "One more query row, by attention",
     "state": "What is kept of the context, by attention",
     "long": "Very long contexts",
+    "text": "A training step on a table of text",
     "quality": "What equal steps are worth",
 }
 NOTES = {
@@ -61,6 +62,11 @@ NOTES = {
     "long": (
         "`fit` of `PFNClassifier`, and the network's `read` for one row, which should cost the same"
         " at both lengths."
+    ),
+    "text": (
+        "Forward, backward and AdamW. Loss and gradients are the same, whether every cell is"
+        " encoded, each distinct string of the batch, or no string, since the vectors of the table"
+        " are kept."
     ),
     "quality": (
         "Loss on 1,024 held-out tasks after training on the same tasks, another seed in each"

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openpfn.benchmark.speed import cached, ours, peers
+from openpfn.benchmark.speed import cached, ours, peers, text
 from openpfn.benchmark.speed.config import GROUPS, ON_REQUEST
 from openpfn.benchmark.speed.timers import Measurement
 
 
 def all_measurements() -> dict[str, Measurement]:
     """Every measurement by name, group by group."""
-    rows = [*ours.measurements(), *peers.measurements(), *cached.measurements()]
+    parts = (ours, peers, cached, text)
+    rows = [row for part in parts for row in part.measurements()]
     return {row.name: row for row in sorted(rows, key=lambda row: GROUPS.index(row.group))}
 
 
