@@ -1,4 +1,4 @@
-# make demo | test | slow | interp | check | docs | wheel: each creates .venv and installs what it needs, the first time it is called.
+# make demo | test | slow | interp | extras | check | docs | wheel: each creates .venv and installs what it needs, the first time it is called.
 PYTHON  ?= python3
 WORKERS ?= 2
 VENV    := .venv
@@ -6,13 +6,14 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m
 
-.PHONY: help demo test slow interp lint check docs wheel clean
+.PHONY: help demo test slow interp extras lint check docs wheel clean
 
 help:
 	@echo "make demo    predict on real tables with the shipped weights"
 	@echo "make test    run the quick tests"
 	@echo "make slow    run the tests that take seconds each"
 	@echo "make interp  run the tests with TransformerLens, which it installs"
+	@echo "make extras  run the tests with shap, MAPIE and openpyxl, which it installs"
 	@echo "make lint    ruff, pyright and the import rules"
 	@echo "make docs    build the documentation into site/"
 	@echo "make wheel   build the wheel and run the demo from it in a clean environment"
@@ -31,6 +32,10 @@ slow: $(VENV)/.installed-dev
 interp: $(VENV)/.installed-interp
 	$(RUN) pip check
 	$(RUN) pytest -m interp tests/models
+
+extras: $(VENV)/.installed-extras
+	$(RUN) pip check
+	$(RUN) pytest -m extras
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -65,6 +70,10 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-extras: $(VENV)/.installed-dev
+	$(PIP) --editable '.[explain,conformal,excel]'
 	@touch $@
 
 $(VENV)/.installed-interp: $(VENV)/.installed-dev

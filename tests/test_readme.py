@@ -30,6 +30,7 @@ SLOW = (
     "adapting.md",
     "benchmark.md",
     "formats.md",
+    "inspecting.md",
     "interpretability.md",
     "predicting.md",
     "priors.md",
@@ -37,6 +38,7 @@ SLOW = (
     "sequence-models.md",
     "splits.md",
     "tracking.md",
+    "without-target.md",
 )
 """Pages whose examples take seconds: they start processes or train."""
 

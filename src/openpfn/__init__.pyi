@@ -21,8 +21,12 @@ from openpfn.estimators import PFNClassifier as PFNClassifier
 from openpfn.estimators import PFNRegressor as PFNRegressor
 from openpfn.estimators.distilling.distilled import DistilledClassifier as DistilledClassifier
 from openpfn.estimators.distilling.distilled import DistilledRegressor as DistilledRegressor
+from openpfn.estimators.inspection.explainer import PFNExplainer as PFNExplainer
 from openpfn.estimators.text_tables import TextTableClassifier as TextTableClassifier
 from openpfn.estimators.text_tables import TextTableRegressor as TextTableRegressor
+from openpfn.estimators.unsupervised.generation import sample_rows as sample_rows
+from openpfn.estimators.unsupervised.imputer import PFNImputer as PFNImputer
+from openpfn.estimators.unsupervised.outliers import PFNOutlierDetector as PFNOutlierDetector
 from openpfn.generators.base import sample_batch as sample_batch
 from openpfn.generators.bayesian import BayesianGenerator as BayesianGenerator
 from openpfn.generators.dataset import DatasetGenerator as DatasetGenerator

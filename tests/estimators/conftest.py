@@ -108,6 +108,29 @@ class KernelRegression(KernelNetwork):
         return Rescaled(Gaussian(logits[..., 0], logits[..., 1]), scale.mean, scale.std)
 
 
+class KernelBoth(KernelNetwork):
+    """Both of these in one: classes or numbers, as a batch has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = KernelRegression()
+        self.config = SimpleNamespace(
+            max_classes=10, head="categorical", regression_head="gaussian"
+        )
+
+    def summarize(self, batch: TaskBatch) -> Any:
+        return (super() if batch.n_classes is not None else self.numbers).summarize(batch)
+
+    def read(self, x: Tensor, state: Any) -> Tensor:
+        answer = (super() if isinstance(state, dict) else self.numbers).read(x, state)
+        self.n_read.clear()  # a network in memory is a parameter, which `fit` may not change
+        self.numbers.n_read.clear()
+        return answer
+
+    def predictive_of(self, logits: Tensor, scale: TargetScale) -> Rescaled:
+        return self.numbers.predictive_of(logits, scale)
+
+
 SMALL = TabularConfig(
     d_model=16,
     n_heads=2,

@@ -67,11 +67,9 @@ def test_states_of_other_networks_come_back(tmp_path, monkeypatch, model):
     if isinstance(
         model, KernelNetwork
     ):  # a class of the user's own: its weights cannot be embedded, but there are none
+        monkeypatch.setattr(saving, "checkpoint_bytes", lambda network: np.zeros(1, dtype=np.uint8))
         monkeypatch.setattr(
-            saving, "_checkpoint_bytes", lambda network: np.zeros(1, dtype=np.uint8)
-        )
-        monkeypatch.setattr(
-            saving, "_embedded_network", lambda content, device: fitted.context_.ready_network()
+            saving, "embedded_network", lambda content, device: fitted.context_.ready_network()
         )
     loaded = PFNClassifier.load(fitted.save(tmp_path / "fitted.safetensors", keep_rows=False))
     assert np.array_equal(loaded.predict_proba(X_QUERY), expected)
@@ -85,9 +83,9 @@ def test_a_classifier_loaded_with_states_does_not_read_the_context(tmp_path, mon
     )
     read, summarize = [], TabularPFN.summarize
 
-    def counted(model: Any, batch: Any) -> Any:
+    def counted(model: Any, batch: Any, *limit: Any) -> Any:
         read.append(batch.n_train)
-        return summarize(model, batch)
+        return summarize(model, batch, *limit)
 
     monkeypatch.setattr(TabularPFN, "summarize", counted)
     PFNClassifier.load(path).predict(X_QUERY)

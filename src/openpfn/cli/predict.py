@@ -1,5 +1,5 @@
 """Predict a column of one table from the rows of another: probabilities per class, or means and
-quantiles of a number, into a CSV file."""
+quantiles of a number, into a file or as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from openpfn.files import replacing
+from openpfn.cli._tables import Report, check_output, records, require_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,34 +19,29 @@ if TYPE_CHECKING:
     from openpfn.tables.target import Target
 
 
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
-"""How a file of predictions is compressed, by the end of its name."""
-OTHER_FORMATS = frozenset(
-    ".parquet .feather .arrow .json .jsonl .xls .xlsx .ods .h5 .hdf5 .pkl .npy .npz .zst .lz4 .7z"
-    " .rar .tar .tgz".split()
-)
-"""Ends of names that promise what is not written."""
-
-
 @dataclass(frozen=True)
 class PredictOptions:
     """Predict a column of one table from the rows of another: probabilities per class, or mean and
-    quantiles of a number, into a CSV file.
+    quantiles of a number, into a file or as JSON.
 
     Prints whether the target holds classes or numbers, and how each column is read. If TEST holds
     the target too, it is not used to predict: the predictions are scored with it.
     """
 
     train: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRAIN")]
-    """The table (CSV, TSV or parquet) whose rows are the context."""
+    """The table whose rows are the context: CSV or TSV (as they are, or .gz, .bz2, .xz, .zip),
+    parquet, Excel (.xlsx) or ARFF."""
     test: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TEST")]
     """The table to predict: the same columns, with or without the target."""
     target: str
     """The column to predict."""
-    out: Path
+    out: Path | None = None
     """Where to write the predictions: prediction, then one column of probabilities per class; or
     mean, then one column per quantile. A CSV file, compressed where the name ends in .gz, .bz2, .xz
-    or .zip; .tsv has tabs."""
+    or .zip; .tsv has tabs; .parquet and .xlsx are these. Needed unless --json is given."""
+    json: bool = False
+    """Print one JSON object and nothing else: the task, how columns are read, scores, and the
+    predictions themselves where there is no --out."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """Whether the target is a class or a number. auto: numbers are regression, unless they are
     whole, at most 10 different ones, and come twice or more on average."""
@@ -82,31 +77,40 @@ class PredictOptions:
 def main(argv: list[str]) -> int:
     """Read both tables, predict, write the file."""
     options = tyro.cli(PredictOptions, args=argv, prog="openpfn predict")
-    check_output(options)
+    require_out(options.out, options.json)
+    if options.out is not None:
+        check_output(options.out, (options.train, options.test), options.force)
     from openpfn.device import pick_device
     from openpfn.tables.target import read_target
 
     pick_device(options.device)
-    # `print_beyond` says it among the other lines
+    # `tell_beyond` says it among the other lines
     warnings.filterwarnings("ignore", r"X has \d+ (rows|columns).* sees? ")
 
-    X, y, test = read_tables(options)
+    report = Report(options.json)
+    X, y, test = read_tables(options, report)
     found = read_target(y)
     task = found.task if options.task == "auto" else options.task
     other = "classification" if task == "regression" else "regression"
     how = "as asked" if options.task != "auto" else f"--task {other} reads it otherwise"
-    print(f"{task}: column {options.target!r} holds {found.reason} ({how})")
+    report.tell(
+        f"{task}: column {options.target!r} holds {found.reason} ({how})",
+        task=task,
+        target=options.target,
+        reason=found.reason,
+    )
     if task == "regression":
-        predict_numbers(options, found, X, y, test)
+        predict_numbers(options, found, X, y, test, report)
     else:
-        predict_classes(options, X, y, test)
+        predict_classes(options, X, y, test, report)
+    report.finish()
     return 0
 
 
 def predict_classes(
-    options: PredictOptions, X: pd.DataFrame, y: pd.Series, test: pd.DataFrame
+    options: PredictOptions, X: pd.DataFrame, y: pd.Series, test: pd.DataFrame, report: Report
 ) -> None:
-    """Write probabilities per class, and print how good they are where `test` has the target."""
+    """Write probabilities per class, and tell how good they are where `test` has the target."""
     from openpfn.estimators import PFNClassifier
 
     classifier = PFNClassifier(
@@ -118,24 +122,31 @@ def predict_classes(
         text=options.text,
         fine_tune=fine_tuning(options),
     ).fit(X, y.to_numpy())
-    print(
+    report.tell(
         f"{len(X)} context rows, {len(classifier.classes_)} classes:"
-        f" {shortened(map(str, classifier.classes_))}"
+        f" {shortened(map(str, classifier.classes_))}",
+        n_context=len(X),
+        classes=[str(c) for c in classifier.classes_],
     )
-    print_beyond(classifier)
-    print("\n".join(f"  {line}" for line in classifier.encoder_.describe()))
+    tell_beyond(classifier, report)
+    tell_columns(classifier, report)
     probabilities = classifier.predict_proba(test[X.columns])
-    write(options.out, predictions(classifier.classes_, probabilities, test.index), "%.6f")
-    print(f"{len(test)} predictions in {options.out}")
-    tell_fine_tuning(classifier)
+    hand_over(options, predictions(classifier.classes_, probabilities, test.index), report, "%.6f")
+    tell_fine_tuning(classifier, report)
     if options.target in test.columns:
-        print(score(test.loc[:, options.target], probabilities, classifier.classes_))
+        line, scores = score(test.loc[:, options.target], probabilities, classifier.classes_)
+        report.tell(line, scores=scores)
 
 
 def predict_numbers(
-    options: PredictOptions, found: Target, X: pd.DataFrame, y: pd.Series, test: pd.DataFrame
+    options: PredictOptions,
+    found: Target,
+    X: pd.DataFrame,
+    y: pd.Series,
+    test: pd.DataFrame,
+    report: Report,
 ) -> None:
-    """Write means and quantiles, and print how good they are where `test` has the target."""
+    """Write means and quantiles, and tell how good they are where `test` has the target."""
     import numpy as np
     import pandas as pd
 
@@ -154,7 +165,8 @@ def predict_numbers(
             " Use --task classification."
         )
     if not read.all():
-        print(f"left out {int((~read).sum())} rows whose {options.target} is no number")
+        n_left_out = int((~read).sum())
+        report.tell(f"left out {n_left_out} rows whose {options.target} is no number")
     regressor = PFNRegressor(
         options.checkpoint,
         n_estimators=options.n_estimators,
@@ -164,18 +176,24 @@ def predict_numbers(
         fine_tune=fine_tuning(options),
     ).fit(X.loc[read], numbers[read])
     low, high = numbers[read].min(), numbers[read].max()
-    print(f"{int(read.sum())} context rows, {options.target} from {low:.6g} to {high:.6g}")
-    print_beyond(regressor)
-    print("\n".join(f"  {line}" for line in regressor.encoder_.describe()))
+    n_context = int(read.sum())
+    report.tell(
+        f"{n_context} context rows, {options.target} from {low:.6g} to {high:.6g}",
+        n_context=n_context,
+        range=[low, high],
+    )
+    tell_beyond(regressor, report)
+    tell_columns(regressor, report)
     believed = regressor.predict(test[X.columns], output="distribution")
     columns = {"mean": believed.mean.numpy()} | {
         f"quantile {level:g}": believed.quantile(level).numpy() for level in options.quantiles
     }
-    write(options.out, pd.DataFrame(columns, index=test.index))
-    print(f"{len(test)} predictions in {options.out}")
-    tell_fine_tuning(regressor)
+    hand_over(options, pd.DataFrame(columns, index=test.index), report)
+    tell_fine_tuning(regressor, report)
     if options.target in test.columns:
-        print(score_numbers(found.numbers(test.loc[:, options.target]), believed, options.target))
+        truth = found.numbers(test.loc[:, options.target])
+        line, scores = score_numbers(truth, believed, options.target)
+        report.tell(line, scores=scores)
 
 
 def fine_tuning(options: PredictOptions) -> Any:
@@ -185,43 +203,42 @@ def fine_tuning(options: PredictOptions) -> Any:
     return options.fine_tune and FineTuneOptions(progress=sys.stderr.isatty())
 
 
-def tell_fine_tuning(fitted: Any) -> None:
-    """Print how fine-tuning went, if there was any."""
+def tell_fine_tuning(fitted: Any, report: Report) -> None:
+    """Tell how fine-tuning went, if there was any."""
     if fitted.fine_tuning_ is not None:
-        print(fitted.fine_tuning_)
+        report.tell(str(fitted.fine_tuning_), fine_tuning=fitted.fine_tuning_.record())
 
 
-def print_beyond(estimator: Any) -> None:
-    """Print what was done because the table is larger than those that the network was trained
-    on."""
+def tell_beyond(estimator: Any, report: Report) -> None:
+    """Tell what was done because the table is larger than those that the network was trained on."""
     for done in estimator.beyond_:
-        print(f"beyond what was trained: {done}")
+        report.tell(f"beyond what was trained: {done}")
+    report.facts["beyond"] = list(estimator.beyond_)
 
 
-def check_output(options: PredictOptions) -> None:
-    """Raise ValueError rather than overwrite an input, or any file without --force."""
-    for source in (options.train, options.test):
-        if options.out.resolve() == source.resolve() or (
-            options.out.exists() and source.exists() and options.out.samefile(source)
-        ):
-            raise ValueError(
-                f"--out {options.out} is an input file, which is never overwritten. Choose another."
-            )
-    if options.out.suffix.lower() in OTHER_FORMATS:
-        raise ValueError(
-            f"--out {options.out} names a format that is not written. Choose a name that ends in"
-            f" .csv, .tsv, or .csv with one of {', '.join(COMPRESSIONS)}."
-        )
-    if options.out.is_dir():
-        raise ValueError(f"--out {options.out} is a folder. Name a file in it.")
-    if options.out.exists() and not options.force:
-        raise ValueError(
-            f"{options.out} exists. Choose another --out, or overwrite it with --force."
-        )
+def tell_columns(estimator: Any, report: Report) -> None:
+    """Tell how each column is read."""
+    lines = estimator.encoder_.describe()
+    report.tell("\n".join(f"  {line}" for line in lines), columns=lines)
 
 
-def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
-    """Return columns and targets of the context rows, and the rows to predict.
+def hand_over(
+    options: PredictOptions, table: pd.DataFrame, report: Report, float_format: str | None = None
+) -> None:
+    """Write the predictions to the file, or put them into the report."""
+    from openpfn.tables.write_file import write_table
+
+    report.facts["n_predictions"] = len(table)
+    if options.out is None:
+        report.facts["predictions"] = records(table)
+        return
+    write_table(options.out, table, float_format)
+    report.tell(f"{len(table)} predictions in {options.out}", out=str(options.out))
+
+
+def read_tables(options: Any, report: Report) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
+    """Return columns and targets of the context rows, and the rows to predict, of the `train`,
+    `test`, `target` and `task` of any options.
 
     Raises ValueError where they do not fit together.
     """
@@ -231,7 +248,8 @@ def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, pd.Series, pd.Da
     require_columns(train, [options.target], options.train)
     labelled = train[options.target].notna().to_numpy()
     if not labelled.all():
-        print(f"left out {int((~labelled).sum())} rows of {options.train} without {options.target}")
+        n_left_out = int((~labelled).sum())
+        report.tell(f"left out {n_left_out} rows of {options.train} without {options.target}")
     train = train.loc[labelled]
     y = train[options.target]
     if y.nunique() < (1 if options.task == "regression" else 2):
@@ -249,9 +267,10 @@ def read_tables(options: PredictOptions) -> tuple[pd.DataFrame, pd.Series, pd.Da
     require_columns(test, [str(c) for c in X.columns], options.test)
     unused = [c for c in test.columns if c not in X.columns and c != options.target]
     if unused:
-        print(
+        report.tell(
             f"columns of {options.test} that {options.train} does not have are not used:"
-            f" {shortened(unused)}"
+            f" {shortened(unused)}",
+            unused=unused,
         )
     return X, y, test
 
@@ -272,39 +291,11 @@ def predictions(classes: Any, probabilities: Any, index: Any) -> pd.DataFrame:
     return table
 
 
-def write(path: Path, table: pd.DataFrame, float_format: str | None = None) -> None:
-    """Write `table` as CSV, atomically: no half-written file is ever at `path`.
-
-    Numbers are written with all their digits, or as `float_format` says.
-
-    Raises OSError, naming `path`, where there is no room.
-    """
-    method = COMPRESSIONS.get(path.suffix.lower())
-    compression: Any = method and {"method": method}
-    if method == "zip":
-        compression["archive_name"] = path.stem if "." in path.stem else f"{path.stem}.csv"
-    if method == "gzip":
-        compression["mtime"] = 0  # the same predictions are the same bytes
-    is_tsv = any(suffix.lower() == ".tsv" for suffix in path.suffixes[-2:])
-    try:
-        with replacing(path) as unfinished:
-            table.to_csv(
-                unfinished,
-                index=False,
-                float_format=float_format,
-                sep="\t" if is_tsv else ",",
-                compression=compression,
-            )
-    except IsADirectoryError:
-        raise
-    except OSError as error:
-        raise OSError(
-            f"cannot write {path}: {error.strerror or error}. Make room, or choose another --out."
-        ) from error
-
-
-def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
-    """Return how good the predictions are, over the rows whose class was among the context's.
+def score(
+    y: pd.Series, probabilities: Any, classes: Any
+) -> tuple[str, dict[str, float | int] | None]:
+    """Return how good the predictions are, over the rows whose class was among the context's: as
+    a line, and as numbers by name; None where no row can be scored.
 
     Classes compare by what they say: the word 1 is the number 1.0.
     """
@@ -323,7 +314,7 @@ def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
     known = truth >= 0
     n_known = int(known.sum())
     if n_known == 0:
-        return f"no scores: column {y.name!r} holds none of the classes of the context"
+        return f"no scores: column {y.name!r} holds none of the classes of the context", None
     truth, probabilities = truth[known], probabilities[known]
     numbers = np.arange(len(classes))
     accuracy = np.mean(probabilities.argmax(axis=1) == truth)
@@ -334,11 +325,13 @@ def score(y: pd.Series, probabilities: Any, classes: Any) -> str:
         if n_known < len(known)
         else ""
     )
-    return f"accuracy {accuracy:.4f}, AUC {auc:.4f}, log-loss {loss:.4f} ({n_known} rows{left_out})"
+    line = f"accuracy {accuracy:.4f}, AUC {auc:.4f}, log-loss {loss:.4f} ({n_known} rows{left_out})"
+    return line, {"accuracy": accuracy, "auc": auc, "log_loss": loss, "n_rows": n_known}
 
 
-def score_numbers(y: Any, believed: Any, name: str) -> str:
-    """Return how good the distributions `believed` are, over the rows whose number is known."""
+def score_numbers(y: Any, believed: Any, name: str) -> tuple[str, dict[str, float | int] | None]:
+    """Return how good the distributions `believed` are, over the rows whose number is known: as a
+    line, and as numbers by name; None where no row can be scored."""
     import numpy as np
 
     from openpfn.benchmark.metrics import regression_metrics
@@ -346,7 +339,7 @@ def score_numbers(y: Any, believed: Any, name: str) -> str:
     known = ~np.isnan(y)
     n_known = int(known.sum())
     if n_known == 0:
-        return f"no scores: column {name!r} holds no numbers"
+        return f"no scores: column {name!r} holds no numbers", None
     truth = y[known]
     found = regression_metrics(truth, believed.mean.numpy()[known])
     low, high = (end.numpy()[known] for end in believed.interval(0.9))
@@ -354,10 +347,11 @@ def score_numbers(y: Any, believed: Any, name: str) -> str:
     crps = believed.crps(np.where(known, y, 0.0)).numpy()[known].mean()
     inside = np.mean((low <= truth) & (truth <= high))
     left_out = f", {len(y) - n_known} rows left out: no number" if n_known < len(y) else ""
-    return (
+    line = (
         f"RMSE {found['rmse']:.6g}, MAE {found['mae']:.6g}, {r2}CRPS"
         f" {crps:.6g}, {inside:.0%} within the 90% interval ({n_known} rows{left_out})"
     )
+    return line, found | {"crps": crps, "coverage_90": inside, "n_rows": n_known}
 
 
 def _words(classes: Any) -> list[str]:

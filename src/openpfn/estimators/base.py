@@ -102,6 +102,7 @@ class PFNEstimator(TableEstimator, ABC):
         self.subsample = subsample
         self.columns_per_member = columns_per_member
         self.chain = chain
+        self.fine_tune = fine_tune
 
     def partial_fit(self, X: Any, y: Any) -> Any:
         """Show the network further rows of the context: `X` (n, D) and their targets `y` (n,).
@@ -237,6 +238,24 @@ class PFNEstimator(TableEstimator, ABC):
         student = DistilledClassifier if hasattr(self, "classes_") else DistilledRegressor
         return student(kind=kind, n_rows=n_rows, random_state=random_state).learn_from(self, X)
 
+    def get_embeddings(self, X: Any = None) -> Float[np.ndarray, "V N E"]:
+        """Return what the network makes of each row, in each of V views: E numbers that its head
+        reads, for linear models, clustering or nearest neighbours.
+
+        Of rows `X` (N, D), read as rows to predict; None is the context itself, (V, n, E) in the
+        order of `fit`, whose embeddings know their targets: do not train on these to predict
+        others. Raises ValueError where all targets of the context are equal, and for networks
+        without embeddings.
+        """
+        from openpfn.estimators.inspection import embeddings
+
+        check_is_fitted(self)
+        return (
+            embeddings.context_embeddings(self)
+            if X is None
+            else embeddings.query_embeddings(self, X)
+        )
+
     @abstractmethod
     def learnt(self) -> dict[str, Any]:
         """Return what `fit` learnt of the target, as values for JSON."""
@@ -290,6 +309,8 @@ class PFNEstimator(TableEstimator, ABC):
         reading `X` and `y`. The estimator itself stays as it is."""
         from openpfn.estimators.resampling import ClassBeliever, NumberBeliever
 
+        if columns_of(y) is not None:
+            raise ValueError("y holds several targets. Ask about one of them at a time.")
         # scores of texts hold targets, which would have to be drawn anew with every row
         copy: Any = clone(self).set_params(text_scores=False)
         fitted = copy.fit(X, np.asarray(y))
@@ -337,6 +358,11 @@ class PFNEstimator(TableEstimator, ABC):
         options = FineTuneOptions.of(self.fine_tune)
         if options is None:
             return network, None
+        if (self._n_classes or 0) > network.max_classes:
+            raise ValueError(
+                f"fine_tune is asked for, but y has {self._n_classes} classes and the network tells"
+                f" {network.max_classes} apart. Leave it out, or merge rare classes."
+            )
         from openpfn.estimators.adapting.fine_tuning import Fold, fine_tune
 
         table_folds = []

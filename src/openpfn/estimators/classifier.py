@@ -232,10 +232,12 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
                     most_rows = None if self.calibrate else MOST_JUDGED
                     answered, answers = self._out_of_fold(network, members, rows, places, most_rows)
                 self.temperature_ = self._best_temperature(answers, places[answered])
-            added, self.context_ = self._show_context(network, members, rows, places)
+            added, context = self._show_context(network, members, rows, places)
+            self.context_ = context
             self.statistics_, self.text_scores_ = added
+            context.order = order
             if read:
-                self.context_.read()
+                context.read()
             self._tell_beyond_training(network, *rows.numbers.shape)
 
     def predict_proba(self, X: Any) -> Any:
@@ -258,6 +260,11 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
         probabilities = np.empty_like(canonical)
         probabilities[:, self.order_] = canonical
         return probabilities
+
+    def predict_logits(self, X: Any) -> Float[np.ndarray, "Q k"]:
+        """Return the logarithms of `predict_proba`: logits whose softmax are the probabilities, in
+        nats, finite also where a probability is 0 in double precision."""
+        return np.log(np.maximum(self.predict_proba(X), np.finfo(np.float64).tiny))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each row of `X` (Q, D); of T targets as (Q, T)."""

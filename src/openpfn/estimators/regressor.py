@@ -155,10 +155,12 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
                 if answers is None:
                     _, answers = self._out_of_fold(network, members, rows, standardised)
                 self.width_ = self._best_width(answers, standardised)
-            added, self.context_ = self._show_context(network, members, rows, standardised)
+            added, context = self._show_context(network, members, rows, standardised)
+            self.context_ = context
             self.statistics_, self.text_scores_ = added
+            context.order = order
             if read:
-                self.context_.read()
+                context.read()
             self._tell_beyond_training(network, *rows.numbers.shape)
 
     def predict(self, X: Any, output: str = "mean", quantiles: Any = None) -> Any:

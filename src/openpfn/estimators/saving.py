@@ -49,7 +49,8 @@ from openpfn.tables.encode import TableEncoder
 from openpfn.tables.json_values import to_json
 
 FORMAT = 6
-ESTIMATORS = {"PFNClassifier", "PFNRegressor"}
+ESTIMATORS = {"PFNClassifier", "PFNRegressor", "PFNImputer", "PFNOutlierDetector"}
+"""Names of all estimators that are saved under `KEY`."""
 KEY = "openpfn_estimator"
 FIRST_WITH_DIGEST = 3
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -100,7 +101,7 @@ def save(
             else network.source not in checkpoint.shipped_names()
         )
         if embed:
-            arrays["checkpoint"] = _checkpoint_bytes(network)
+            arrays["checkpoint"] = checkpoint_bytes(network)
         elif network.difference is not None:
             changed = network.difference.arrays()
             arrays |= {f"difference/{name}": array for name, array in changed.items()}
@@ -283,7 +284,7 @@ def _context(
     estimator: Any, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Context:
     if record["source"] is None:
-        network = _embedded_network(arrays["checkpoint"], estimator.device)
+        network = embedded_network(arrays["checkpoint"], estimator.device)
     else:
         difference = WeightDifference.from_arrays(below("difference/", arrays))
         network = _recorded_network(
@@ -405,13 +406,15 @@ def _resume(
     context.take_up(below("context/", arrays))
 
 
-def _checkpoint_bytes(network: Network) -> np.ndarray:
+def checkpoint_bytes(network: Network) -> np.ndarray:
+    """Return the bytes of a checkpoint file of the network."""
     with telling(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
         path = checkpoint.save(Path(folder) / "embedded.safetensors", network.model)
         return np.frombuffer(path.read_bytes(), dtype=np.uint8)
 
 
-def _embedded_network(content: np.ndarray, device: str) -> Network:
+def embedded_network(content: np.ndarray, device: str) -> Network:
+    """Return the network of `checkpoint_bytes`. Raises ValueError where these are damaged."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embedded.safetensors"
         path.write_bytes(content.tobytes())

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from openpfn.export.values import check_values
-from openpfn.tables.load import SUFFIXES, Table, load, read_table
+from openpfn.tables.file_format import is_table_file
+from openpfn.tables.load import Table, load, read_table
 from openpfn.tables.schema import read_column, to_numbers
 
 
@@ -34,7 +35,7 @@ class ContextTable:
 def labelled_table(source: str, target: str | None = None) -> Table:
     """Return the table that `source` names, as `tables.load` does; the target of a file is by
     default its last column."""
-    if target is None and Path(source).suffix.lower() in SUFFIXES:
+    if target is None and is_table_file(Path(source)):
         target = str(read_table(source).columns[-1])
     return load(source, target)
 

@@ -57,6 +57,8 @@ class TableEncoder:
     encoders: list[ColumnEncoder]
     unread: Mapping[int, Unread] = {}
     """Values that could not be read since `fit`, by the number of the column."""
+    tells: bool = True
+    """Whether `transform` warns of values that cannot be read, and counts them."""
 
     def __init__(self, fit_text: Callable[[ColumnValues], ColumnEncoder] = Text.fit) -> None:
         self.fit_text = fit_text
@@ -120,7 +122,7 @@ class TableEncoder:
             else:
                 part = encoder.encode(values)
             _refuse_infinity(column, part)
-            if count:
+            if count and self.tells:
                 self._count(i, values, encoder.unread(values, part))
             parts.append(part)
         numbers = np.concatenate([np.empty((len(table), 0)), *parts], axis=1)

@@ -1,9 +1,10 @@
-"""Read one file of a table as it stands: CSV, TSV, parquet or ARFF."""
+"""Read one file of a table as it stands: CSV, TSV, parquet, Excel or ARFF."""
 
 from __future__ import annotations
 
 import csv
 import difflib
+import zipfile
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 
@@ -11,26 +12,37 @@ import pandas as pd
 
 from openpfn.tables.arff import read_arff
 from openpfn.tables.bundled import BUNDLED
+from openpfn.tables.file_format import (
+    COMPRESSIONS,
+    SUFFIXES,
+    format_of,
+    is_table_file,
+    opened,
+    require_excel,
+)
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".arff")
+__all__ = ["SUFFIXES", "read_table", "require_columns", "shortened"]
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """Return the file as it is: every value of a CSV or TSV is a word, empty fields are missing.
 
-    Columns without name and values are left out. Raises FileNotFoundError (with close matches) if
-    there is no such file and ValueError if it cannot be read, holds no rows or repeats a name.
+    CSV and TSV files may be compressed (.gz, .bz2, .xz, .zip); of an Excel file the first sheet
+    is read. Columns without name and values are left out. Raises FileNotFoundError (with close
+    matches) if there is no such file and ValueError if it cannot be read, holds no rows or repeats
+    a name.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    if not is_table_file(path):
         raise ValueError(
-            f"{path} is none of {', '.join(SUFFIXES)}. Convert it, or name one of the bundled"
+            f"{path} is none of {', '.join(SUFFIXES)}, nor .csv or .tsv with one of"
+            f" {', '.join(COMPRESSIONS)}. Convert it, or name one of the bundled"
             f" tables: {', '.join(BUNDLED)}."
         )
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}.{_close_files(path)}")
-    read = {".parquet": _read_parquet, ".arff": read_arff}.get(path.suffix.lower(), _read_words)
-    table = read(path)
+    readers = {".parquet": _read_parquet, ".xlsx": _read_excel, ".arff": read_arff}
+    table = readers.get(format_of(path)[0], _read_words)(path)
     repeated = table.columns[table.columns.duplicated()]
     if len(repeated):
         raise ValueError(f"{path} has more than one column {repeated[0]!r}. Rename one of them.")
@@ -66,6 +78,18 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return table.set_axis(table.columns.map(str), axis=1)
 
 
+def _read_excel(path: Path) -> pd.DataFrame:
+    """Return the first sheet: numbers, dates, truth values and words as they are typed."""
+    require_excel(path)
+    try:
+        table = pd.read_excel(path, engine="openpyxl", keep_default_na=False, na_values=[""])
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not an Excel file: {error}") from error
+    table = table.set_axis(table.columns.map(str), axis=1)
+    named = ~table.columns.str.match(r"Unnamed: \d+$")
+    return table.loc[:, named | table.notna().any().to_numpy()]
+
+
 def _read_words(path: Path) -> pd.DataFrame:
     try:
         separator, header = _header(path)
@@ -82,18 +106,19 @@ def _read_words(path: Path) -> pd.DataFrame:
 def _whole_rows(path: Path, separator: str, n_columns: int) -> pd.DataFrame:
     """Return the words below the header, with the columns numbered."""
     try:
-        table = pd.read_csv(
-            path,
-            sep=separator,
-            header=0,
-            names=range(n_columns),
-            dtype=str,
-            # "NA" or "none" may be a category: only the empty field is missing here, the column's
-            # kind decides about the rest
-            keep_default_na=False,
-            na_values=[""],
-            encoding="utf-8-sig",
-        )
+        with opened(path) as file:
+            table = pd.read_csv(
+                file if format_of(path)[1] else path,
+                sep=separator,
+                header=0,
+                names=range(n_columns),
+                dtype=str,
+                # "NA" or "none" may be a category: only the empty field is missing here, the
+                # column's kind decides about the rest
+                keep_default_na=False,
+                na_values=[""],
+                encoding="utf-8-sig",
+            )
     except pd.errors.ParserError:  # a row is longer than those above
         return _longer_rows(path, separator, n_columns)
     if not isinstance(table.index, pd.RangeIndex):  # pandas took the first fields for row names
@@ -106,7 +131,7 @@ def _longer_rows(path: Path, separator: str, n_columns: int) -> pd.DataFrame:
     words: list[list[str | None]] = []
     limit = csv.field_size_limit(2**31 - 1)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with opened(path) as file:
             rows = (row for row in csv.reader(file, delimiter=separator) if row)
             next(rows)
             for row in rows:
@@ -125,12 +150,12 @@ def _longer_rows(path: Path, separator: str, n_columns: int) -> pd.DataFrame:
 
 def _header(path: Path) -> tuple[str, list[str]]:
     """Return the separator and the names of the columns."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with opened(path) as file:
         line = next((line for line in file if line.strip()), "")
     if not line:
         raise pd.errors.EmptyDataError
-    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(line)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    separator = "\t" if format_of(path)[0] == ".tsv" else _separator(line)
+    with opened(path) as file:
         rows = csv.reader(file, delimiter=separator)
         return separator, next(row for row in rows if "".join(row).strip() or len(row) > 1)
 
@@ -144,11 +169,7 @@ def _separator(header: str) -> str:
 
 def _close_files(path: Path) -> str:
     folder = path.parent
-    known = (
-        sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-        if folder.is_dir()
-        else []
-    )
+    known = sorted(p.name for p in folder.iterdir() if is_table_file(p)) if folder.is_dir() else []
     close = difflib.get_close_matches(path.name, known, n=1)
     if close:
         return f" Did you mean {folder / close[0]}?"

@@ -94,3 +94,11 @@ def test_names_and_order_of_rows_do_not_matter():
 def test_an_unknown_strategy_is_refused():
     with pytest.raises(ValueError, match="many_classes is 'best', must be one of auto, hierarchy"):
         PFNClassifier(model=KERNEL, many_classes="best").fit([[0.0], [1.0]], [0, 1])
+
+
+def test_what_reads_one_context_refuses_many_classes():
+    X, y = table(14, 60)
+    with pytest.raises(ValueError, match="y has 14 classes, more than the network tells apart"):
+        PFNClassifier(model=random_network(), n_estimators=1).believer(X, y)
+    with pytest.raises(ValueError, match="fine_tune is asked for, but y has 14 classes"):
+        PFNClassifier(model=random_network(), n_estimators=1, fine_tune=True).fit(X, y)

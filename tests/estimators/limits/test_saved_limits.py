@@ -16,7 +16,15 @@ y = np.arange(60) % 14
 QUERY = RANDOM.normal(size=(5, 8))
 
 
-@pytest.mark.parametrize("options", [{}, {"states": "float32"}, {"keep_rows": False}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"states": "float32"}, marks=pytest.mark.slow),
+        pytest.param({"keep_rows": False}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_what_members_see_is_saved(strategy, options, tmp_path):
     with pytest.warns(UserWarning, match="X has"):

@@ -45,12 +45,12 @@ def test_all_answers_of_a_regressor_have_an_axis_of_targets():
 def test_a_chain_reads_the_targets_before():
     y = np.stack([X[:, 0] > 0, (X[:, 0] > 0) ^ (RANDOM.random(60) < 0.05)], axis=1) * 1
     chain = PFNClassifier(model=KernelNetwork(), chain=True).fit(X, y)
-    assert [one.n_features_in_ for one in chain.estimators_] == [3, 4]
+    assert [one.n_features_in_ for one in chain.estimators_ or ()] == [3, 4]
     first = chain.predict(QUERY)[:, 0]
-    second = chain.estimators_[1].predict(np.column_stack([QUERY, first]))
+    second = (chain.estimators_ or [])[1].predict(np.column_stack([QUERY, first]))
     assert np.array_equal(chain.predict(QUERY)[:, 1], second)
     numbers = PFNRegressor(model=KernelRegression(), chain=True).fit(X, NUMBERS_OF)
-    assert [one.n_features_in_ for one in numbers.estimators_] == [3, 4, 5]
+    assert [one.n_features_in_ for one in numbers.estimators_ or ()] == [3, 4, 5]
     assert numbers.predict(QUERY).shape == (9, 3)
 
 
@@ -77,3 +77,10 @@ def test_several_targets_can_be_saved_and_come_in_parts(chain, tmp_path):
         again.predict(QUERY[:, :2])
     labels = PFNClassifier(model=KernelNetwork()).fit(X, LABELS)
     assert labels.fit(X, LABELS["a"]).predict_proba(QUERY).shape == (9, 2)
+
+
+def test_believers_and_students_take_one_target():
+    with pytest.raises(ValueError, match=r"y holds several targets\. Ask about one"):
+        PFNClassifier(model=KernelNetwork()).believer(X, LABELS)
+    with pytest.raises(ValueError, match=r"Distil one of estimators_ at a time"):
+        PFNClassifier(model=KernelNetwork(), n_estimators=1).fit(X, LABELS).distill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def task(n_rows: int, numbers: bool) -> TaskBatch:
 @torch.inference_mode()
 def test_little_memory_gives_the_state_of_all_cells(mechanism, numbers, monkeypatch):
     monkeypatch.setattr(network, "CELLS_PER_TILE", 70)  # 7 rows at a time
-    model = random_network(replace(NUMBERS, attention_type=mechanism))
+    model: Any = random_network(replace(NUMBERS, attention_type=mechanism))
     batch = task(100, numbers)
     query = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(1))
     whole, tiled = model.summarize(batch), model.summarize(batch, most_bytes=1000)
@@ -35,13 +36,13 @@ def test_little_memory_gives_the_state_of_all_cells(mechanism, numbers, monkeypa
 
 def test_rows_that_read_each_other_cannot_go_in_passes():
     for mechanism, can in {"linear": True, "softmax": True, "sparse": False}.items():
-        model = random_network(replace(NUMBERS, attention_type=mechanism))
+        model: Any = random_network(replace(NUMBERS, attention_type=mechanism))
         assert can_go_in_passes(model.stack) == can
 
 
 @torch.inference_mode()
 def test_cells_go_in_passes_only_where_they_do_not_fit(monkeypatch):
-    model = random_network(replace(NUMBERS, attention_type="linear"))
+    model: Any = random_network(replace(NUMBERS, attention_type="linear"))
     calls = []
 
     def told(*parts):

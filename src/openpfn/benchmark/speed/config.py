@@ -20,14 +20,16 @@ GROUPS = (
     "state",
     "long",
     "shipped",
+    "text",
     "quality",
     "onnx",
 )
 """Groups of measurements: matrix products (the floor of everything else), drawing tasks, a training
 step, training on a stream of tasks, showing a context, reading query rows of a context shown
 before, both in one; with each attention between rows: the first answers, one more answer, the size
-of the kept context, very long contexts; the shipped estimators with their defaults; what equal
-steps are worth; torch beside onnxruntime."""
+of the kept context, very long contexts; the shipped estimators with their defaults; a training step
+on a table of text, by what of it is encoded; what equal steps are worth; torch beside
+onnxruntime."""
 ON_REQUEST = ("quality", "onnx")
 """Groups that take minutes a row: measured where they are named."""
 
@@ -38,8 +40,8 @@ class SpeedConfig:
 
     only: tuple[str, ...] = ()
     """Groups (gemm, prior, step, stream, fit, predict, fit_predict, first, one_row, state, long,
-    shipped, quality, onnx) or names of measurements; by default all but quality and onnx, which
-    train or trace for minutes a row. --list shows them."""
+    shipped, text, quality, onnx) or names of measurements; by default all but quality and onnx,
+    which train or trace for minutes a row. --list shows them."""
     repeats: int = 5
     """Repeats of each measurement. Those of one group take turns, so that ratios are fair on a
     machine with other work."""

@@ -25,6 +25,7 @@ TITLES = {
     "state": "What is kept of the context, by attention",
     "long": "Very long contexts",
     "shipped": "Estimators as they ship",
+    "text": "A training step on a table of text",
     "quality": "What equal steps are worth",
     "onnx": "torch beside onnxruntime",
 }
@@ -67,6 +68,11 @@ NOTES = {
     "shipped": (
         "`PFNClassifier` with its defaults, four views. Of 10,000 rows each view of nano sees a"
         " sample of 2,048."
+    ),
+    "text": (
+        "Forward, backward and AdamW. Loss and gradients are the same, whether every cell is"
+        " encoded, each distinct string of the batch, or no string, since the vectors of the table"
+        " are kept."
     ),
     "quality": (
         "Loss on 1,024 held-out tasks after training on the same tasks, another seed in each"

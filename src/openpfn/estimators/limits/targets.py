@@ -18,7 +18,7 @@ def columns_of(y: Any) -> list[np.ndarray] | None:
         shape = (len(y), len(first)) if isinstance(first, (list, tuple, np.ndarray)) else ()
     if shape is None or len(shape) != 2 or shape[1] < 2:
         return None
-    table = y if isinstance(y, pd.DataFrame) else pd.DataFrame(np.asarray(y))
+    table: Any = y if isinstance(y, pd.DataFrame) else pd.DataFrame(np.asarray(y))
     return [table.iloc[:, j].to_numpy() for j in range(table.shape[1])]
 
 

@@ -60,9 +60,11 @@ class Member:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Member:
         """Return the member whose fields these are, with lists, as JSON has them, for tuples."""
-        return cls(
-            **{k: tuple(value) if isinstance(value, list) else value for k, value in record.items()}
-        )
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in record.items()
+        }
+        return cls(**fields)
 
     def n_shown(self, n_classes: int) -> int:
         """Return how many of `n_classes` it tells apart."""

@@ -204,6 +204,17 @@ class TabularPFN(HookedModule):
         targets = last.last_read(cells, state.columns, state.layers[-1])  # (B, Q, E)
         return self.final_norm(targets)
 
+    def embedded_context(self, batch: TaskBatch) -> Float[Tensor, "B n E"]:
+        """The targets of the context rows of `batch` after the last layer, which has read them."""
+        x = self.check(batch)[:, : batch.n_train]
+        statistics = self.cell_encoder.fit(x, batch.n_features, batch.categorical)
+        columns = present_columns(batch)
+        y, scale = self.known_targets(batch)
+        cells = self.embed_tiled(x, y, statistics, scale is not None)  # (B, C, T + n, E)
+        for layer in self.stack:
+            cells, _ = layer.tiled(cells, columns)
+        return self.final_norm(cells[:, -1, self.config.n_thinking_rows :])
+
     def decoded(
         self,
         targets: Float[Tensor, "B Q E"],

@@ -1,0 +1,1 @@
+"""Tables without a target: cells filled, rows scored and drawn, by one column given others."""
