@@ -50,7 +50,7 @@ class OpenPFNModel(AbstractModel):
         kind = PFNClassifier if is_classes else PFNRegressor
         device = "cuda" if num_gpus else "cpu"
         shown = self.preprocess(X, y=y, is_train=True)
-        self.model = kind(device=device, fine_tune=tuning or False, **options).fit(shown, y)
+        self.model: Any = kind(device=device, fine_tune=tuning or False, **options).fit(shown, y)
 
     def _predict_proba(self, X: Any, **kwargs: Any) -> np.ndarray:
         if self.problem_type != "quantile":

@@ -35,7 +35,7 @@ def test_it_is_the_mean_change_up_to_half_a_unit():
 def test_it_takes_a_byte_for_each_changed_weight_and_nothing_for_others():
     same = WeightDifference.between(MODEL.state_dict(), [MODEL.state_dict()])
     assert same.n_bytes == 0
-    other = MODEL.state_dict() | {"0.weight": MODEL[0].weight.detach() + 1e-3}
+    other = MODEL.state_dict() | {"0.weight": MODEL.get_parameter("0.weight").detach() + 1e-3}
     difference = WeightDifference.between(MODEL.state_dict(), [other])
     assert list(difference.steps) == ["0.weight"]
     assert difference.n_bytes == 35 + 4 * 7

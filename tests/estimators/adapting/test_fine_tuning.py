@@ -141,6 +141,7 @@ def test_views_of_some_rows_and_columns_learn_too():
 def test_each_of_several_targets_is_fine_tuned(tmp_path):
     both = np.stack([z, -z], axis=1)
     tuned = PFNRegressor(model=NETWORK, n_estimators=1, fine_tune=FEW).fit(X, both)
+    assert tuned.estimators_ is not None
     assert all(one.fine_tuning_.losses for one in tuned.estimators_)
     loaded = PFNRegressor.load(tuned.save(tmp_path / "both.safetensors"))
     assert np.array_equal(loaded.predict(X_QUERY), tuned.predict(X_QUERY))

@@ -72,8 +72,9 @@ def what_is_kept(teacher: Any, student: Any, X: Any, y: Any) -> Kept:
     if len(np.unique(y)) < 2:
         raise ValueError("all targets are equal: give rows with at least two different ones.")
     if hasattr(teacher, "classes_"):
-        return Kept("ROC AUC", *(_auc(y, one, X) for one in (teacher, student)), 0.5)
-    return Kept("R²", *(float(r2_score(y, one.predict(X))) for one in (teacher, student)), 0.0)
+        return Kept("ROC AUC", _auc(y, teacher, X), _auc(y, student, X), 0.5)
+    taught, learned = (float(r2_score(y, one.predict(X))) for one in (teacher, student))
+    return Kept("R²", taught, learned, 0.0)
 
 
 def _auc(y: np.ndarray, classifier: Any, X: Any) -> float:

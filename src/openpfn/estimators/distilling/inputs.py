@@ -45,7 +45,7 @@ class Inputs:
             mean,
             std,
             categorical,
-            gaps.any(axis=0),
+            np.asarray(gaps.any(axis=0)),
             np.concatenate([nothing, *known]),
             np.concatenate([nothing, *columns]).astype(np.int64),
         )
