@@ -24,10 +24,12 @@ def state_of(fit, table):
 
 
 class Answers(BaseHTTPRequestHandler):
+    predict, state = None, {}
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         rows = np.array(json.loads(body), dtype=np.float32, ndmin=2)
-        logits = self.server.predict.run(None, {"x_query": rows[None], **self.server.state})[0][0]
+        logits = self.predict.run(None, {"x_query": rows[None], **self.state})[0][0]
         chances = np.exp(logits - logits.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)
         self.send_response(200)
@@ -37,12 +39,13 @@ class Answers(BaseHTTPRequestHandler):
 
 def server(model, rows, port):
     """A server of the files beside `model` that knows the context in the CSV file `rows`."""
-    of = {s: str(Path(model).with_stem(f"{Path(model).stem}-{s}")) for s in ("fit", "predict")}
-    made = HTTPServer(("localhost", int(port)), Answers)
-    made.predict = onnxruntime.InferenceSession(of["predict"])
+    fit, predict = (
+        onnxruntime.InferenceSession(Path(model).with_stem(f"{Path(model).stem}-{step}"))
+        for step in ("fit", "predict")
+    )
     table = np.genfromtxt(rows, delimiter=",", skip_header=1, dtype=np.float32)
-    made.state = state_of(onnxruntime.InferenceSession(of["fit"]), table)
-    return made
+    known = {"predict": predict, "state": state_of(fit, table)}
+    return HTTPServer(("localhost", int(port)), type("Known", (Answers,), known))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from openpfn.estimators.adapting.fine_tuning import FineTuning
 from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.limits.plan import Plan
 from openpfn.estimators.limits.streams import joined
-from openpfn.estimators.limits.targets import SeveralTargets
+from openpfn.estimators.limits.targets import SeveralTargets, columns_of
 from openpfn.estimators.network import Network
 from openpfn.estimators.views.canonical import folds
 from openpfn.estimators.views.encoded_rows import EncodedRows, columns_that_vary

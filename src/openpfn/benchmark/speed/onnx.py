@@ -12,6 +12,7 @@ from openpfn.benchmark.speed.timers import Measurement, Milliseconds, Paths, Tim
 SHAPES = ((150, 1, 5), (1000, 1, 20))
 """Context rows, query rows and columns."""
 What = Literal["row", "table"]
+TITLES: dict[What, str] = {"row": "one row after fit", "table": "fit and one row"}
 
 
 def tables(shape: tuple[int, int, int]) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def measurements() -> list[Measurement]:
     """One more row after fit, and a whole table, in both."""
     rows = []
     for shape in SHAPES:
-        for what, title in (("row", "one row after fit"), ("table", "fit and one row")):
+        for what, title in TITLES.items():
             size = f"{title}, {shape[0]} rows × {shape[2]} columns"
             torch_row = f"onnx-torch-{what}-{shape[0]}"
             shared = ("onnx", "nano in torch", size, "ms", partial(in_torch, what, shape))

@@ -39,7 +39,8 @@ class Passes(nn.Module):
 
     def __init__(self, model: nn.Module, targets: Targets) -> None:
         super().__init__()
-        self.model, self.targets = model, targets
+        self.model = model
+        self.targets: Targets = targets
 
     def given(
         self,
