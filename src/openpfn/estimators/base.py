@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar, no_type_check
@@ -21,9 +21,8 @@ from openpfn.estimators.adapting.fine_tuning import FineTuning
 from openpfn.estimators.contexts.context import Context
 from openpfn.estimators.limits.plan import Plan
 from openpfn.estimators.limits.streams import joined
-from openpfn.estimators.limits.targets import ask_each, columns_of, fit_each
+from openpfn.estimators.limits.targets import SeveralTargets
 from openpfn.estimators.network import Network
-from openpfn.estimators.table_estimator import TableEstimator
 from openpfn.estimators.views.canonical import folds
 from openpfn.estimators.views.encoded_rows import EncodedRows, columns_that_vary
 from openpfn.estimators.views.ensemble import Member
@@ -44,7 +43,7 @@ class AddedColumns(NamedTuple):
     """Scores of the texts."""
 
 
-class PFNEstimator(TableEstimator, ABC):
+class PFNEstimator(SeveralTargets, ABC):
     """Estimator whose `fit` shows the rows of a table to a network, and trains nothing."""
 
     encoder_: TableEncoder
@@ -52,9 +51,7 @@ class PFNEstimator(TableEstimator, ABC):
     statistics_: TargetStatistics | None
     text_scores_: TextScores | None
     context_: Context | None
-    estimators_: list[Any] | None = None
     seen_: tuple[pd.DataFrame, np.ndarray] | None = None
-    beyond_: tuple[str, ...] = ()
     seed_: int
     fine_tuning_: FineTuning | None = None
 
@@ -127,31 +124,6 @@ class PFNEstimator(TableEstimator, ABC):
     @abstractmethod
     def _fit_table(self, table: pd.DataFrame, y: Any, *, read: bool) -> None:
         """Set all that `fit` learns; `read` False leaves the context to the next prediction."""
-
-    def _fit_targets(self, table: pd.DataFrame, y: Any) -> bool:
-        """Fit an estimator for each of several targets, and return whether there are several."""
-        self.estimators_, self.context_ = None, None
-        targets = columns_of(y)
-        if targets is None:
-            return False
-        self.take_targets(fit_each(self, table, targets))
-        return True
-
-    def take_targets(self, fitted: list[Any]) -> None:
-        """Be the estimator of several targets that these are fitted to."""
-        self.estimators_, self.context_, self.seen_ = fitted, None, None
-        self.beyond_ = tuple(dict.fromkeys(said for one in fitted for said in one.beyond_))
-        if all(hasattr(one, "classes_") for one in fitted):
-            self.classes_: Any = [one.classes_ for one in fitted]
-
-    def _each(self, X: Any, ask: Callable[[Any, pd.DataFrame], Any]) -> list[Any]:
-        """Return what `ask` makes of the estimator of each target and its rows."""
-        return ask_each(self, self._table(X, reset=False), ask)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
 
     @property
     def state_bytes_(self) -> int:

@@ -9,6 +9,42 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from openpfn.estimators.table_estimator import TableEstimator
+
+
+class SeveralTargets(TableEstimator):
+    """Estimator that fits and asks a copy of itself for each of several targets."""
+
+    estimators_: list[Any] | None = None
+    context_: Any
+    seen_: Any
+    beyond_: tuple[str, ...] = ()
+
+    def _fit_targets(self, table: pd.DataFrame, y: Any) -> bool:
+        """Fit an estimator for each of several targets, and return whether there are several."""
+        self.estimators_, self.context_ = None, None
+        targets = columns_of(y)
+        if targets is None:
+            return False
+        self.take_targets(fit_each(self, table, targets))
+        return True
+
+    def take_targets(self, fitted: list[Any]) -> None:
+        """Be the estimator of several targets that these are fitted to."""
+        self.estimators_, self.context_, self.seen_ = fitted, None, None
+        self.beyond_ = tuple(dict.fromkeys(said for one in fitted for said in one.beyond_))
+        if all(hasattr(one, "classes_") for one in fitted):
+            self.classes_: Any = [one.classes_ for one in fitted]
+
+    def _each(self, X: Any, ask: Callable[[Any, pd.DataFrame], Any]) -> list[Any]:
+        """Return what `ask` makes of the estimator of each target and its rows."""
+        return ask_each(self, self._table(X, reset=False), ask)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
 
 def columns_of(y: Any) -> list[np.ndarray] | None:
     """Return the targets of `y` one by one where there are several; None for one or none."""
