@@ -34,10 +34,6 @@ from openpfn.tables.encode import TableEncoder
 E = TypeVar("E", bound="PFNEstimator")
 
 
-MEMBERS_THAT_JUDGE = 2
-"""Members whose answers to held-out rows decide on fine-tuning: more cost time and tell little."""
-
-
 class AddedColumns(NamedTuple):
     """What was learnt of the target, and is shown to the network beside a row's own columns."""
 
@@ -203,10 +199,7 @@ class PFNEstimator(SeveralTargets, ABC):
 
         check_is_fitted(self)
         if self.estimators_ is not None:
-            raise ValueError(
-                f"this {type(self).__name__} predicts {len(self.estimators_)} targets at once."
-                " Distil each one of estimators_."
-            )
+            raise ValueError("y held several targets. Distil one of estimators_ at a time.")
         student = DistilledClassifier if hasattr(self, "classes_") else DistilledRegressor
         return student(kind=kind, n_rows=n_rows, random_state=random_state).learn_from(self, X)
 
@@ -326,29 +319,13 @@ class PFNEstimator(SeveralTargets, ABC):
     ) -> tuple[Network, Float[np.ndarray, "n V"] | None]:
         """Return the network fine-tuned to encoded `rows` in canonical order, where that is asked
         for and helps, and answers out of fold of a network that was."""
+        from openpfn.estimators.adapting.table_folds import fine_tuned
+
         self.fine_tuning_ = None
         options = FineTuneOptions.of(self.fine_tune)
         if options is None:
             return network, None
-        if (self._n_classes or 0) > network.max_classes:
-            raise ValueError(
-                f"fine_tune is asked for, but y has {self._n_classes} classes and the network tells"
-                f" {network.max_classes} apart. Leave it out, or merge rare classes."
-            )
-        from openpfn.estimators.adapting.fine_tuning import Fold, fine_tune
-
-        table_folds = []
-        judging = members if self.calibrate else members[:MEMBERS_THAT_JUDGE]
-        for inside, outside in folds(len(rows), options.n_folds):
-            added, shown, categorical = self._shown_context(rows[inside], targets[inside])
-            seen, judges = (
-                self._planned(some, network, shown, targets[inside], categorical)[0]
-                for some in (members, judging)
-            )
-            query = self._shown(rows[outside], added)
-            fold = Fold(shown, targets[inside], categorical, outside, query, seen, judges)
-            table_folds.append(fold)
-        tuned = fine_tune(self, network, table_folds, targets, options, self.seed_)
+        tuned = fine_tuned(self, network, members, rows, targets, options)
         self.fine_tuning_ = tuned.history
         return tuned.network, tuned.answers
 

@@ -120,16 +120,9 @@ def test_too_few_rows_are_told_and_leave_the_network_as_it_is():
     )
 
 
-def test_more_classes_than_the_networks_are_told_and_leave_it_as_it_is():
-    labels = np.arange(60) % 12
-    tuned, plain = (
-        PFNClassifier(model=NETWORK, n_estimators=1, fine_tune=told) for told in (FEW, False)
-    )
-    with pytest.warns(UserWarning, match="y has 12 classes, more than the 10"):
-        tuned.fit(X, labels)
-    assert tuned.fine_tuning_.ended == "many classes"
-    expected = plain.fit(X, labels).predict_proba(X_QUERY)
-    assert np.array_equal(tuned.predict_proba(X_QUERY), expected)
+def test_more_classes_than_the_networks_are_refused():
+    with pytest.raises(ValueError, match="y has 12 classes and the network tells 10 apart"):
+        PFNClassifier(model=NETWORK, n_estimators=1, fine_tune=FEW).fit(X, np.arange(60) % 12)
 
 
 def test_views_of_some_rows_and_columns_learn_too():

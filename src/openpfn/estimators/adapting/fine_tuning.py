@@ -37,8 +37,8 @@ class FineTuning:
     errors: Mapping[int, float]
     """Standard error of the difference to the loss after 0 steps, over rows."""
     ended: str
-    """Why no further steps were taken: "n_steps", "patience", "time_limit", "diverged", or, where
-    none were, "few rows" or "many classes"."""
+    """Why no further steps were taken: "n_steps", "patience", "time_limit", "diverged" or "few
+    rows"."""
 
     @property
     def gain(self) -> float:
@@ -104,10 +104,13 @@ def fine_tune(
     at the cost of one.
     """
     check_trainable(network)
-    if obstacle := obstacle_of(network, targets):
-        ended, reason = obstacle
-        warnings.warn(f"no fine-tuning: {reason}. The network stays as it is.", stacklevel=5)
-        return FineTuned(network, None, FineTuning(0, {}, {}, ended))
+    if len(targets) < FEWEST_ROWS:
+        warnings.warn(
+            f"no fine-tuning: X has {len(targets)} rows, at least {FEWEST_ROWS} are needed to tell"
+            " whether it helps. The network stays as it is.",
+            stacklevel=6,
+        )
+        return FineTuned(network, None, FineTuning(0, {}, {}, "few rows"))
     with torch.random.fork_rng(_cuda_devices(network)):
         torch.manual_seed(seed)
         trainings = [
@@ -118,18 +121,6 @@ def fine_tune(
         with _progress(options) as advance:
             ended = run.train(advance)
     return run.outcome(ended)
-
-
-def obstacle_of(network: Network, targets: np.ndarray) -> tuple[str, str] | None:
-    """Return why this table cannot be fine-tuned to, in a word and in words; None where it can."""
-    n_rows = len(targets)
-    if n_rows < FEWEST_ROWS:
-        needed = f"at least {FEWEST_ROWS} are needed to tell whether it helps"
-        return "few rows", f"X has {n_rows} rows, {needed}"
-    if targets.dtype.kind != "f" and targets.max() >= network.max_classes:
-        told_apart = f"more than the {network.max_classes} that the network tells apart at once"
-        return "many classes", f"y has {targets.max() + 1} classes, {told_apart}"
-    return None
 
 
 def check_trainable(network: Network) -> None:
