@@ -11,6 +11,7 @@ import json
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime
@@ -24,7 +25,8 @@ def state_of(fit, table):
 
 
 class Answers(BaseHTTPRequestHandler):
-    predict, state = None, {}
+    predict: Any = None
+    state: ClassVar[dict] = {}
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))

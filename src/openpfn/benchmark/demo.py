@@ -68,11 +68,14 @@ def evaluate(
 
 
 def our_methods(checkpoints: Sequence[str]) -> dict[str, Any]:
-    """A classifier per checkpoint, by name; of all shipped ones if none is given."""
+    """A classifier per checkpoint, by name; if none is given, of all shipped ones but that for
+    numbers."""
     from openpfn import checkpoint
     from openpfn.estimators import PFNClassifier
+    from openpfn.estimators.network import DEFAULTS
 
-    wanted = checkpoints or checkpoint.shipped_names()
+    for_classes = [name for name in checkpoint.shipped_names() if name != DEFAULTS["numbers"]]
+    wanted = checkpoints or for_classes
     if not wanted:
         raise ValueError("this installation ships no checkpoint. Give one with --checkpoint PATH.")
     methods: dict[str, Any] = {}

@@ -43,7 +43,8 @@ class DistillOptions:
     force: bool = False
     """Overwrite the file at --out if there is one."""
     checkpoint: str = "auto"
-    """A checkpoint's path or shipped name; auto is nano."""
+    """A checkpoint's path or shipped name; auto is nano, or nano-numbers
+    where the target holds numbers."""
     n_estimators: int = 4
     """Views of the table whose answers are averaged."""
     fine_tune: bool = False

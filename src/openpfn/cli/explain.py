@@ -49,7 +49,8 @@ class ExplainOptions:
     json: bool = False
     """Print one JSON object and nothing else; it holds the values where there is no --out."""
     checkpoint: str = "auto"
-    """A checkpoint's path or shipped name; auto is nano."""
+    """A checkpoint's path or shipped name; auto is nano, or nano-numbers
+    where the target holds numbers."""
     n_estimators: int = 4
     """Views of the table whose answers are averaged."""
     device: str = "auto"

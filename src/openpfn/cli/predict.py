@@ -50,7 +50,8 @@ class PredictOptions:
     force: bool = False
     """Overwrite the file at --out if there is one."""
     checkpoint: str = "auto"
-    """A checkpoint's path or shipped name; auto is nano."""
+    """A checkpoint's path or shipped name; auto is nano, or nano-numbers
+    where the target holds numbers."""
     n_estimators: int = 4
     """Views of the table whose answers are averaged."""
     softmax_temperature: float = 1.0

@@ -40,7 +40,8 @@ class ResampleOptions:
     positive: str | None = None
     """The class that counts as 1, all others as 0: mean is then its share."""
     checkpoint: str = "auto"
-    """A checkpoint's path or shipped name; auto is nano."""
+    """A checkpoint's path or shipped name; auto is nano, or nano-numbers
+    where the target holds numbers."""
     n_samples: int = 400
     """Times that the table is completed."""
     horizon: int | None = None

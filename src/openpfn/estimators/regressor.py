@@ -46,7 +46,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     Parameters
     ----------
     checkpoint : str or Path
-        "auto" (the shipped "nano"), a shipped name, or the path of a checkpoint.
+        "auto" (the shipped "nano-numbers"), a shipped name, or the path of a checkpoint.
     model : network in memory, optional
         Used in place of a checkpoint; clones share it.
     n_estimators : int
@@ -147,7 +147,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         self.width_, self.fine_tuning_ = 1.0, None
         self.beyond_, self.seed_ = (), self._seed()
         if self.spread_ > 0:
-            network = find_network(self.checkpoint, self.model, self.device)
+            network = find_network(self.checkpoint, self.model, self.device, "numbers")
             self._check_network(network)
             members = draw_members_for_numbers(int(self.n_estimators), self.seed_)
             network, answers = self._fine_tuned(network, members, rows, standardised)

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from openpfn.estimators.base import PFNEstimator
-from openpfn.estimators.network import Network, advice, find_network
+from openpfn.estimators.network import Network, advice, default_checkpoint, find_network
 from openpfn.estimators.table_estimator import TableEstimator
 from openpfn.estimators.unsupervised.conditional import Conditional, Settings
 from openpfn.estimators.unsupervised.variables import Variable
@@ -106,10 +106,10 @@ class UnsupervisedEstimator(TableEstimator):
 
     def show(self, table: pd.DataFrame, seed: int) -> None:
         """Set `conditionals_` to those of `table`, and `seed_`."""
-        network = find_network(self.checkpoint, self.model, self.device)
+        network = find_network(self.checkpoint, self.model, self.device, "numbers")
         self.seed_ = seed
         how = Settings(
-            self.checkpoint,
+            default_checkpoint("numbers") if self.checkpoint == "auto" else self.checkpoint,
             self.model,
             int(self.n_estimators),
             self.device,
