@@ -17,7 +17,7 @@ from openpfn import (
     PFNRegressor,
 )
 from openpfn.estimators.network import find_network
-from tests.estimators.conftest import NUMBERS, KernelNetwork, KernelRegression, random_network
+from tests.estimators.conftest import KernelNetwork, KernelRegression
 
 FEW_STEPS = FineTuneOptions(n_steps=2, evaluate_every=2, n_folds=2, learning_rate=1e-3)
 
@@ -32,9 +32,11 @@ class Unrecorded(KernelRegression):
 
 
 def regressors_of_shipped_networks() -> list[PFNRegressor]:
-    """A regressor of the default checkpoint, where that predicts numbers."""
+    """Regressors of the default checkpoint, where that predicts numbers."""
     default = find_network("auto", None, "cpu")
-    return [PFNRegressor(n_estimators=1)] if default.predicts("numbers") else []
+    if not default.predicts("numbers"):
+        return []
+    return [PFNRegressor(n_estimators=1, fine_tune=told) for told in (False, FEW_STEPS)]
 
 
 @pytest.mark.slow
@@ -45,7 +47,6 @@ def regressors_of_shipped_networks() -> list[PFNRegressor]:
         PFNRegressor(model=KernelRegression()),
         *regressors_of_shipped_networks(),
         PFNClassifier("tiny", n_estimators=1, fine_tune=FEW_STEPS),
-        PFNRegressor(model=random_network(NUMBERS), n_estimators=1, fine_tune=FEW_STEPS),
         *(
             DistilledClassifier(PFNClassifier("tiny", n_estimators=1), kind=kind, n_rows=500)
             for kind in ("trees", "mlp")

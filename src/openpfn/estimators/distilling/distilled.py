@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -35,6 +35,7 @@ class DistilledEstimator(TableEstimator, ABC):
     reader_: RowReader
     fidelity_: Fidelity | None
 
+    @no_type_check  # scikit-learn's contract: the constructor takes anything, `fit` complains
     def __init__(
         self,
         teacher: Any = None,
