@@ -26,7 +26,7 @@ test: $(VENV)/.installed-dev
 	$(RUN) pytest -n $(WORKERS) --dist loadfile
 
 slow: $(VENV)/.installed-dev
-	$(RUN) pytest -n $(WORKERS) --dist loadfile -m "slow and not compile and not gpu and not interp"
+	$(RUN) pytest -n $(WORKERS) --dist loadfile -m "slow and not compile and not gpu and not interp and not extras"
 	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not gpu"
 
 interp: $(VENV)/.installed-interp
