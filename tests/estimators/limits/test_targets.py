@@ -82,5 +82,5 @@ def test_several_targets_can_be_saved_and_come_in_parts(chain, tmp_path):
 def test_believers_and_students_take_one_target():
     with pytest.raises(ValueError, match=r"y holds several targets\. Ask about one"):
         PFNClassifier(model=KernelNetwork()).believer(X, LABELS)
-    with pytest.raises(ValueError, match=r"Distil each one of estimators_"):
+    with pytest.raises(ValueError, match=r"Distil one of estimators_ at a time"):
         PFNClassifier(model=KernelNetwork(), n_estimators=1).fit(X, LABELS).distill()
