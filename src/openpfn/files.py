@@ -1,4 +1,4 @@
-"""Files that a reader finds old or new, never in between; and their hashes."""
+"""Files that a reader finds old or new, never in between; their hashes, and names inside them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(part|link)")
 """Names of files that a process writes before it puts them in place."""
@@ -96,3 +97,10 @@ def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of the file at `path`, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def below(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is named in the folder `prefix`, by the rest of its name."""
+    return {
+        name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)
+    }

@@ -34,10 +34,16 @@ class Report:
             print(json.dumps(_plain(self.facts), ensure_ascii=False, allow_nan=False))
 
 
-def check_output(out: Path, inputs: Iterable[Path], force: bool, option: str = "--out") -> None:
-    """Raise ValueError rather than overwrite an input, or any file without --force."""
+def check_table_output(out: Path, inputs: Iterable[Path], force: bool) -> None:
+    """Do as `check_output` does, and raise ValueError for a name that is no table's, too."""
     from openpfn.tables.write_file import check_format
 
+    check_output(out, inputs, force)
+    check_format(out)
+
+
+def check_output(out: Path, inputs: Iterable[Path], force: bool, option: str = "--out") -> None:
+    """Raise ValueError rather than overwrite an input, or any file without --force."""
     for source in inputs:
         if out.resolve() == source.resolve() or (
             out.exists() and source.exists() and out.samefile(source)
@@ -45,8 +51,6 @@ def check_output(out: Path, inputs: Iterable[Path], force: bool, option: str = "
             raise ValueError(
                 f"{option} {out} is an input file, which is never overwritten. Choose another."
             )
-    if option == "--out":
-        check_format(out)
     if out.is_dir():
         raise ValueError(f"{option} {out} is a folder. Name a file in it.")
     if out.exists() and not force:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from openpfn.cli._tables import check_output
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -58,10 +60,8 @@ class DistillOptions:
 def main(argv: list[str]) -> int:
     """Read the table, fit, distil, measure, write the file."""
     options = tyro.cli(DistillOptions, args=argv, prog="openpfn distill")
-    if options.out.exists() and not options.force:
-        raise ValueError(
-            f"{options.out} exists. Choose another --out, or overwrite it with --force."
-        )
+    inputs = [options.train, *([options.test] if options.test else [])]
+    check_output(options.out, inputs, options.force)
     X, y, task = labelled(options.train, options)
     if options.test is not None:
         X_test, y_test, _ = labelled(options.test, options, task)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from openpfn.cli._tables import Report, check_output, records, require_out
+from openpfn.cli._tables import Report, check_output, check_table_output, records, require_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"--rows is {options.rows}, must be at least 1, or None for all.")
     inputs = (options.train, options.test)
     if options.out is not None:
-        check_output(options.out, inputs, options.force)
+        check_table_output(options.out, inputs, options.force)
     if options.figure is not None:
         check_output(options.figure, inputs, options.force, "--figure")
         if options.figure.suffix.lower() not in PICTURES:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from openpfn.cli._tables import Report, check_output, records, require_out
+from openpfn.cli._tables import Report, check_table_output, records, require_out
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     options = tyro.cli(GenerateOptions, args=argv, prog="openpfn generate")
     require_out(options.out, options.json)
     if options.out is not None:
-        check_output(options.out, [options.table], options.force)
+        check_table_output(options.out, [options.table], options.force)
     from openpfn.device import pick_device
     from openpfn.estimators.unsupervised.generation import sample_rows
     from openpfn.tables.load import read_table

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from openpfn.cli._tables import Report, check_output, read_context, records, require_out
+from openpfn.cli._tables import Report, check_table_output, read_context, records, require_out
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     require_out(options.out, options.json)
     inputs = [options.table, *([options.context] if options.context else [])]
     if options.out is not None:
-        check_output(options.out, inputs, options.force)
+        check_table_output(options.out, inputs, options.force)
     from openpfn.device import pick_device
     from openpfn.estimators.unsupervised.imputer import PFNImputer
     from openpfn.tables.write_file import write_table

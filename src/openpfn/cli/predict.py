@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from openpfn.cli._tables import Report, check_output, records, require_out
+from openpfn.cli._tables import Report, check_table_output, records, require_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int:
     options = tyro.cli(PredictOptions, args=argv, prog="openpfn predict")
     require_out(options.out, options.json)
     if options.out is not None:
-        check_output(options.out, (options.train, options.test), options.force)
+        check_table_output(options.out, (options.train, options.test), options.force)
     from openpfn.device import pick_device
     from openpfn.tables.target import read_target
 

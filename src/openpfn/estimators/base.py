@@ -26,6 +26,7 @@ from openpfn.estimators.network import Network
 from openpfn.estimators.views.canonical import folds
 from openpfn.estimators.views.encoded_rows import EncodedRows, columns_that_vary
 from openpfn.estimators.views.ensemble import Member
+from openpfn.estimators.views.row_reader import RowReader, selected
 from openpfn.estimators.views.statistics import TargetStatistics, columns_of_words
 from openpfn.estimators.views.text_reading import text_reading
 from openpfn.estimators.views.text_scores import TextScores
@@ -344,6 +345,24 @@ class PFNEstimator(SeveralTargets, ABC):
         context.told = told
         return added, context
 
+    def _take_up_context(
+        self,
+        network: Network,
+        members: list[Member],
+        rows: EncodedRows,
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
+        order: Int[np.ndarray, " n"],
+        read: bool,
+    ) -> None:
+        """Show encoded `rows`, in the canonical `order`, to the network, and keep what it is."""
+        added, context = self._show_context(network, members, rows, targets)
+        self.context_ = context
+        self.statistics_, self.text_scores_ = added
+        context.order = order
+        if read:
+            context.read()
+        self._tell_beyond_training(network, *rows.numbers.shape)
+
     def _planned(
         self,
         members: list[Member],
@@ -380,17 +399,11 @@ class PFNEstimator(SeveralTargets, ABC):
 
     def _shown(self, rows: EncodedRows, added: AddedColumns) -> Float[np.ndarray, "N S"]:
         """Return encoded query rows as the context reads them."""
-        columns = [self._select(rows.numbers)]
-        if added.statistics is not None:
-            columns.append(added.statistics(rows.numbers))
-        if added.scores is not None:
-            columns.append(added.scores(rows.texts))
-        return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
+        return RowReader(self.encoder_, self.columns_, *added).shown(rows)
 
     def read_rows(self, table: pd.DataFrame) -> Float[np.ndarray, "N S"]:
         """Return query rows as the context reads them."""
-        rows = EncodedRows(*self.encoder_.read(table))
-        return self._shown(rows, AddedColumns(self.statistics_, self.text_scores_))
+        return RowReader.of(self)(table)
 
     @property
     def _n_classes(self) -> int | None:
@@ -425,7 +438,7 @@ class PFNEstimator(SeveralTargets, ABC):
 
     def _select(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
         """Return the columns that vary; a column of zeros where none does."""
-        return rows[:, self.columns_] if len(self.columns_) else np.zeros((len(rows), 1))
+        return selected(rows, self.columns_)
 
     def _categorical(self) -> Bool[np.ndarray, " S"]:
         """Return which of the columns that `_select` returns hold codes."""
@@ -453,7 +466,7 @@ class PFNEstimator(SeveralTargets, ABC):
             if beyond or what in told:
                 known = f", but this checkpoint was trained on at most {limit}" if beyond else ""
                 done = told.get(what, "predictions may be worse than they could be")
-                warnings.warn(f"X has {n} {what}{known}: {done}.", stacklevel=3)
+                warnings.warn(f"X has {n} {what}{known}: {done}.", stacklevel=4)
 
     def __sklearn_clone__(self) -> Any:
         """Return a copy that shares a model in memory, which is read and never changed."""

@@ -232,13 +232,7 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
                     most_rows = None if self.calibrate else MOST_JUDGED
                     answered, answers = self._out_of_fold(network, members, rows, places, most_rows)
                 self.temperature_ = self._best_temperature(answers, places[answered])
-            added, context = self._show_context(network, members, rows, places)
-            self.context_ = context
-            self.statistics_, self.text_scores_ = added
-            context.order = order
-            if read:
-                context.read()
-            self._tell_beyond_training(network, *rows.numbers.shape)
+            self._take_up_context(network, members, rows, places, order, read)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each of `classes_` for each row of `X` (Q, D), as (Q, k); of

@@ -155,13 +155,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
                 if answers is None:
                     _, answers = self._out_of_fold(network, members, rows, standardised)
                 self.width_ = self._best_width(answers, standardised)
-            added, context = self._show_context(network, members, rows, standardised)
-            self.context_ = context
-            self.statistics_, self.text_scores_ = added
-            context.order = order
-            if read:
-                context.read()
-            self._tell_beyond_training(network, *rows.numbers.shape)
+            self._take_up_context(network, members, rows, standardised, order, read)
 
     def predict(self, X: Any, output: str = "mean", quantiles: Any = None) -> Any:
         """Return what the network believes about each row of `X` (Q, D). Of T targets, arrays have

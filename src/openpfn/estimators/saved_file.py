@@ -99,10 +99,3 @@ def read(
             " anew."
         )
     return record, tensors
-
-
-def below(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is named in the folder `prefix`, by the rest of its name."""
-    return {
-        name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)
-    }

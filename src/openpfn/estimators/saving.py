@@ -40,12 +40,10 @@ from openpfn.estimators.contexts.states import (
     take_apart,
 )
 from openpfn.estimators.network import Network, find_network, with_difference
-from openpfn.estimators.saved_file import below, read, telling, write
+from openpfn.estimators.saved_file import read, telling, write
 from openpfn.estimators.views.ensemble import Member, View
-from openpfn.estimators.views.statistics import TargetStatistics
-from openpfn.estimators.views.text_reading import RecordedModel
-from openpfn.estimators.views.text_scores import TextScores
-from openpfn.tables.encode import TableEncoder
+from openpfn.estimators.views.row_reader import RowReader
+from openpfn.files import below
 from openpfn.tables.json_values import to_json
 
 FORMAT = 6
@@ -75,41 +73,22 @@ def save(
         options = {"embed_weights": embed_weights, "keep_rows": keep_rows, "states": states}
         return _save_each(estimator, Path(path), options)
     context: Context | None = estimator.context_
-    plain_encoder, encoder_arrays = estimator.encoder_.state()
+    reading, arrays = RowReader.of(estimator).state()
     record = _facts(estimator) | {
-        "columns": estimator.columns_.tolist(),
-        "encoder": plain_encoder,
-        "statistics": estimator.statistics_ is not None,
-        "text_scores": estimator.text_scores_ is not None,
+        **reading,
         "fine_tuning": None if estimator.fine_tuning_ is None else estimator.fine_tuning_.record(),
         "context": None,
         **estimator.learnt(),
     }
-    arrays = {f"encoder/{name}": array for name, array in encoder_arrays.items()}
-    if estimator.statistics_ is not None:
-        fitted = estimator.statistics_.arrays()
-        arrays |= {f"statistics/{name}": array for name, array in fitted.items()}
-    if estimator.text_scores_ is not None:
-        fitted = estimator.text_scores_.arrays()
-        arrays |= {f"text_scores/{name}": array for name, array in fitted.items()}
     tensors: dict[str, Tensor] = {}
     if context is not None:
         network = context.ready_network()
-        embed = (
-            embed_weights
-            if embed_weights is not None
-            else network.source not in checkpoint.shipped_names()
-        )
+        embed = embeds(network, embed_weights)
         if embed:
             arrays["checkpoint"] = checkpoint_bytes(network)
         elif network.difference is not None:
             changed = network.difference.arrays()
             arrays |= {f"difference/{name}": array for name, array in changed.items()}
-        if not embed and network.source is None:
-            raise ValueError(
-                "the network is one in memory, not a checkpoint: embed_weights must be True or None"
-                " to save it."
-            )
         if keep_rows:
             arrays |= _rows(estimator, context)
         record["context"] = {
@@ -130,6 +109,19 @@ def save(
     }
     write(Path(path), KEY, tensors, record)
     return Path(path)
+
+
+def embeds(network: Network, wanted: bool | None) -> bool:
+    """Return whether a file holds the network's weights: as `wanted`; if that is None, where no
+    shipped checkpoint has them. Raises ValueError where they would be nowhere."""
+    if wanted is None:
+        return network.source not in checkpoint.shipped_names()
+    if not wanted and network.source is None:
+        raise ValueError(
+            "the network is one in memory, not a checkpoint: embed_weights must be True or None to"
+            " save it."
+        )
+    return wanted
 
 
 def _facts(estimator: Any) -> dict[str, Any]:
@@ -226,17 +218,12 @@ def _restored(
     estimator.estimators_ = estimator.seen_ = None
     estimator.relearn(record)
     _name_columns(estimator, record)
-    estimator.columns_ = np.array(record["columns"], dtype=np.int64)
-    estimator.encoder_ = TableEncoder.from_state(
-        record["encoder"], below("encoder/", arrays), RecordedModel
-    )
-    estimator.context_ = estimator.statistics_ = estimator.text_scores_ = None
+    reader = RowReader.from_state(record, arrays)
+    estimator.encoder_, estimator.columns_ = reader.encoder, reader.columns
+    estimator.statistics_, estimator.text_scores_ = reader.statistics, reader.text_scores
+    estimator.context_ = None
     history = record.get("fine_tuning")
     estimator.fine_tuning_ = None if history is None else FineTuning.from_record(history)
-    if record.get("statistics"):
-        estimator.statistics_ = TargetStatistics.from_arrays(below("statistics/", arrays))
-    if record.get("text_scores"):
-        estimator.text_scores_ = TextScores.from_arrays(below("text_scores/", arrays))
     if record["context"] is not None:
         estimator.context_ = context = _context(estimator, record["context"], arrays)
         if record["context"].get("groups") is not None:
@@ -287,7 +274,7 @@ def _context(
         network = embedded_network(arrays["checkpoint"], estimator.device)
     else:
         difference = WeightDifference.from_arrays(below("difference/", arrays))
-        network = _recorded_network(
+        network = recorded_network(
             record["source"], record["fingerprint"], estimator.device, difference
         )
     return estimator.make_context(
@@ -313,8 +300,8 @@ def _parameters(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _recorded_network(
-    source: str, fingerprint: str, device: str, difference: WeightDifference
+def recorded_network(
+    source: str, fingerprint: str, device: str, difference: WeightDifference | None = None
 ) -> Network:
     """Return the network of the checkpoint `source`, with the `difference` that fine-tuning made,
     or, where that has other weights today, the shipped one of an earlier day that has the
@@ -322,7 +309,7 @@ def _recorded_network(
     names = [source, *(checkpoint.earlier_names() if source in checkpoint.shipped_names() else [])]
     for name in names:
         network = find_network(name, None, device)
-        if difference.steps and difference.fits(network.model):
+        if difference and difference.steps and difference.fits(network.model):
             network = with_difference(network, difference)
         if fingerprint_of(network.model) == fingerprint:
             return network

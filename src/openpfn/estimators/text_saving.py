@@ -16,8 +16,9 @@ from openpfn import __version__
 from openpfn.checkpoint.header import as_json, from_json
 from openpfn.configs.text import TextConfig
 from openpfn.device import pick_device
-from openpfn.estimators.saved_file import below, read, write
+from openpfn.estimators.saved_file import read, write
 from openpfn.estimators.text_members import Member
+from openpfn.files import below
 from openpfn.tables.json_values import array_from_json, array_to_json
 from openpfn.text.pretrain import network_with
 from openpfn.text.verbalize import TabSTARPreprocessor

@@ -16,9 +16,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from openpfn.estimators.distilling.fidelity import Fidelity
-from openpfn.estimators.distilling.reading import RowReader
 from openpfn.estimators.distilling.students import STUDENTS, Student
 from openpfn.estimators.table_estimator import TableEstimator
+from openpfn.estimators.views.row_reader import RowReader
+from openpfn.files import below
 from openpfn.tables.json_values import array_from_json, array_to_json
 
 E = TypeVar("E", bound="DistilledEstimator")
@@ -111,7 +112,7 @@ class DistilledEstimator(TableEstimator, ABC):
     def load(cls: type[E], path: str | Path) -> E:
         """Return the model that `save` wrote to `path`. Raises ValueError if the file is damaged or
         holds another estimator."""
-        from openpfn.estimators.distilling.file import below, read
+        from openpfn.estimators.distilling.file import read
 
         record, arrays = read(Path(path), cls.__name__)
         model = cls(kind=record["kind"], n_rows=record["n_rows"])

@@ -76,10 +76,3 @@ def digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
         total.update(f"{name} {array.dtype.str} {array.shape};".encode())
         total.update(array.tobytes())
     return total.hexdigest()
-
-
-def below(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is named in the folder `prefix`, by the rest of its name."""
-    return {
-        name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)
-    }

@@ -31,9 +31,7 @@ class Inputs:
     def fit(cls, rows: Float[np.ndarray, "N D"], categorical: Bool[np.ndarray, " D"]) -> Inputs:
         """Return what is learned of `rows`, whose `categorical` columns hold codes."""
         gaps = np.isnan(rows)
-        n_present = np.maximum((~gaps).sum(axis=0), 1)
-        mean = np.where(gaps, 0.0, rows).sum(axis=0) / n_present
-        variance = np.where(gaps, 0.0, (rows - mean) ** 2).sum(axis=0) / n_present
+        mean, variance = mean_and_variance(rows)
         std = np.where(variance > 0, np.sqrt(variance), 1.0)
         known = [np.unique(rows[~gaps[:, j], j]) for j in np.flatnonzero(categorical)]
         columns = [
@@ -72,3 +70,13 @@ class Inputs:
                 if name.startswith("inputs.")
             }
         )
+
+
+def mean_and_variance(
+    rows: Float[np.ndarray, "N D"],
+) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
+    """Return those of the present values of each column; 0 where there are none."""
+    gaps = np.isnan(rows)
+    n_present = np.maximum((~gaps).sum(axis=0), 1)
+    mean = np.where(gaps, 0.0, rows).sum(axis=0) / n_present
+    return mean, np.where(gaps, 0.0, (rows - mean) ** 2).sum(axis=0) / n_present

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from openpfn.estimators.distilling.fidelity import Fidelity
+from openpfn.estimators.distilling.inputs import mean_and_variance
 from openpfn.estimators.distilling.students import Student
 
 ROWS_PER_CONTEXT_ROW = 20
@@ -68,9 +69,6 @@ def resampled(
     others = rows[random.integers(len(rows), size=made.shape), np.arange(rows.shape[1])]
     share = random.choice(SWAPPED, size=(n_rows, 1))
     made = np.where(random.random(made.shape) < share, others, made)
-    gaps = np.isnan(rows)
-    n_present = np.maximum((~gaps).sum(axis=0), 1)
-    mean = np.where(gaps, 0.0, rows).sum(axis=0) / n_present
-    std = np.sqrt(np.where(gaps, 0.0, (rows - mean) ** 2).sum(axis=0) / n_present)
+    _, variance = mean_and_variance(rows)
     noise = random.normal(size=made.shape) * random.choice(JITTER, size=(n_rows, 1))
-    return made + np.where(categorical, 0.0, noise * std)
+    return made + np.where(categorical, 0.0, noise * np.sqrt(variance))

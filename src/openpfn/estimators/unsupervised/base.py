@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from openpfn.estimators.base import PFNEstimator
-from openpfn.estimators.network import Network, advice, default_checkpoint, find_network
+from openpfn.estimators.network import Network, advice, find_network
 from openpfn.estimators.table_estimator import TableEstimator
 from openpfn.estimators.unsupervised.conditional import Conditional, Settings
 from openpfn.estimators.unsupervised.variables import Variable
@@ -104,12 +104,13 @@ class UnsupervisedEstimator(TableEstimator):
     def relearn(self, record: dict[str, Any]) -> None:
         """Take up what `learnt` returned."""
 
-    def show(self, table: pd.DataFrame, seed: int) -> None:
-        """Set `conditionals_` to those of `table`, and `seed_`."""
-        network = find_network(self.checkpoint, self.model, self.device, "numbers")
+    def show(self, table: pd.DataFrame, seed: int, network: Network | None = None) -> None:
+        """Set `conditionals_` to those of `table`, by the estimator's network unless another is
+        given, and `seed_`."""
+        network = network or find_network(self.checkpoint, self.model, self.device, "numbers")
         self.seed_ = seed
         how = Settings(
-            default_checkpoint("numbers") if self.checkpoint == "auto" else self.checkpoint,
+            network.source or self.checkpoint,
             self.model,
             int(self.n_estimators),
             self.device,

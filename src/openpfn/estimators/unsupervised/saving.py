@@ -12,12 +12,19 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from openpfn import __version__, checkpoint
+from openpfn import __version__
 from openpfn.checkpoint.fingerprint import fingerprint_of
 from openpfn.device import pick_device
 from openpfn.estimators.network import find_network
 from openpfn.estimators.saved_file import read, write
-from openpfn.estimators.saving import ESTIMATORS, KEY, checkpoint_bytes, embedded_network
+from openpfn.estimators.saving import (
+    ESTIMATORS,
+    KEY,
+    checkpoint_bytes,
+    embedded_network,
+    embeds,
+    recorded_network,
+)
 from openpfn.tables.json_values import from_json, name_to_json, to_json
 
 FORMAT = 1
@@ -27,14 +34,7 @@ def save(estimator: Any, path: str | Path, *, embed_weights: bool | None = None)
     """Write the fitted `estimator` to `path`, atomically."""
     how, table = estimator.conditionals_.how, estimator.conditionals_.table
     network = find_network(how.checkpoint, how.model, how.device)
-    embed = embed_weights
-    if embed is None:
-        embed = network.source not in checkpoint.shipped_names()
-    if not embed and network.source is None:
-        raise ValueError(
-            "the network is one in memory, not a checkpoint: embed_weights must be True or None to"
-            " save it."
-        )
+    embed = embeds(network, embed_weights)
     record = {
         "format": FORMAT,
         "estimator": type(estimator).__name__,
@@ -69,18 +69,13 @@ def load(cls: Any, path: str | Path, *, device: str = "auto") -> Any:
             network = embedded_network(tensors["checkpoint"].numpy(), device)
             estimator.model = network.model
         else:
-            network = find_network(record["source"], None, device)
-            if network.fingerprint != record["fingerprint"]:
-                raise ValueError(
-                    f"{path} was saved with other weights than checkpoint {record['source']!r}"
-                    " holds now. Fit it again, or bring back the checkpoint it was saved with."
-                )
+            network = recorded_network(record["source"], record["fingerprint"], device)
         table = pd.read_parquet(io.BytesIO(tensors["table"].numpy().tobytes()))
         table.columns = pd.Index([from_json(name) for name in record["columns"]])
         estimator.n_features_in_ = table.shape[1]
         if record["is_named"]:
             estimator.feature_names_in_ = np.array(table.columns, dtype=object)
-        estimator.show(table, record["seed"])
+        estimator.show(table, record["seed"], network)
         estimator.relearn(record)
         return estimator
     except (ValueError, OSError):

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from openpfn.estimators.distilling.file import below
+from openpfn.estimators.views.encoded_rows import EncodedRows
 from openpfn.estimators.views.statistics import TargetStatistics
 from openpfn.estimators.views.text_reading import RecordedModel
 from openpfn.estimators.views.text_scores import TextScores
+from openpfn.files import below
 from openpfn.tables.encode import TableEncoder
 
 
@@ -35,13 +36,15 @@ class RowReader:
 
     def __call__(self, table: pd.DataFrame) -> Float[np.ndarray, "N S"]:
         """Return rows of `table` as the estimator's context reads them."""
-        numbers, texts = self.encoder.read(table)
-        varying = len(self.columns) > 0
-        parts = [numbers[:, self.columns] if varying else np.zeros((len(numbers), 1))]
+        return self.shown(EncodedRows(*self.encoder.read(table)))
+
+    def shown(self, rows: EncodedRows) -> Float[np.ndarray, "N S"]:
+        """Return encoded `rows` as the estimator's context reads them."""
+        parts = [selected(rows.numbers, self.columns)]
         if self.statistics is not None:
-            parts.append(self.statistics(numbers))
+            parts.append(self.statistics(rows.numbers))
         if self.text_scores is not None:
-            parts.append(self.text_scores(texts))
+            parts.append(self.text_scores(rows.texts))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -66,6 +69,13 @@ class RowReader:
         return cls(
             TableEncoder.from_state(record["encoder"], below("encoder/", arrays), RecordedModel),
             np.array(record["columns"], dtype=np.int64),
-            TargetStatistics.from_arrays(statistics) if record["statistics"] else None,
-            TextScores.from_arrays(scores) if record["text_scores"] else None,
+            TargetStatistics.from_arrays(statistics) if record.get("statistics") else None,
+            TextScores.from_arrays(scores) if record.get("text_scores") else None,
         )
+
+
+def selected(
+    rows: Float[np.ndarray, "N D"], columns: Int[np.ndarray, " C"]
+) -> Float[np.ndarray, "N S"]:
+    """Return these columns of encoded rows; a column of zeros where there are none."""
+    return rows[:, columns] if len(columns) else np.zeros((len(rows), 1))
