@@ -80,6 +80,8 @@ class OnGrid(Rescaled):
     `log_prob` is the logarithm of a probability, not of a density: −inf between the values.
     """
 
+    standardised: Categorical
+
     def log_prob(self, y: Values) -> Float[Tensor, "..."]:
         places = self._to_standardised(y)
         whole = places.round()
