@@ -44,6 +44,9 @@ class CodeCommand:
     pfn_fitted.h, which the firmware predicts from without fitting."""
     target: str | None = None
     """The column of --context to predict; by default its last."""
+    prefix: str = "pfn"
+    """What every function, type, macro and file of the library begins with, so that one firmware
+    can hold several: wine gives wine.h and wine_fit."""
     sketch: bool = False
     """Also write a sketch for Arduino and PlatformIO, with which a board answers `openpfn export
     verify --port`."""
@@ -163,7 +166,7 @@ def write_code(argv: list[str]) -> int:
     from openpfn.export.tables import context_table
 
     model, table = load_network(options.checkpoint), None
-    wanted = CodeOptions(options.backend, options.max_features, options.max_classes)
+    wanted = CodeOptions(options.backend, options.max_features, options.max_classes, options.prefix)
     settled = check_supported(model.config, wanted)
     if options.context is not None:  # what is wrong is said before anything is written
         table = context_table(
@@ -180,7 +183,7 @@ def write_code(argv: list[str]) -> int:
             f" {', '.join(table.classes)}"
         )
     if options.sketch:
-        print(f"wrote {', '.join(path.name for path in write_sketch(options.out))}")
+        print(f"wrote {', '.join(path.name for path in write_sketch(options.out, options.prefix))}")
     return 0
 
 

@@ -8,24 +8,24 @@ from importlib import resources
 from pathlib import Path
 
 from openpfn import __version__
+from openpfn.export.prefix import PREFIX, renamed
 from openpfn.files import write_whole
 
 
-def write_sketch(folder: str | Path) -> list[Path]:
+def write_sketch(folder: str | Path, prefix: str = PREFIX) -> list[Path]:
     """Write the sketch, the protocol that it speaks, and the metadata of Arduino and PlatformIO
-    into `folder`, and return their paths.
+    into `folder`, beside a library whose names begin with `prefix`, and return their paths.
 
     Raises ValueError where the folder's name, which is the sketch's, is none that Arduino takes.
     """
     folder = Path(folder).resolve()
     require_name(folder)
-    names = {
-        name: name
-        for name in ("pfn_serial.h", "pfn_serial.c", "library.properties", "platformio.ini")
-    }
+    sources = ("pfn_serial.h", "pfn_serial.c", "library.properties", "platformio.ini")
+    names = {renamed(source, prefix): source for source in sources}
     names[f"{folder.name}.ino"] = "sketch.ino"
     for name, source in names.items():
-        write_whole(folder / name, board_file(source).replace("@VERSION@", __version__))
+        text = board_file(source).replace("@VERSION@", __version__)
+        write_whole(folder / name, renamed(text, prefix))
     return [folder / name for name in names]
 
 
