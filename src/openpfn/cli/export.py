@@ -51,9 +51,20 @@ class CodeCommand:
     """Also write a sketch for Arduino and PlatformIO, with which a board answers `openpfn export
     verify --port`."""
 
+    package: Literal["arduino", "platformio", "esp-idf", "zephyr", "micropython", "all"] | None = (
+        None
+    )
+    """Also make the folder a library of Arduino or PlatformIO, a component of ESP-IDF, a module of
+    Zephyr or MicroPython, or all of them at once."""
+
     def __post_init__(self) -> None:
         if self.out.suffix == ".h":
             object.__setattr__(self, "out", self.out.parent)
+        if self.sketch and self.package in ("arduino", "all"):
+            raise ValueError(
+                f"package {self.package} holds the sketch, in examples/AnswerComputer: leave out"
+                " --sketch."
+            )
         if self.target is not None and self.context is None:
             raise ValueError(
                 f"target is {self.target!r} without a table. Give the table as --context."
@@ -161,6 +172,7 @@ def write_code(argv: list[str]) -> int:
     )
     from openpfn.export.c_code import CodeOptions, check_supported, write_library
     from openpfn.export.freeze import write_fitted
+    from openpfn.export.packages import require_package_name, write_package
     from openpfn.export.record import load_network
     from openpfn.export.sketch import require_name, write_sketch
     from openpfn.export.tables import context_table
@@ -174,6 +186,8 @@ def write_code(argv: list[str]) -> int:
         )
     if options.sketch:
         require_name(options.out)
+    if options.package is not None:
+        require_package_name(options.out, options.package)
     files = write_library(model, options.out, settled, options.checkpoint)
     print(f"wrote {', '.join(files)} to {options.out}")
     if table is not None:
@@ -184,6 +198,11 @@ def write_code(argv: list[str]) -> int:
         )
     if options.sketch:
         print(f"wrote {', '.join(path.name for path in write_sketch(options.out, options.prefix))}")
+    if options.package is not None:
+        names = [
+            path.relative_to(options.out) for path in write_package(options.out, options.package)
+        ]
+        print(f"wrote {', '.join(map(str, names))}")
     return 0
 
 

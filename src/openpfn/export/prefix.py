@@ -13,7 +13,7 @@ C_HEADERS = frozenset(
 """Headers of C and of Arduino, which a library's header would hide."""
 PARTS = ("model", "weights", "fitted", "serial")
 """Ends of a library's own files, as in pfn_model.h."""
-_NAMES = re.compile(r"(?:(?<![A-Za-z0-9_])|(?<=-D))(pfn|PFN)(?=_|\.[ch]\b)")
+_NAMES = re.compile(r"(?:(?<![A-Za-z0-9_])|(?<=-D)|(?<=CONFIG_))(pfn|PFN)(?=_|\.[ch]\b)")
 
 
 def check_prefix(prefix: str) -> None:
