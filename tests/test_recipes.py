@@ -9,6 +9,8 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
+from published_networks import random_weights
 
 from openpfn import checkpoint
 
@@ -88,3 +90,24 @@ def test_the_recipe_of_text_tables_fits_scores_and_draws(tmp_path, monkeypatch, 
     assert {"answers.png", "estimator.safetensors"} <= {
         p.name for p in (tmp_path / "out").iterdir()
     }
+
+
+@pytest.mark.slow
+def test_the_recipe_of_tinypfn_goes_from_a_prior_to_verified_c(tmp_path, monkeypatch, capsys):
+    sizes = "--num-batches 4 --num-steps 2 --rows 40 --features 4 --preset micro --backend f32"
+    monkeypatch.setattr(sys, "argv", ["tinypfn.py", *sizes.split(), "--out", str(tmp_path)])
+    runpy.run_path(str(FOLDER / "tinypfn.py"), run_name="__main__")
+    assert "logits differ by at most" in capsys.readouterr().out
+    assert checkpoint.read_header(tmp_path / "run").provenance["step"] == 2
+    assert (tmp_path / "tasks.h5").is_file()
+    assert (tmp_path / "firmware" / "pfn.c").is_file()
+
+
+@pytest.mark.slow
+def test_the_recipe_of_tinypfn_takes_weights_that_were_trained_there(tmp_path, monkeypatch, capsys):
+    weights = tmp_path / "tinypfn_prior_trained.pt"
+    torch.save({"model_state_dict": random_weights("tinypfn")}, weights)
+    words = ["--weights", str(weights), "--features", "4", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["tinypfn.py", *words])
+    runpy.run_path(str(FOLDER / "tinypfn.py"), run_name="__main__")
+    assert "(int8) on host" in capsys.readouterr().out

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from openpfn.configs.tabular import TabularConfig
 from openpfn.export.c_code import check_supported, supported_backends
-from openpfn.export.network.mechanisms import row_mechanism
-from openpfn.export.network.weights import n_knots, separate_reading
+from openpfn.export.network.families import family_of
+from openpfn.export.network.family import Family
 from openpfn.export.options import Backend, CodeOptions
 
 CODE_BYTES = {"fpu": 7 * 1024, "soft": 13824}
@@ -94,7 +94,7 @@ class Budget:
 
 
 def budget(
-    config: TabularConfig,
+    config: Any,
     n_rows: int,
     n_features: int,
     n_classes: int,
@@ -119,20 +119,20 @@ def budget(
         if not 1 <= value <= most:
             raise ValueError(f"{name} is {value}, must lie between 1 and {most}.")
     check_supported(config, CodeOptions(backend, max_features, max_classes))
-    width = config.d_model
-    # a cell with its key and value, in words of 4 bytes; keys and values are shorter in integers
-    cell = width * (2 if backend == "int" else 3)
+    family, width = family_of(config), config.d_model
     padded = -(-(max_features + max_classes) // 4) * 4
-    state = row_mechanism(config).state_layout(backend).itemsize
+    state = family.mechanism.state_layout(backend).itemsize
     n_states = (config.n_layers - 1) * (max_features + 1) + 1
-    fit, cached, predict = operations(config, n_rows, n_features + 1)
+    fit, cached, predict = operations(family, n_rows, n_features + 1)
     return Budget(
         backend=backend,
-        weight_bytes=weight_bytes(config, max_classes, backend),
-        context_bytes=24 + padded + 12 * max_features + n_states * state,
-        scratch_bytes=4 * max_features
-        + 4
-        * max((max_features + 1) * (cell + 1), 3 * max_features * (max_classes + 1) + max_classes),
+        weight_bytes=weight_bytes(family, max_classes, backend),
+        context_bytes=24
+        + padded
+        + 12 * max_features
+        + family.own_context_bytes()
+        + n_states * state,
+        scratch_bytes=4 * max_features + family.working_bytes(max_features, max_classes, backend),
         row_bytes=n_rows * 4 * (n_features + 1),
         cache_bytes=n_rows * (n_features + 1) * width * 4,
         stack_bytes=608 + 4 * (8 * width + config.d_mlp + max_classes),
@@ -156,7 +156,7 @@ def shortages(needed: Budget, chip: Chip) -> list[str]:
 
 
 def all_backends(
-    config: TabularConfig,
+    config: Any,
     n_rows: int,
     n_features: int,
     n_classes: int,
@@ -171,52 +171,31 @@ def all_backends(
     }
 
 
-def matrices(config: TabularConfig, n_classes: int) -> list[tuple[int, int]]:
-    """Return the rows and columns of every matrix in flash."""
-    width, hidden = config.d_model, config.d_mlp
-    layer = [(width, width), (2 * width, width), (width, width)] * 2 + [
-        (hidden, width),
-        (width, hidden),
-    ]
-    tables = [(n_knots(config) + config.missing_flags, width)] + [(n_classes + 2, width)] * (
-        1 + config.target_aware
-    )
-    reading = [(width, width)] * (2 * (config.n_layers - 1) if separate_reading(config) else 0)
-    return layer * config.n_layers + tables + reading + [(hidden, width), (n_classes, hidden)]
-
-
-def weight_bytes(config: TabularConfig, n_classes: int, backend: Backend) -> int:
-    """Return the flash for the weights: matrices, and biases in 4 bytes; those of hidden layers in
-    2 where arithmetic is in integers."""
-    n_hidden = (config.n_layers + 1) * config.d_mlp
-    n_biases = n_hidden + config.n_layers * config.d_model + n_classes
-    biases = 4 * n_biases + config.n_layers * row_mechanism(config).weight_bytes()
-    shapes = matrices(config, n_classes)
+def weight_bytes(family: Family, n_classes: int, backend: Backend) -> int:
+    """Return the flash for the weights: matrices, and what stands in none of them."""
+    plain, shapes = family.plain_bytes(n_classes, backend), family.matrices(n_classes)
     if backend == "f32":
-        return biases + 4 * sum(rows * columns for rows, columns in shapes)
-    spared = 2 * n_hidden if backend == "int" else 0
-    return biases - spared + sum(rows * columns + 2 * rows for rows, columns in shapes)
+        return plain + 4 * sum(rows * columns for rows, columns in shapes)
+    return plain + sum(rows * columns + 2 * rows for rows, columns in shapes)
 
 
-def operations(config: TabularConfig, n_rows: int, n_columns: int) -> tuple[int, int, int]:
+def operations(family: Family, n_rows: int, n_columns: int) -> tuple[int, int, int]:
     """Return the pairs of multiplication and addition of fit, of fit with the row cache, and of one
     prediction."""
-    width, state = config.d_model, row_mechanism(config).state_numbers()
-    embed = 3 * width * n_columns
-
-    def columns(asking: int) -> int:
-        return n_columns * 2 * width**2 + asking * 2 * width * (width + n_columns)
-
+    config, state = family.config, family.mechanism.state_numbers()
+    width, columns = config.d_model, family.column_operations
+    embed = family.embedding_operations(n_columns)
     finish = 2 * width**2 + state + 2 * width * config.d_mlp  # one cell
     show = 2 * width**2 + state
     last = config.n_layers - 1
-    inner = columns(n_columns) + n_columns * finish
+    inner = columns(n_columns, n_columns) + n_columns * finish
     fit = cached = 0
     for layer in range(config.n_layers):
-        ends = columns(1) + show if layer == last else columns(n_columns) + n_columns * show
+        asking, shown = (1, 1) if layer == last else (n_columns, n_columns)
+        ends = columns(n_columns, asking) + shown * show
         fit += embed + layer * inner + ends
         cached += ends + (n_columns * finish if layer else embed)
-    predict = embed + last * inner + columns(1) + finish + width * config.d_mlp
+    predict = embed + last * inner + columns(n_columns, 1) + finish + width * config.d_mlp
     return n_rows * fit, n_rows * cached, predict
 
 

@@ -9,24 +9,18 @@ from typing import Any
 import numpy as np
 
 from openpfn.checkpoint.fingerprint import fingerprint_of
-from openpfn.configs.tabular import TabularConfig
 from openpfn.export.network.calibrate import measured_ranges
+from openpfn.export.network.families import family_of
+from openpfn.export.network.family import Family, Macros
 from openpfn.export.network.fixed_point import (
     IntegerMatrix,
     check_widths,
     choose_exponents,
     integer_weights,
 )
-from openpfn.export.network.mechanisms import (
-    RowMechanism,
-    attention_name,
-    backends_of,
-    carried_attention,
-    row_mechanism,
-    runtime,
-)
+from openpfn.export.network.mechanisms import runtime
 from openpfn.export.network.quantize import QuantisedMatrix
-from openpfn.export.network.weights import gather, n_knots, quantised, separate_reading
+from openpfn.export.network.weights import quantised
 from openpfn.export.options import Backend, CodeOptions
 from openpfn.export.prefix import renamed
 from openpfn.export.record import check_prefix_of_folder, recorded_source, write_record
@@ -52,9 +46,9 @@ def write_library(
     """Write pfn.h, pfn_model.h, pfn_weights.h, pfn.c and a record of the export into `folder`, and
     return their paths by name.
 
-    Their names begin with the prefix of `options`. `model` is a `TabularPFN`; `source` is the
-    checkpoint that it came from. Raises ValueError for a network that the C code does not carry,
-    and where `folder` holds a library of another prefix.
+    Their names begin with the prefix of `options`. `model` is a `TabularPFN` or a `PublishedPFN`;
+    `source` is the checkpoint that it came from. Raises ValueError for a network that the C code
+    does not carry, and where `folder` holds a library of another prefix.
     """
     folder = Path(folder)
     check_prefix_of_folder(folder, options.prefix)
@@ -80,24 +74,24 @@ def library(model: Any, options: CodeOptions) -> dict[str, str]:
     config = model.config
     options = check_supported(config, options)
     assert options.max_classes is not None, "settled for the network"
-    weights, macros = gather(model, options.max_classes), {}
-    numbers, mechanism = ["numbers_float.c"], row_mechanism(config)
+    family = family_of(config)
+    weights, macros = family.gather(model, options.max_classes), {}
     if options.backend == "int":
         check_widths(config)
         exponents = choose_exponents(
             weights, config, measured_ranges(model, options.max_features, options.max_classes)
         )
         weights, macros = integer_weights(weights, config, exponents), exponents.macros(config)
-        numbers = ["tables_int.c", "numbers_int.c"]
     elif options.backend == "int8":
         weights = quantised(weights)
     text = f"static const pfn_network pfn_weights = {initialiser(weights)};\n"
-    before = [f"weights_{options.backend}.c", "network_weights.c"]
-    attention = mechanism.source(options.backend)
-    after = ["functions.c", *numbers, attention, "network.c", "pfn.c", "saving.c"]
+    before = [f"weights_{options.backend}.c", f"{family.name}_weights.c"]
+    after = ["functions.c", *family.arithmetic(options.backend)]
+    after += [family.mechanism.source(options.backend), f"{family.name}_layers.c"]
+    after += ["network.c", "pfn.c", "saving.c"]
     files = {
         "pfn.h": runtime("pfn.h"),
-        "pfn_model.h": model_header(mechanism, options, macros, text),
+        "pfn_model.h": model_header(family, options, macros, text),
         "pfn_weights.h": (
             "/* The weights, with nine significant digits: exact for float32. */\n" + text
         ),
@@ -110,60 +104,19 @@ def library(model: Any, options: CodeOptions) -> dict[str, str]:
 
 def supported_backends(config: Any) -> list[Backend]:
     """Return the backends that carry `config`. Raises ValueError where it is not carried at all."""
-    require_table_network(config)
-    return list(row_mechanism(config).backends)
+    return list(family_of(config).backends)
 
 
 def check_supported(config: Any, options: CodeOptions) -> CodeOptions:
     """Return `options` settled for `config`. Raises ValueError, saying what the C code carries,
     where the two ask for more."""
-    require_table_network(config)
-    mechanism = row_mechanism(config)
-    if options.backend not in mechanism.backends:
-        others = [name for name in carried_attention() if options.backend in backends_of(name)]
-        raise ValueError(
-            f"attention_type is {config.attention_type!r}, whose equations need floats: the backend"
-            f" {options.backend} carries {', '.join(others)} alone. Take backend"
-            f" {' or '.join(mechanism.backends[::-1])}."
-        )
-    mechanism.macros()
-    columns = attention_name(config.column_attention_type)
-    carried = {
-        "head": config.head == "categorical",
-        "column_attention_type": columns == "softmax" and not config.column_attention_options,
-        "qassmax": not config.qassmax,
-        "norm": config.norm == "rms",
-        "n_thinking_rows": config.n_thinking_rows == 0,
-        "use_ranks": not config.use_ranks,
-        "categorical_flags": not config.categorical_flags,
-        "column_shifts": config.column_shifts == (0,),
-    }
-    for name, is_carried in carried.items():
-        if not is_carried:
-            raise ValueError(
-                f"{name} is {getattr(config, name)!r}, which the C code does not carry. It carries"
-                " the categorical head, softmax between columns,"
-                f" {' and '.join(carried_attention())} between rows, norm rms, knots or linear,"
-                " missing_flags, target_aware and separate_query_weights,"
-                " without thinking rows, ranks, categorical flags, column shifts and qassmax."
-            )
+    family_of(config).check(options.backend)
     return options.for_network(config.max_classes)
 
 
-def require_table_network(config: Any) -> None:
-    """Raise ValueError unless `config` is that of a two-way table network."""
-    if not isinstance(config, TabularConfig):
-        raise ValueError(
-            f"the network is a {type(config).__name__}; C code is written for the two-way table"
-            " network (TabularConfig)."
-        )
-
-
-def model_header(
-    mechanism: RowMechanism, options: CodeOptions, exponents: dict[str, int], weights: str
-) -> str:
+def model_header(family: Family, options: CodeOptions, exponents: Macros, weights: str) -> str:
     """Return pfn_model.h: the sizes of the network as macros, and the types that depend on them."""
-    config = mechanism.config
+    config, mechanism = family.config, family.mechanism
     sizes = {
         "PFN_EXPORTED_FEATURES": options.max_features,
         "PFN_MAX_CLASSES": options.max_classes,
@@ -172,10 +125,7 @@ def model_header(
         "PFN_D_HEAD": config.d_model // config.n_heads,
         "PFN_N_LAYERS": config.n_layers,
         "PFN_D_MLP": config.d_mlp,
-        "PFN_N_KNOTS": n_knots(config),
-        "PFN_MISSING_FLAG": int(config.missing_flags),
-        "PFN_TARGET_AWARE": int(config.target_aware),
-        "PFN_SEPARATE_QUERY_WEIGHTS": int(separate_reading(config)),
+        **family.macros(),
         "PFN_INTEGER": int(options.backend == "int"),
     }
     macros = sizes | mechanism.macros() | exponents
@@ -189,7 +139,7 @@ def model_header(
 #define PFN_MODEL_ID 0x{identity}u /* contexts fitted with other weights are refused */
 
 {mechanism.header(options.backend)}
-{runtime("network.h")}
+{runtime(f"{family.name}.h")}
 #endif
 """
 

@@ -61,7 +61,12 @@ class RowMechanism:
 
     name: str
     """The name of its file in `openpfn.attention`."""
-    config: TabularConfig
+    n_heads: int
+    """Heads."""
+    d_model: int
+    """Width of the cells, shared out among the heads."""
+    options: Mapping[str, Any]
+    """The mechanism's own options."""
 
     @property
     def description(self) -> Mechanism:
@@ -84,7 +89,7 @@ class RowMechanism:
     def macros(self) -> dict[str, int]:
         """Return the macros that its options become. Raises ValueError for an option or a value
         that the C code does not know."""
-        options = dict(self.config.attention_options)
+        options = dict(self.options)
         for name in self.description.initial_values:
             options.pop(name, None)
         macros = {}
@@ -120,8 +125,8 @@ class RowMechanism:
 
     def _sizes(self) -> dict[str, int]:
         return {
-            "PFN_N_HEADS": self.config.n_heads,
-            "PFN_D_HEAD": self.config.d_model // self.config.n_heads,
+            "PFN_N_HEADS": self.n_heads,
+            "PFN_D_HEAD": self.d_model // self.n_heads,
         }
 
 
@@ -137,7 +142,7 @@ def row_mechanism(config: TabularConfig) -> RowMechanism:
             f" {', '.join(carried_attention())}, whose state has a constant size. Train a network"
             " with one of them, such as the preset tiny."
         )
-    return RowMechanism(name, config)
+    return RowMechanism(name, config.n_heads, config.d_model, config.attention_options)
 
 
 def attention_name(attention_type: str) -> str | None:

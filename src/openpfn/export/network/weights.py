@@ -34,7 +34,7 @@ def gather(model: Any, max_classes: int) -> Weights:
     if config.target_aware:
         weights["hints"] = target_rows(state, "hint_encoder", max_classes)
     weights["layers"] = [
-        layer_weights(state, f"layers.{i}.", mechanism) for i in range(config.n_layers)
+        layer_weights(state, f"layers.{i}.", config, mechanism) for i in range(config.n_layers)
     ]
     if separate_reading(config):
         prefixes = [f"layers.{i}.row_attention." for i in range(config.n_layers - 1)]
@@ -81,10 +81,11 @@ def target_rows(
     )
 
 
-def layer_weights(state: dict[str, Array], prefix: str, mechanism: RowMechanism) -> Weights:
+def layer_weights(
+    state: dict[str, Array], prefix: str, config: TabularConfig, mechanism: RowMechanism
+) -> Weights:
     """Return the weights of one layer; the softmax's 1/√(head width) is folded into those of the
     query."""
-    config = mechanism.config
     scale = np.float32((config.d_model // config.n_heads) ** -0.5)
     weights: Weights = {"column_query": state[prefix + "column_attention.to_query.weight"] * scale}
     for ours, theirs in (("column", "column_attention."), ("row", "row_attention.")):

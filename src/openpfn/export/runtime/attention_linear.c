@@ -1,9 +1,14 @@
 /* Linear attention between rows (Katharopoulos et al. 2020, eq. 6): the context is two sums. */
 
+#ifndef PFN_LEAST_FEATURE /* keep what is read defined where all keys are negative */
+#define PFN_LEAST_FEATURE 1e-3f
+#define PFN_LEAST_MASS 1e-6f
+#endif
+
 /* The positive feature map. */
 static float positive(float x) {
 #if PFN_FEATURES_RELU
-    return (x > 0.0f ? x : 0.0f) + 1e-3f;
+    return (x > 0.0f ? x : 0.0f) + PFN_LEAST_FEATURE;
 #else
     return x > 0.0f ? x + 1.0f : exponential(x); /* elu(x) + 1 */
 #endif
@@ -26,7 +31,7 @@ static void attention_add(pfn_state *state, const float *key, const float *value
 static void attention_read(const pfn_state *state, float *query, float *heads) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         float *q = query + h * PFN_D_HEAD, *out = heads + h * PFN_D_HEAD;
-        float mass = 1e-6f;
+        float mass = PFN_LEAST_MASS;
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             q[i] = positive(q[i]);
             mass += q[i] * state->key_sum[h][i];

@@ -30,3 +30,9 @@ static float inverse_root(float x) {
     }
     return y;
 }
+
+/* The value of a column in units of its deviation; NaN where it is missing. */
+static float standardised(const pfn_context *ctx, const float *row, int32_t column) {
+    const float x = ctx->feature[column] == NO_FEATURE ? 0.0f : row[ctx->feature[column]];
+    return ((x - ctx->origin[column]) - ctx->mean[column]) * ctx->inverse_std[column];
+}

@@ -57,7 +57,7 @@ static void add_exactly(float x, pfn_total *total) {
 }
 
 /* First pass: the mean, the largest difference and the number of each feature's values; the same
- * sums within each class, and its rows. */
+ * sums within each class where they order the classes, and its rows. */
 static void count_row(const pfn_fitting *fit, int32_t number, int32_t label) {
     pfn_context *ctx = fit->ctx;
     (void)number;
@@ -73,7 +73,9 @@ static void count_row(const pfn_fitting *fit, int32_t number, int32_t label) {
             ctx->inverse_std[j] = magnitude(difference); /* the largest so far */
         }
         add_exactly(difference, column);
+#ifndef PFN_CLASSES_ARE_NUMBERS
         add_exactly(x, &fit->work->use.counts.of_class[label][j]);
+#endif
     }
 }
 
@@ -123,6 +125,14 @@ static pfn_status fit_columns(const pfn_fitting *fit) {
     return status;
 }
 
+#ifdef PFN_CLASSES_ARE_NUMBERS
+/* Whether class a comes before class b. Classes with context rows keep the order of their labels:
+ * to the network, class 1 lies between 0 and 2. */
+static int comes_before(const pfn_fitting *fit, int32_t a, int32_t b) {
+    const int32_t *rows = fit->work->use.counts.class_rows;
+    return (rows[a] > 0) != (rows[b] > 0) ? rows[a] > 0 : a < b;
+}
+#else
 /* Whether class a has the smaller mean of a feature; a class without values comes last. */
 static int has_smaller_mean(const pfn_total *a, const pfn_total *b) {
     if (a->n == 0 || b->n == 0) {
@@ -154,6 +164,7 @@ static int comes_before(const pfn_fitting *fit, int32_t a, int32_t b) {
     }
     return a < b;
 }
+#endif
 
 /* Give each class its place, and count those that have context rows. */
 static void order_classes(const pfn_fitting *fit) {
@@ -163,6 +174,10 @@ static void order_classes(const pfn_fitting *fit) {
         for (int32_t d = 0; d < ctx->n_classes; d++) {
             ctx->place[c] = (uint8_t)(ctx->place[c] + comes_before(fit, d, c));
         }
+#ifdef PFN_CLASSES_ARE_NUMBERS
+        const float share = (float)fit->work->use.counts.class_rows[c] / (float)ctx->n_rows;
+        ctx->mean_place += share * (float)ctx->place[c];
+#endif
     }
 }
 

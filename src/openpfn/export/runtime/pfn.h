@@ -59,12 +59,15 @@ typedef struct {
     int32_t n_present;  /* classes that context rows have */
 
     uint8_t feature[PFN_MAX_FEATURES]; /* (D) the feature that a column reads */
-    uint8_t place[PFN_MAX_CLASSES];    /* (n_classes) a class's place: frequent ones first */
+    uint8_t place[PFN_MAX_CLASSES];    /* (n_classes) a class's place in their order */
     float origin[PFN_MAX_FEATURES];    /* (D) a value; differences from it are exact */
     float mean[PFN_MAX_FEATURES];      /* (D) mean difference from the origin */
 
     /* (D) 1 / standard deviation; 0 where a value is present or missing, but always the same */
     float inverse_std[PFN_MAX_FEATURES];
+#ifdef PFN_CLASSES_ARE_NUMBERS
+    float mean_place; /* over context rows: the target of a row whose class is asked for */
+#endif
     /* (layers - 1, D + 1), then the target's of the last layer */
     pfn_state states[PFN_N_STATES];
 } pfn_context;
@@ -82,7 +85,9 @@ typedef struct {
         PFN_WORKSPACE
         struct { /* while the rows are counted */
             pfn_total columns[PFN_MAX_FEATURES];
+#ifndef PFN_CLASSES_ARE_NUMBERS
             pfn_total of_class[PFN_MAX_CLASSES][PFN_MAX_FEATURES];
+#endif
             int32_t class_rows[PFN_MAX_CLASSES];
         } counts;
     } use;

@@ -21,6 +21,9 @@ static int32_t move_context(pfn_context *ctx, uint8_t *out, const uint8_t *in, i
     at = move_bytes(ctx->origin, n_columns * sizeof(float), out, in, at);
     at = move_bytes(ctx->mean, n_columns * sizeof(float), out, in, at);
     at = move_bytes(ctx->inverse_std, n_columns * sizeof(float), out, in, at);
+#ifdef PFN_CLASSES_ARE_NUMBERS
+    at = move_bytes(&ctx->mean_place, sizeof ctx->mean_place, out, in, at);
+#endif
     return move_bytes(ctx->states, n_states * sizeof(pfn_state), out, in, at);
 }
 
@@ -93,6 +96,11 @@ static int fields_are_valid(const pfn_context *ctx) {
             return 0;
         }
     }
+#ifdef PFN_CLASSES_ARE_NUMBERS
+    if (!(magnitude(ctx->mean_place) <= (float)PFN_MAX_CLASSES)) {
+        return 0;
+    }
+#endif
     for (int32_t i = 0; i < (PFN_N_LAYERS - 1) * (ctx->n_columns + 1) + 1; i++) {
         if (!state_is_valid(&ctx->states[i])) {
             return 0;
