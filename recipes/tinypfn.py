@@ -1,7 +1,7 @@
 """TinyPFN's quick start from end to end: draw tasks, train a network on them, write it as C, and
 hold the C's logits against the network's.
 
-    python recipes/tinypfn.py                                  # twenty minutes on one CPU core
+    python recipes/tinypfn.py                                  # half an hour on one CPU core
     python recipes/tinypfn.py --target cortex-m4f              # ... and run it on an emulated chip
     python recipes/tinypfn.py --weights tinypfn_prior_trained.pt --features 5   # TinyPFN's own
 

@@ -178,14 +178,19 @@ def beliefs(argv: list[str]) -> int:
 
 
 def edge(argv: list[str]) -> int:
-    """Measure networks' C libraries on real tables, beside methods that fit on a device; tell their
-    flash, memory and instructions."""
+    """Measure networks' C libraries on real tables, beside methods that fit on a device and methods
+    of equal bytes that are trained on a computer; tell their flash, memory and instructions."""
     import tyro
 
-    from openpfn.benchmark.edge.config import EdgeConfig
+    from openpfn.benchmark.edge.config import RENAMED, EdgeConfig
 
     name = "openpfn benchmark edge"
-    config = tyro.cli(EdgeConfig, args=argv, prog=name, description=edge.__doc__)
+    words = [
+        RENAMED.get(word, word)
+        for arg in argv
+        for word in (arg.split("=", 1) if arg.startswith("--") else [arg])
+    ]
+    config = tyro.cli(EdgeConfig, args=words, prog=name, description=edge.__doc__)
     from openpfn.benchmark.edge.run import run
 
     run(config)

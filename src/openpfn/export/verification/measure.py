@@ -63,6 +63,7 @@ def measure(
                 )
             shutil.copy(Path(folder) / name, build / name)
         (build / renamed("pfn_vectors.h", prefix)).write_text(vectors.header())
+        (build / "counting.h").write_text(program("counting.h"))
         (build / "measure.c").write_text(renamed(program("measure.c"), prefix))
         (build / "smallest_program.c").write_text(renamed(program("smallest_program.c"), prefix))
         most = renamed(f"-DPFN_MAX_FEATURES={vectors.x.shape[1]}", prefix)
@@ -79,15 +80,13 @@ def measure(
             "-o",
             "library.o",
         ]
-        _run([core.compiler, *compiled], build)
+        run_tool([core.compiler, *compiled], build)
         link = [*PICOLIBC, *core.memory] if core.emulator else []
         linked = ["-std=gnu11", *options, *link, "measure.c", "library.o", "-o", "measure"]
-        _run([core.compiler, *linked], build)
-        printed = _run([*core.emulator, "./measure"], build, time_limit)
+        run_tool([core.compiler, *linked], build)
+        printed = run_tool([*core.emulator, "./measure"], build, time_limit)
         text = {"text_bytes": text_bytes(core, build, limits)} if core.emulator else {}
-    costs = {
-        name: int(value) for name, value in re.findall(r"^(\w+) (\d+)$", printed, re.MULTILINE)
-    }
+    costs = printed_costs(printed)
     rows = [line.split()[1:] for line in printed.splitlines() if line.startswith("logits")]
     if len(rows) != len(vectors.queries) or "differs" in printed:
         raise ToolError(f"the program on {target} did not answer as it should: {printed}")
@@ -107,7 +106,7 @@ def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
     weights, and what the compiler's own library adds."""
     libc = PICOLIBC[:1] if core.emulator else []
     link = ["-Os", "-nostartfiles", "-Wl,--gc-sections,-e,main", *core.flags, *libc, *core.memory]
-    _run(
+    run_tool(
         [
             core.compiler,
             "-std=gnu11",
@@ -120,7 +119,18 @@ def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
         ],
         build,
     )
-    sizes = _run([core.compiler.replace("gcc", "size"), "-A", "smallest"], build)
+    return flash_of(core, build, "smallest")
+
+
+def printed_costs(printed: str) -> dict[str, int]:
+    """Return the figures that a program printed, by name."""
+    found = re.findall(r"^(\w+) (\d+)$", printed, re.MULTILINE)
+    return {name: int(value) for name, value in found}
+
+
+def flash_of(core: Target, build: Path, name: str) -> int:
+    """Return the flash of the linked program `name` in `build`: code and constants."""
+    sizes = run_tool([core.compiler.replace("gcc", "size"), "-A", name], build)
     kept = re.findall(
         r"^\.(?:text|rodata|ARM\.\w+|init|fini|srodata|data\.rel\.ro)\S* +(\d+)",
         sizes,
@@ -129,7 +139,12 @@ def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
     return sum(map(int, kept))
 
 
-def _run(command: list[str], folder: Path, time_limit: float = 120) -> str:
+def run_tool(command: list[str], folder: Path, time_limit: float = 120) -> str:
+    """Run a compiler, or a program in an emulator, in `folder`, and return what it prints.
+
+    Raises TimeoutError, ToolError where it fails, and ValueError where a chip has too little
+    memory.
+    """
     try:
         done = subprocess.run(
             command,
