@@ -79,11 +79,11 @@ def measure(
             "-o",
             "library.o",
         ]
-        _run([core.compiler, *compiled], build)
+        run_tool([core.compiler, *compiled], build)
         link = [*PICOLIBC, *core.memory] if core.emulator else []
         linked = ["-std=gnu11", *options, *link, "measure.c", "library.o", "-o", "measure"]
-        _run([core.compiler, *linked], build)
-        printed = _run([*core.emulator, "./measure"], build, time_limit)
+        run_tool([core.compiler, *linked], build)
+        printed = run_tool([*core.emulator, "./measure"], build, time_limit)
         text = {"text_bytes": text_bytes(core, build, limits)} if core.emulator else {}
     costs = {
         name: int(value) for name, value in re.findall(r"^(\w+) (\d+)$", printed, re.MULTILINE)
@@ -107,7 +107,7 @@ def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
     weights, and what the compiler's own library adds."""
     libc = PICOLIBC[:1] if core.emulator else []
     link = ["-Os", "-nostartfiles", "-Wl,--gc-sections,-e,main", *core.flags, *libc, *core.memory]
-    _run(
+    run_tool(
         [
             core.compiler,
             "-std=gnu11",
@@ -120,7 +120,7 @@ def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
         ],
         build,
     )
-    sizes = _run([core.compiler.replace("gcc", "size"), "-A", "smallest"], build)
+    sizes = run_tool([core.compiler.replace("gcc", "size"), "-A", "smallest"], build)
     kept = re.findall(
         r"^\.(?:text|rodata|ARM\.\w+|init|fini|srodata|data\.rel\.ro)\S* +(\d+)",
         sizes,
@@ -129,7 +129,12 @@ def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
     return sum(map(int, kept))
 
 
-def _run(command: list[str], folder: Path, time_limit: float = 120) -> str:
+def run_tool(command: list[str], folder: Path, time_limit: float = 120) -> str:
+    """Run a compiler or an emulator in `folder` and return what it printed.
+
+    Raises ToolError with its words where it fails, TimeoutError after `time_limit` seconds, and
+    ValueError where the board has too little memory.
+    """
     try:
         done = subprocess.run(
             command,
