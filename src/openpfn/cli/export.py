@@ -110,6 +110,9 @@ class BudgetCommand:
     """Most classes that the library is exported for; by default the table's."""
     frozen: bool = False
     """The context is fitted elsewhere and stays in flash."""
+    target: str | None = None
+    """A core, as of `openpfn export verify`: also compile the library for it, and tell the deepest
+    calls of fit and predict with the stack of each function."""
     chip: str | None = None
     """A chip, such as esp32-wroom or rp2040; an unknown name lists them all."""
 
@@ -232,14 +235,27 @@ def print_budget(argv: list[str]) -> int:
     """Print the budget of each backend. Raises ValueError where none of them fits the chip."""
     options = tyro.cli(BudgetCommand, args=argv, prog="openpfn export budget")
     from openpfn.export.budget import CHIPS, all_backends, check_fits, chip_report, report
-    from openpfn.export.record import load_config
+    from openpfn.export.options import CodeOptions
+    from openpfn.export.record import load_config, load_network
+    from openpfn.export.verification.stack import stack_report
+    from openpfn.export.verification.targets import find_target
 
     if options.chip is not None and options.chip not in CHIPS:
         raise ValueError(f"unknown chip {options.chip!r}. Choose one of {', '.join(CHIPS)}.")
     table = (options.rows, options.features, options.classes)
     maxima = (options.max_features, options.max_classes)
     needed = all_backends(load_config(options.checkpoint), *table, *maxima, options.frozen)
+    if options.target is not None:
+        find_target(options.target)
     print("\n".join(report(options.checkpoint, table, needed)))
+    if options.target is not None:
+        most = [
+            first if second is None else second
+            for first, second in zip(table[1:], maxima, strict=True)
+        ]
+        compiled = CodeOptions(max_features=most[0], max_classes=max(most[1], 2))
+        model = load_network(options.checkpoint)
+        print("\n".join(stack_report(model, needed, compiled, options.target)))
     if options.chip is not None:
         print("\n".join(chip_report(options.chip, needed)))
         check_fits(options.checkpoint, options.chip, needed)

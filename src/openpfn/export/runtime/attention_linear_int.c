@@ -22,7 +22,8 @@ static void shorten(pfn_state *state, int32_t h, int32_t i, int32_t n) {
     for (int32_t j = 0; j < PFN_D_HEAD; j++) {
         state->memory[h][i][j] = shifted_right(state->memory[h][i][j], n);
     }
-    state->exponent[h][i] = (uint8_t)(state->exponent[h][i] + n);
+    uint8_t *exponent = &state->exponent[h * PFN_D_HEAD + i];
+    *exponent = (uint8_t)(*exponent + n);
 }
 
 /* Add one context row to the state: its key (E) and value (E). */
@@ -32,7 +33,7 @@ static void attention_add(pfn_state *state, const int16_t *key, const int16_t *v
             const uint32_t feature = positive(key[h * PFN_D_HEAD + i], PFN_KEY_BITS);
             const int32_t spare = excess(feature, STATE_BITS);
             const int32_t k = (int32_t)(feature >> spare);
-            const int32_t wanted = SHORTEST + state->exponent[h][i] - spare;
+            const int32_t wanted = SHORTEST + state->exponent[h * PFN_D_HEAD + i] - spare;
             const int32_t shift = wanted < 30 ? wanted : 30;
             state->key_sum[h][i] += shifted_right(k << 15, shift); /* at most 2^29 */
             for (int32_t j = 0; j < PFN_D_HEAD; j++) {
@@ -48,11 +49,12 @@ static void attention_add(pfn_state *state, const int16_t *key, const int16_t *v
 /* heads (E): what a row with this query (E) reads. */
 static void attention_read(const pfn_state *state, const int16_t *query, int16_t *heads) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
+        const uint8_t *exponent = state->exponent + h * PFN_D_HEAD;
         uint32_t features[PFN_D_HEAD], any = 0;
         int32_t mass = 1, sums[PFN_D_HEAD] = {0};
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             const uint32_t feature = positive(query[h * PFN_D_HEAD + i], PFN_QUERY_BITS);
-            features[i] = feature >> state->exponent[h][i];
+            features[i] = feature >> exponent[i];
             any |= features[i];
         }
         const int32_t longer = excess(any, PFN_FEATURE_BITS);
@@ -76,14 +78,15 @@ static void attention_read(const pfn_state *state, const int16_t *query, int16_t
 static void attention_finish(pfn_state *state, int32_t n_rows, const pfn_layer *layer) {
     (void)n_rows, (void)layer;
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
+        uint8_t *exponent = state->exponent + h * PFN_D_HEAD;
         int32_t most = 0;
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             shorten(state, h, i, excess((uint32_t)state->key_sum[h][i], STATE_BITS));
-            most = state->exponent[h][i] > most ? state->exponent[h][i] : most;
+            most = exponent[i] > most ? exponent[i] : most;
         }
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
-            const int32_t fewer = most - state->exponent[h][i];
-            state->exponent[h][i] = (uint8_t)(fewer < 31 ? fewer : 31);
+            const int32_t fewer = most - exponent[i];
+            exponent[i] = (uint8_t)(fewer < 31 ? fewer : 31);
         }
     }
 }
@@ -93,7 +96,7 @@ static int state_is_valid(const pfn_state *state) {
     for (int32_t h = 0; h < PFN_N_HEADS; h++) {
         for (int32_t i = 0; i < PFN_D_HEAD; i++) {
             const int32_t most = state->key_sum[h][i];
-            if (most < 0 || most > 1 << STATE_BITS || state->exponent[h][i] > 31) {
+            if (most < 0 || most > 1 << STATE_BITS || state->exponent[h * PFN_D_HEAD + i] > 31) {
                 return 0;
             }
             for (int32_t j = 0; j < PFN_D_HEAD; j++) {

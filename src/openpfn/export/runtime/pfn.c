@@ -198,8 +198,14 @@ static void show(const pfn_fitting *fit, int32_t number, int32_t label) {
     }
 }
 
+/* How a float lies in memory: at any address on cores of 8 bits. */
+typedef struct {
+    uint8_t before;
+    float number;
+} pfn_alignment;
+
 static int is_aligned(const void *memory) {
-    return memory != NULL && (uintptr_t)memory % sizeof(float) == 0;
+    return memory != NULL && (uintptr_t)memory % offsetof(pfn_alignment, number) == 0;
 }
 
 pfn_status pfn_fit_stream(pfn_context *ctx, pfn_row_source next_row, void *user, int32_t n_features,
@@ -280,7 +286,8 @@ pfn_status pfn_predict_logits(const pfn_context *ctx, const float *row, float *l
         ask_row(ctx, row, canonical, scratch);
     }
     for (int32_t c = 0; c < ctx->n_classes; c++) {
-        logits[c] = ctx->place[c] < ctx->n_present ? AS_FLOAT(canonical[ctx->place[c]]) : -INFINITY;
+        const int32_t place = ctx->place[c];
+        logits[c] = place < ctx->n_present ? AS_FLOAT(canonical[place]) : -(float)INFINITY;
     }
     return PFN_OK;
 }
@@ -291,7 +298,7 @@ pfn_status pfn_predict_proba(const pfn_context *ctx, const float *row, float *pr
     if (status != PFN_OK) {
         return status;
     }
-    float most = -INFINITY, total = 0.0f;
+    float most = -(float)INFINITY, total = 0.0f;
     for (int32_t c = 0; c < ctx->n_classes; c++) {
         most = proba[c] > most ? proba[c] : most;
     }

@@ -96,7 +96,7 @@ typedef struct {
 #define PFN_CONTEXT_BYTES sizeof(pfn_context)
 #define PFN_SCRATCH_BYTES sizeof(pfn_workspace)
 #define PFN_CACHE_BYTES(n_rows, n_features) \
-    ((n_rows) * ((n_features) + 1) * (int32_t)sizeof(pfn_cell))
+    ((int32_t)sizeof(pfn_cell) * (n_rows) * ((n_features) + 1))
 
 /* What a saved context takes at most. */
 #define PFN_SAVED_STATES (PFN_N_STATES * (int32_t)sizeof(pfn_state))
