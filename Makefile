@@ -23,10 +23,10 @@ demo: $(VENV)/.installed
 	$(BIN)/openpfn demo
 
 test: $(VENV)/.installed-dev
-	$(RUN) pytest -n $(WORKERS) --dist loadfile
+	$(RUN) pytest -n $(WORKERS) --dist loadfile --durations 10
 
 slow: $(VENV)/.installed-dev
-	$(RUN) pytest -n $(WORKERS) --dist loadfile -m "slow and not compile and not gpu and not interp and not extras"
+	$(RUN) pytest -n $(WORKERS) --dist loadfile --durations 30 -m "slow and not compile and not gpu and not interp and not extras"
 	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not gpu"
 
 interp: $(VENV)/.installed-interp

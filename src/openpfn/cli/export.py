@@ -44,13 +44,27 @@ class CodeCommand:
     pfn_fitted.h, which the firmware predicts from without fitting."""
     target: str | None = None
     """The column of --context to predict; by default its last."""
+    prefix: str = "pfn"
+    """What every function, type, macro and file of the library begins with, so that one firmware
+    can hold several: wine gives wine.h and wine_fit."""
     sketch: bool = False
     """Also write a sketch for Arduino and PlatformIO, with which a board answers `openpfn export
     verify --port`."""
 
+    package: Literal["arduino", "platformio", "esp-idf", "zephyr", "micropython", "all"] | None = (
+        None
+    )
+    """Also make the folder a library of Arduino or PlatformIO, a component of ESP-IDF, a module of
+    Zephyr or MicroPython, or all of them at once."""
+
     def __post_init__(self) -> None:
         if self.out.suffix == ".h":
             object.__setattr__(self, "out", self.out.parent)
+        if self.sketch and self.package in ("arduino", "all"):
+            raise ValueError(
+                f"package {self.package} holds the sketch, in examples/AnswerComputer: leave out"
+                " --sketch."
+            )
         if self.target is not None and self.context is None:
             raise ValueError(
                 f"target is {self.target!r} without a table. Give the table as --context."
@@ -158,12 +172,13 @@ def write_code(argv: list[str]) -> int:
     )
     from openpfn.export.c_code import CodeOptions, check_supported, write_library
     from openpfn.export.freeze import write_fitted
+    from openpfn.export.packages import require_package_name, write_package
     from openpfn.export.record import load_network
     from openpfn.export.sketch import require_name, write_sketch
     from openpfn.export.tables import context_table
 
     model, table = load_network(options.checkpoint), None
-    wanted = CodeOptions(options.backend, options.max_features, options.max_classes)
+    wanted = CodeOptions(options.backend, options.max_features, options.max_classes, options.prefix)
     settled = check_supported(model.config, wanted)
     if options.context is not None:  # what is wrong is said before anything is written
         table = context_table(
@@ -171,6 +186,8 @@ def write_code(argv: list[str]) -> int:
         )
     if options.sketch:
         require_name(options.out)
+    if options.package is not None:
+        require_package_name(options.out, options.package)
     files = write_library(model, options.out, settled, options.checkpoint)
     print(f"wrote {', '.join(files)} to {options.out}")
     if table is not None:
@@ -180,7 +197,12 @@ def write_code(argv: list[str]) -> int:
             f" {', '.join(table.classes)}"
         )
     if options.sketch:
-        print(f"wrote {', '.join(path.name for path in write_sketch(options.out))}")
+        print(f"wrote {', '.join(path.name for path in write_sketch(options.out, options.prefix))}")
+    if options.package is not None:
+        names = [
+            path.relative_to(options.out) for path in write_package(options.out, options.package)
+        ]
+        print(f"wrote {', '.join(map(str, names))}")
     return 0
 
 

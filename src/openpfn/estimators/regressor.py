@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, no_type_check
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from openpfn.estimators.base import PFNEstimator
 from openpfn.estimators.beliefs import Certain, PooledQuantiles
 from openpfn.estimators.calibration import FEWEST_ROWS, best_factor
 from openpfn.estimators.contexts.numbers import N_LEVELS, NumberContext
+from openpfn.estimators.grid import Grid
 from openpfn.estimators.limits.weights import refuse
 from openpfn.estimators.network import Network, advice, find_network
 from openpfn.estimators.views.canonical import row_order
@@ -79,6 +81,9 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         How these are drawn: each tenth of the numbers as often as in the context.
     columns_per_member : "auto", int or None
         Columns that a view sees. "auto" is as many as the network was trained on; None is all.
+    on_grid : "auto" or False
+        Whether targets that take evenly spaced values again and again, such as ratings, grades and
+        counts, are predicted to take such values alone. False lets every number be possible.
     chain : bool
         Of several targets, predict each from the columns and the targets before it.
     fine_tune : bool or FineTuneOptions
@@ -97,6 +102,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     text_scores_ : the `TextScores`; None without, and where no column holds text.
     fine_tuning_ : the `FineTuning`, how fine-tuning went; None without.
     context_ : the `NumberContext`; None where all targets are equal.
+    grid_ : the `Grid` of values that targets take; None where they may take any.
     centre_, spread_ : mean and standard deviation of the targets; spread_ is 0 where all are equal.
 
     >>> import numpy as np
@@ -116,10 +122,51 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         "rows_per_member",
         "subsample",
         "columns_per_member",
+        "on_grid",
         "chain",
         "fine_tune",
     )
     targets_name = "targets"
+
+    @no_type_check  # scikit-learn's contract: the constructor takes anything, `fit` complains
+    def __init__(
+        self,
+        checkpoint: str | Path = "auto",
+        *,
+        model: Any = None,
+        n_estimators: int = 4,
+        device: str = "auto",
+        random_state: Any = 0,
+        memory_limit: int | None = 2**30,
+        calibrate: bool = False,
+        target_statistics: bool = False,
+        text: str = "auto",
+        text_scores: bool = True,
+        rows_per_member: int | str | None = "auto",
+        subsample: str = "uniform",
+        columns_per_member: int | str | None = "auto",
+        on_grid: str | bool = "auto",
+        chain: bool = False,
+        fine_tune: Any = False,
+    ) -> None:
+        super().__init__(
+            checkpoint,
+            model=model,
+            n_estimators=n_estimators,
+            device=device,
+            random_state=random_state,
+            memory_limit=memory_limit,
+            calibrate=calibrate,
+            target_statistics=target_statistics,
+            text=text,
+            text_scores=text_scores,
+            rows_per_member=rows_per_member,
+            subsample=subsample,
+            columns_per_member=columns_per_member,
+            chain=chain,
+            fine_tune=fine_tune,
+        )
+        self.on_grid = on_grid
 
     def fit(self, X: Any, y: Any, **unknown: Any) -> PFNRegressor:
         """Show the network the context: rows `X` (n, D) and their numbers `y` (n,), or (n, T) for
@@ -143,6 +190,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         order = row_order(self._select(rows.numbers), targets)
         rows, targets = rows[order], targets[order]
         self.centre_, self.spread_, standardised = _standardised(targets)
+        self.grid_ = Grid.of(targets) if self.on_grid else None
         self.context_, self.statistics_, self.text_scores_ = None, None, None
         self.width_, self.fine_tuning_ = 1.0, None
         self.beyond_, self.seed_ = (), self._seed()
@@ -165,7 +213,8 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         ----------
         X : query rows.
         output : "mean", "median" or "mode" (Q,); "quantiles" (Q, L); or "distribution", a
-            `Predictive` of shape (Q,) with `log_prob`, `cdf`, `crps` and more, in units of y.
+            `Predictive` of shape (Q,) with `log_prob`, `cdf`, `crps` and more, in units of y; of
+            targets on a grid one over its `values`, with their `probs`.
         quantiles : sequence of L levels between 0 and 1, for the output "quantiles"; the deciles by
             default.
         """
@@ -269,12 +318,15 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
             "centre": self.centre_,
             "spread": self.spread_,
             "width": self.width_,
+            "grid": None if self.grid_ is None else self.grid_.record(),
             "beyond": list(self.beyond_),
         }
 
     def relearn(self, record: Mapping[str, Any]) -> None:
         self.centre_, self.spread_ = float(record["centre"]), float(record["spread"])
         self.width_ = float(record["width"])
+        grid = record.get("grid")  # absent before it was looked for
+        self.grid_ = None if grid is None else Grid(*grid)
         self.beyond_ = tuple(record.get("beyond", ()))  # before format 6
 
     def facts(self) -> dict[str, bool]:
@@ -292,6 +344,8 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        if self.on_grid not in ("auto", False):
+            raise ValueError(f"on_grid is {self.on_grid!r}, must be 'auto' or False.")
         if self.subsample == "balanced":
             raise ValueError(
                 "subsample is 'balanced', which is of classes. Use 'uniform': it holds each tenth"
@@ -316,7 +370,8 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         centre, spread = (
             torch.tensor(value, dtype=torch.float64) for value in (self.centre_, self.spread_)
         )
-        return Rescaled(_widened(quantiles, self.width_), centre, spread)
+        believed = Rescaled(_widened(quantiles, self.width_), centre, spread)
+        return believed if self.grid_ is None else self.grid_.of_distribution(believed)
 
     def _answers(self, X: Any, ask: Callable[[Predictive], torch.Tensor]) -> np.ndarray:
         """Return what `ask` makes of the distributions, some rows at a time."""

@@ -22,7 +22,8 @@ from openpfn.export.network.mechanisms import runtime
 from openpfn.export.network.quantize import QuantisedMatrix
 from openpfn.export.network.weights import quantised
 from openpfn.export.options import Backend, CodeOptions
-from openpfn.export.record import recorded_source, write_record
+from openpfn.export.prefix import renamed
+from openpfn.export.record import check_prefix_of_folder, recorded_source, write_record
 from openpfn.export.values import LARGEST_VALUE, SMALLEST_DIFFERENCE
 from openpfn.files import write_whole
 
@@ -45,11 +46,13 @@ def write_library(
     """Write pfn.h, pfn_model.h, pfn_weights.h, pfn.c and a record of the export into `folder`, and
     return their paths by name.
 
-    `model` is a `TabularPFN` or a `PublishedPFN`; `source` is the checkpoint that it came from.
-    Raises ValueError for a network that the C code does not carry.
+    Their names begin with the prefix of `options`. `model` is a `TabularPFN` or a `PublishedPFN`;
+    `source` is the checkpoint that it came from. Raises ValueError for a network that the C code
+    does not carry, and where `folder` holds a library of another prefix.
     """
-    files = library(model, options)
     folder = Path(folder)
+    check_prefix_of_folder(folder, options.prefix)
+    files = library(model, options)
     for name, text in files.items():
         write_whole(folder / name, text)
     record = write_record(
@@ -60,6 +63,7 @@ def write_library(
             "backend": options.backend,
             "max_features": options.max_features,
             "max_classes": options.for_network(model.config.max_classes).max_classes,
+            "prefix": options.prefix,
         },
     )
     return {name: folder / name for name in files} | {record.name: record}
@@ -85,13 +89,16 @@ def library(model: Any, options: CodeOptions) -> dict[str, str]:
     after = ["functions.c", *family.arithmetic(options.backend)]
     after += [family.mechanism.source(options.backend), f"{family.name}_layers.c"]
     after += ["network.c", "pfn.c", "saving.c"]
-    return {
+    files = {
         "pfn.h": runtime("pfn.h"),
         "pfn_model.h": model_header(family, options, macros, text),
         "pfn_weights.h": (
             "/* The weights, with nine significant digits: exact for float32. */\n" + text
         ),
         "pfn.c": amalgamated(before, after),
+    }
+    return {
+        renamed(name, options.prefix): renamed(code, options.prefix) for name, code in files.items()
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from openpfn.export.c_code import braced
+from openpfn.export.prefix import renamed
 from openpfn.export.record import read_record, recorded_source, write_record
 from openpfn.export.tables import ContextTable
 from openpfn.export.verification.host import HostLibrary
@@ -33,8 +34,8 @@ def write_fitted(folder: str | Path, table: ContextTable) -> Path:
     folder = Path(folder)
     shown = {"context": recorded_source(table.source), "target": table.target}
     write_record(folder, read_record(folder) | shown)
-    path = folder / FITTED
-    write_whole(path, fitted_header(library.fields(), table))
+    path = folder / renamed(FITTED, library.prefix)
+    write_whole(path, renamed(fitted_header(library.fields(), table), library.prefix))
     return path
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from openpfn.export.prefix import PREFIX, check_prefix
+
 Backend = Literal["f32", "int8", "int"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
@@ -22,8 +24,11 @@ class CodeOptions:
     max_classes: int | None = None
     """Most classes of a table; the weights of further ones are left out. None: as many as the
     network tells apart."""
+    prefix: str = PREFIX
+    """What every function, type, macro and file of the library begins with; macros in capitals."""
 
     def __post_init__(self) -> None:
+        check_prefix(self.prefix)
         if self.backend not in BACKENDS:
             raise ValueError(f"backend is {self.backend!r}, must be one of {', '.join(BACKENDS)}.")
         if not 1 <= self.max_features <= 254:

@@ -11,6 +11,7 @@ from typing import Any
 from openpfn import checkpoint
 from openpfn.checkpoint.fingerprint import fingerprint_of
 from openpfn.export.options import BACKENDS
+from openpfn.export.prefix import PREFIX
 from openpfn.files import write_whole
 
 RECORD = "pfn_export.json"
@@ -45,6 +46,25 @@ def read_record(folder: Path) -> dict[str, Any]:
     ):
         raise ValueError(f"{path} is damaged. Export the network again.")
     return record
+
+
+def recorded_prefix(folder: str | Path) -> str:
+    """Return the prefix of the library in `folder`; that of the C code where no record, or an
+    earlier one, names another. Raises ValueError for a record that is damaged."""
+    if not (Path(folder) / RECORD).is_file():
+        return PREFIX
+    return read_record(Path(folder)).get("prefix", PREFIX)
+
+
+def check_prefix_of_folder(folder: Path, prefix: str) -> None:
+    """Raise ValueError where `folder` holds a library whose prefix is not `prefix`: a folder is one
+    library to build systems."""
+    present = recorded_prefix(folder)
+    if present != prefix and (folder / RECORD).is_file():
+        raise ValueError(
+            f"{folder} holds a library with the prefix {present}. Give another folder for the one"
+            f" with {prefix}."
+        )
 
 
 def exported_network(folder: Path) -> tuple[dict[str, Any], Any]:

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -113,19 +114,23 @@ class TableEncoder:
             whole = np.array(table, dtype=np.float64, order="C")
             if not np.isinf(whole).any():
                 return whole, None  # the same as column by column, in a fraction of the time
+        columns = [plain_values(series) for _, series in table.items()]
         parts, features = [], []
-        for i, (column, encoder) in enumerate(zip(self.columns, self.encoders, strict=True)):
-            values = plain_values(table.iloc[:, i])
+        for encoder, values in zip(self.encoders, columns, strict=True):
             if isinstance(encoder, WideText):
                 features.append(encoder.features(values))
-                part = encoder.reduce(features[-1], values)
+                parts.append(encoder.reduce(features[-1], values))
             else:
-                part = encoder.encode(values)
-            _refuse_infinity(column, part)
-            if count and self.tells:
-                self._count(i, values, encoder.unread(values, part))
-            parts.append(part)
+                parts.append(encoder.encode(values))
         numbers = np.concatenate([np.empty((len(table), 0)), *parts], axis=1)
+        if np.isinf(numbers).any():
+            for column, part in zip(self.columns, parts, strict=True):
+                _refuse_infinity(column, part)
+        if count and self.tells and np.isnan(numbers).any():
+            for i, (encoder, values, part) in enumerate(
+                zip(self.encoders, columns, parts, strict=True)
+            ):
+                self._count(i, values, encoder.unread(values, part))
         return numbers, side_by_side(features) if features else None
 
     def _count(self, i: int, values: ColumnValues, gone: Bool[np.ndarray, " N"]) -> None:
@@ -299,11 +304,17 @@ class Codes(ColumnEncoder):
     """Known categories, in the order of their dtype or else of the alphabet (numbers by size)."""
 
     def encode(self, values: ColumnValues) -> Float[np.ndarray, "N 1"]:
+        place, alike = self._places
+        return _by_word(values, lambda word: place.get(word, alike.get(same_name(word), np.nan)))
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The code of each category, and of each spelling that means one."""
         place = {word: float(i) for i, word in enumerate(self.categories)}
         alike: dict[str, float] = {}
         for word, code in place.items():
             alike.setdefault(same_name(word), code)
-        return _by_word(values, lambda word: place.get(word, alike.get(same_name(word), np.nan)))
+        return place, alike
 
 
 @dataclass

@@ -137,6 +137,8 @@ class _UnusableError(Exception):
 
 def _by_dtype(name: Hashable, values: pd.Series) -> ColumnValues:
     dtype: Any = values.dtype
+    if isinstance(dtype, pd.StringDtype):
+        return _objects(name, values.array.to_numpy(dtype=object))
     if isinstance(dtype, pd.CategoricalDtype):
         return _categorical(name, values)
     if isinstance(dtype, pd.SparseDtype):

@@ -10,6 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from openpfn import PFNClassifier, checkpoint
+from openpfn.estimators.contexts import context
 from openpfn.estimators.network import find_network, nested_bytes
 from tests.estimators.conftest import KernelNetwork, random_network
 
@@ -53,6 +54,17 @@ def test_members_of_one_width_pass_together():
     model = KernelNetwork()
     PFNClassifier(model=model, n_estimators=3).fit(X, y).predict_proba(X_QUERY[:4])
     assert model.n_read == [(3, 8, 6)]
+
+
+def test_views_of_one_width_are_asked_together_and_answer_as_apart(monkeypatch):
+    table, target = RANDOM.normal(size=(1000, 8)), RANDOM.integers(2, size=1000)
+    together = PFNClassifier("tiny").fit(table, target)
+    monkeypatch.setattr(context, "BYTES_JOINED", 0)
+    apart = PFNClassifier("tiny").fit(table, target)
+    n_passes = [len(list(one.context_.answers(X_QUERY[:2, [0] * 8]))) for one in (together, apart)]
+    assert n_passes == [2, 4]  # principal components widen one view
+    answers = [one.predict_proba(table[:20]) for one in (together, apart)]
+    assert_allclose(answers[0], answers[1], atol=1e-6)
 
 
 def test_a_pickle_holds_neither_states_nor_the_weights_of_a_checkpoint(tmp_path):

@@ -30,35 +30,7 @@ from openpfn.export.verification.serial import Board, SerialLine, bits, measure_
 from openpfn.export.verification.targets import SANITIZERS, STRICT, find_target
 from openpfn.export.verification.vectors import Vectors
 
-ARDUINO = """
-#include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <ctime>
-#include <poll.h>
-#include <unistd.h>
-struct {
-    void begin(unsigned long) {}
-    int available() {
-        pollfd line = {0, POLLIN, 0};
-        if (poll(&line, 1, 1) > 0 && (line.revents & POLLIN) == 0) exit(0);    // hung up
-        return (line.revents & POLLIN) != 0;
-    }
-    int read() { uint8_t byte; return ::read(0, &byte, 1) == 1 ? byte : -1; }
-    size_t write(const uint8_t *bytes, size_t n) {
-        return static_cast<size_t>(::write(1, bytes, n));
-    }
-} Serial;
-static uint32_t micros() {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<uint32_t>(now.tv_sec * 1000000 + now.tv_nsec / 1000);
-}
-static uint32_t millis() { return micros() / 1000; }
-void setup();
-void loop();
-int main() { setup(); for (;;) loop(); }
-"""
+ARDUINO = Path(__file__).parents[1] / "headers" / "Arduino.h"
 """What the sketch needs of Arduino, on standard input and output."""
 
 
@@ -71,11 +43,10 @@ def firmware(tmp_path_factory) -> Path:
     )
     build = folder / "build"
     build.mkdir()
-    (build / "Arduino.h").write_text(ARDUINO)
     compiler = find_target("host").compiler
     for name in ("pfn.c", "pfn_serial.c"):
         subprocess.run([compiler, *STRICT, "-O1", "-c", str(folder / name)], cwd=build, check=True)
-    strict = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-include", "Arduino.h"]
+    strict = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-include", str(ARDUINO)]
     sketch = [
         "-x",
         "c++",

@@ -11,7 +11,12 @@ import openpfn.export
 from openpfn.export.verification.verify import relative_error
 
 FOLDER = Path(openpfn.export.__file__).parent
-SHIPPED = [path for name in ("runtime", "programs", "boards") for path in (FOLDER / name).iterdir()]
+SHIPPED = [
+    path
+    for name in ("runtime", "programs", "boards")
+    for path in (FOLDER / name).rglob("*")
+    if path.is_file() and path.suffix != ".json"
+]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import builtins
 import json
 import shutil
 import struct
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,6 +68,17 @@ def recorded(folder: Path) -> list[Any]:
     return found
 
 
+def recorded_to_its_end(folder: Path, seconds: float = 60.0) -> list[Any]:
+    """The records once the client's own process has written the run's exit: it may go on writing
+    after the run has ended here."""
+    deadline = time.monotonic() + seconds
+    while True:
+        records = recorded(folder)
+        if any(record.HasField("exit") for record in records) or time.monotonic() > deadline:
+            return records
+        time.sleep(0.1)
+
+
 def items(entries: Any) -> dict[str, Any]:
     return {
         entry.key or ".".join(entry.nested_key): json.loads(entry.value_json) for entry in entries
@@ -87,7 +99,7 @@ def test_an_offline_run_is_recorded_by_the_real_client_and_found_again_on_disk(p
         wandb_notes="why",
     )
     (info,) = list_available_models(project="my-project", tags=["v1"])
-    records = recorded(place)
+    records = recorded_to_its_end(place)
     (run,) = [record.run for record in records if record.HasField("run")]
     assert (run.run_id, run.display_name, run.project, list(run.tags), run.notes) == (
         info.run_id,
@@ -124,7 +136,7 @@ def test_an_offline_run_is_recorded_by_the_real_client_and_found_again_on_disk(p
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     trained(elsewhere / "run", use_wandb=True)
-    assert recorded(elsewhere), "a run is recorded where the process is when it begins"
+    assert recorded_to_its_end(elsewhere), "a run is recorded where the process is when it begins"
 
 
 @pytest.mark.parametrize(

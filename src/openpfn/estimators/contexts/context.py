@@ -17,6 +17,7 @@ from openpfn.batch import TaskBatch
 from openpfn.estimators.network import Network, find_network, nested_bytes, with_difference
 from openpfn.estimators.views.ensemble import Member, View, context_rows
 from openpfn.models.modes import in_evaluation
+from openpfn.models.tabular.joining import joined
 from openpfn.models.tabular.network import TabularPFN
 
 QUERY_MULTIPLE = 8
@@ -25,6 +26,9 @@ gets the same bits alone or in a batch."""
 CELLS_PER_PASS = 8192
 """Cells that pass through the network at once on a CPU: more do not fit its caches and take longer
 per cell."""
+BYTES_JOINED = 2**28
+"""Bytes of states up to which views of one shape are asked together: it spares small contexts most
+of the calls, and of larger ones the calls are not what takes time."""
 
 
 class Context(ABC):
@@ -93,7 +97,7 @@ class Context(ABC):
             kept += nested_bytes(state)
             states.append(state if self._within_limit(kept) else None)
         with self._reading:
-            self.groups, self.states = groups, states
+            self.groups, self.states = self._together(groups, states, network)
 
     def views_and_states(self) -> list[tuple[list[View], Any]]:
         """Return the groups of views, each with its state, or None where that is not kept."""
@@ -243,6 +247,29 @@ class Context(ABC):
             size = min(max(size, 1), len(alike))
             groups += [alike[start : start + size] for start in range(0, len(alike), size)]
         return groups
+
+    def _together(
+        self, groups: list[list[View]], states: list[Any], network: Network
+    ) -> tuple[list[list[View]], list[Any]]:
+        """Return the groups of views of the same shape, and their states, as one each: those that
+        were kept, as far as `BYTES_JOINED` and twice the memory go."""
+        if not isinstance(network.model, TabularPFN):
+            return groups, states
+        runs: list[tuple[Any, list[int]]] = []
+        n_bytes = 0
+        for i, (group, state) in enumerate(zip(groups, states, strict=True)):
+            shape, n_own = self._shape(group[0]), nested_bytes(state)
+            fits = n_bytes + n_own <= BYTES_JOINED and self._within_limit(2 * (n_bytes + n_own))
+            if state is not None and runs and runs[-1][0] == shape and fits:
+                runs[-1][1].append(i)
+                n_bytes += n_own
+            else:
+                runs.append((None if state is None else shape, [i]))
+                n_bytes = n_own
+        return (
+            [[view for i in places for view in groups[i]] for _, places in runs],
+            [joined([states[i] for i in places]) for _, places in runs],
+        )
 
     def _shape(self, view: View) -> tuple[int, int, int]:
         """Return the number of columns, rows and classes that `view` shows to the network."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from openpfn.export.prefix import PREFIX
+
 NUMPY_TYPES: Mapping[str, str] = {
     "float": "<f4",
     "uint32_t": "<u4",
@@ -18,13 +20,16 @@ NUMPY_TYPES: Mapping[str, str] = {
 }
 
 
-def struct_layouts(header: str, macros: Mapping[str, int] | None = None) -> dict[str, np.dtype]:
+def struct_layouts(
+    header: str, macros: Mapping[str, int] | None = None, prefix: str = PREFIX
+) -> dict[str, np.dtype]:
     """Return the layout of each `typedef struct { … } pfn_…;` in `header`, as compilers lay it out.
 
-    `macros` are the sizes that the header names; a preprocessed header names none.
+    `macros` are the sizes that the header names; a preprocessed header names none. `prefix` stands
+    in the names in place of pfn.
     """
     layouts: dict[str, np.dtype] = {}
-    declaration = r"typedef struct \{([^{}]*)\} (pfn_\w+);"
+    declaration = rf"typedef struct \{{([^{{}}]*)\}} ({prefix}_\w+);"
     for body, name in re.findall(declaration, without_comments(header)):
         layouts[name] = fields_layout(body, macros or {}, layouts)
     return layouts

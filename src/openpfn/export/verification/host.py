@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from openpfn.export.network.c_structs import struct_layouts
+from openpfn.export.prefix import renamed
+from openpfn.export.record import recorded_prefix
 from openpfn.export.verification.targets import STRICT, ToolError, find_target
 
 STATUSES = tuple(
@@ -36,21 +38,23 @@ class HostLibrary:
 
     def __init__(self, folder: str | Path, optimize: str = "-O2") -> None:
         self.folder = Path(folder).resolve()
-        if not (self.folder / "pfn.c").is_file():
+        self.prefix = recorded_prefix(self.folder)
+        source = self.folder / f"{self.prefix}.c"
+        if not source.is_file():
             raise FileNotFoundError(
-                f"{folder} holds no pfn.c. Give a folder that `openpfn export c` wrote."
+                f"{folder} holds no {source.name}. Give a folder that `openpfn export c` wrote."
             )
         self.compiler = find_target("host").compiler
         # the library stays mapped when its file is gone
         with tempfile.TemporaryDirectory() as place:
             sizes, built = Path(place) / "sizes.c", Path(place) / "pfn.so"
-            sizes.write_text(_SIZES)
+            sizes.write_text(renamed(_SIZES, self.prefix))
             flags = [*STRICT, optimize, "-ffp-contract=off", "-fPIC", "-shared", f"-I{self.folder}"]
-            self._compile([*flags, str(self.folder / "pfn.c"), str(sizes), "-o", str(built)])
+            self._compile([*flags, str(source), str(sizes), "-o", str(built)])
             self.c = ctypes.CDLL(str(built))
         self.n_context, self.n_scratch, self.n_saved, self.max_classes = (
             ctypes.c_int32 * 4
-        ).in_dll(self.c, "pfn_sizes")
+        ).in_dll(self.c, f"{self.prefix}_sizes")
         self.context = ctypes.create_string_buffer(self.n_context)
         self.scratch = np.full(self.n_scratch // 4 + 1, np.nan, dtype=np.float32)
 
@@ -62,7 +66,7 @@ class HostLibrary:
         x, y = np.ascontiguousarray(x, dtype=np.float32), np.ascontiguousarray(y, dtype=np.int32)
         n_classes = int(y.max(initial=0)) + 1 if n_classes is None else n_classes
         return STATUSES[
-            self.c.pfn_fit(
+            self.function("fit")(
                 self.context,
                 address(x),
                 address(y),
@@ -78,18 +82,19 @@ class HostLibrary:
     ) -> Float[np.ndarray, "Q k"]:
         """Return the probabilities of all classes; `n_classes` is that of `fit`. Raises ValueError
         where the library refuses a row."""
-        return self._ask(self.c.pfn_predict_proba, rows, n_classes)
+        return self._ask(self.function("predict_proba"), rows, n_classes)
 
     def predict_logits(
         self, rows: Num[np.ndarray, "Q D"], n_classes: int
     ) -> Float[np.ndarray, "Q k"]:
         """Return the logits of all classes, −inf for one without context rows. Raises ValueError
         where the library refuses a row."""
-        return self._ask(self.c.pfn_predict_logits, rows, n_classes)
+        return self._ask(self.function("predict_logits"), rows, n_classes)
 
     def fields(self) -> np.void:
         """Return the context, field by field, by the names of the C struct."""
-        layout = struct_layouts(self.preprocessed())["pfn_context"]
+        layouts = struct_layouts(self.preprocessed(), prefix=self.prefix)
+        layout = layouts[f"{self.prefix}_context"]
         assert layout.itemsize == self.n_context, (
             f"{layout} has {layout.itemsize} bytes, the compiler's context {self.n_context}"
         )
@@ -97,7 +102,11 @@ class HostLibrary:
 
     def preprocessed(self) -> str:
         """Return pfn.h with all macros replaced."""
-        return self._compile(["-E", "-P", str(self.folder / "pfn.h")])
+        return self._compile(["-E", "-P", str(self.folder / f"{self.prefix}.h")])
+
+    def function(self, name: str) -> Any:
+        """Return the function that is called pfn_`name` where the prefix is pfn."""
+        return getattr(self.c, f"{self.prefix}_{name}")
 
     def _ask(self, function: Any, rows: np.ndarray, n_classes: int) -> np.ndarray:
         answer = np.full((len(rows), n_classes), np.nan, dtype=np.float32)

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from openpfn.export.prefix import renamed
+from openpfn.export.record import recorded_prefix
 from openpfn.export.verification.targets import PICOLIBC, STRICT, Target, ToolError, find_target
 from openpfn.export.verification.vectors import Vectors
 
@@ -50,25 +52,37 @@ def measure(
     Raises FileNotFoundError where the toolchain is not installed, ToolError with the compiler's
     or program's words where it fails, ValueError where the core has too little memory.
     """
-    core = find_target(target)
+    core, prefix = find_target(target), recorded_prefix(folder)
     with tempfile.TemporaryDirectory() as place:
         build = Path(place)
         for name in (*LIBRARY, *([FITTED] if frozen else [])):
+            name = renamed(name, prefix)
             if not (Path(folder) / name).is_file():
                 raise FileNotFoundError(
                     f"{folder} holds no {name}. Give a folder that `openpfn export c` wrote."
                 )
             shutil.copy(Path(folder) / name, build / name)
-        (build / "pfn_vectors.h").write_text(vectors.header())
-        for name in ("counting.h", "measure.c"):
-            (build / name).write_text(program(name))
-        limits = [f"-DPFN_MAX_FEATURES={vectors.x.shape[1]}", *(["-DFROZEN"] if frozen else [])]
+        (build / renamed("pfn_vectors.h", prefix)).write_text(vectors.header())
+        (build / "counting.h").write_text(program("counting.h"))
+        (build / "measure.c").write_text(renamed(program("measure.c"), prefix))
+        (build / "smallest_program.c").write_text(renamed(program("smallest_program.c"), prefix))
+        most = renamed(f"-DPFN_MAX_FEATURES={vectors.x.shape[1]}", prefix)
+        limits = [most, *(["-DFROZEN"] if frozen else [])]
         options = [*flags, *limits, *core.flags]
         libc = PICOLIBC[:1] if core.emulator else []
-        compiled = [*STRICT, *options, *libc, "-ffunction-sections", "-c", "pfn.c", "-o", "pfn.o"]
+        compiled = [
+            *STRICT,
+            *options,
+            *libc,
+            "-ffunction-sections",
+            "-c",
+            f"{prefix}.c",
+            "-o",
+            "library.o",
+        ]
         run_tool([core.compiler, *compiled], build)
         link = [*PICOLIBC, *core.memory] if core.emulator else []
-        linked = ["-std=gnu11", *options, *link, "measure.c", "pfn.o", "-o", "measure"]
+        linked = ["-std=gnu11", *options, *link, "measure.c", "library.o", "-o", "measure"]
         run_tool([core.compiler, *linked], build)
         printed = run_tool([*core.emulator, "./measure"], build, time_limit)
         text = {"text_bytes": text_bytes(core, build, limits)} if core.emulator else {}
@@ -88,9 +102,8 @@ def program(name: str) -> str:
 
 
 def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
-    """Return the flash of a program that fits and predicts and does nothing else: code, weights,
-    and what the compiler's own library adds."""
-    (build / "smallest_program.c").write_text(program("smallest_program.c"))
+    """Return the flash of smallest_program.c with the library that is compiled in `build`: code,
+    weights, and what the compiler's own library adds."""
     libc = PICOLIBC[:1] if core.emulator else []
     link = ["-Os", "-nostartfiles", "-Wl,--gc-sections,-e,main", *core.flags, *libc, *core.memory]
     run_tool(
@@ -100,7 +113,7 @@ def text_bytes(core: Target, build: Path, flags: list[str]) -> int:
             *flags,
             *link,
             "smallest_program.c",
-            "pfn.o",
+            "library.o",
             "-o",
             "smallest",
         ],

@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Float
 
+from openpfn.export.record import recorded_prefix
 from openpfn.export.verification.host import STATUSES
 from openpfn.export.verification.measure import Measurement
 from openpfn.export.verification.vectors import Vectors
@@ -252,9 +253,7 @@ def bits(rows: Float[np.ndarray, "n D"]) -> list[list[int]]:
 
 def model_id(folder: str | Path) -> int:
     """Return the number that tells the network in `folder` from others."""
-    found = re.search(
-        r"#define PFN_MODEL_ID 0x([0-9a-f]+)u",
-        (Path(folder) / "pfn_model.h").read_text(encoding="utf-8"),
-    )
-    assert found is not None, "pfn_model.h is ours and names its id"
+    header = Path(folder) / f"{recorded_prefix(folder)}_model.h"
+    found = re.search(r"#define \w+_MODEL_ID 0x([0-9a-f]+)u", header.read_text(encoding="utf-8"))
+    assert found is not None, f"{header.name} is ours and names its id"
     return int(found[1], 16)
