@@ -42,12 +42,14 @@ def measured_rows(
     return results
 
 
-def earlier_rows(path: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of `path` that were measured with the same options; none if it is not there, or
-    holds other results."""
+def earlier_rows(
+    path: Path, config: Mapping[str, Any], aside: Sequence[str] = ASIDE
+) -> list[dict[str, Any]]:
+    """The rows of `path` that were measured with the same options, but for those `aside`; none if
+    it is not there, or holds other results."""
 
     def kept(options: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in options.items() if name not in ASIDE}
+        return {name: value for name, value in options.items() if name not in aside}
 
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))

@@ -54,7 +54,8 @@ class EdgeConfig:
     """Seed of the splits and of the methods' own randomness."""
     out: Path = Path("edge.json")
     """Where the results go, with the machine and the versions, and a report in HTML beside them.
-    Cells that stand there already, measured with the same options, are not measured again."""
+    Cells (a table with a number of context rows) that stand there already, measured with the same
+    options, are not measured again."""
     page: Path | None = None
     """Also write them as a Markdown page, such as docs/edge.md: means over tables."""
 

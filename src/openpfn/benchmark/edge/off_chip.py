@@ -300,7 +300,10 @@ def forest_source(
 
 
 def boosted_source(
-    trees: Sequence[Any], margin: Answers, row: Float[np.ndarray, " D"], n_classes: int
+    trees: Sequence[Any],
+    margin: Float[np.ndarray, " k"],
+    row: Float[np.ndarray, " D"],
+    n_classes: int,
 ) -> str:
     """Return C of boosted trees as nested ifs; where they start is what the trees leave of the
     `margin` of one `row`."""

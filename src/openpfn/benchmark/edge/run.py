@@ -25,6 +25,8 @@ from openpfn.benchmark.tables.suites import Entry, LoadedTable, choose, load_tab
 from openpfn.export.verification.targets import TARGETS, find_target
 from openpfn.tables.schema import read_column, to_numbers
 
+OF_CELLS = ("suite", "rows", "cores", "out", "page")
+"""Options that say which cells are measured and what is told of them, not how."""
 Cell = tuple[str, Entry, LoadedTable, int]
 """A suite, one of its tables, and a number of context rows."""
 
@@ -43,8 +45,9 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     cells = [cell for suite in config.suite for cell in fitting_cells(suite, config)]
     began = time.perf_counter()
     results = new_record(config, threads=1)
-    results["rows"] = earlier_rows(config.out, results["config"])
-    known = {(row["suite"], row["table"], row["rows"]) for row in results["rows"]}
+    wanted = {(suite, entry.name, rows) for suite, entry, _, rows in cells}
+    results["rows"] = earlier_rows(config.out, results["config"], OF_CELLS)
+    known = {cell_of(row) for row in results["rows"]}
     with tempfile.TemporaryDirectory() as place:
         methods, results["methods"] = build(config, Path(place))
         results["not_installed"] = not_installed(config)
@@ -55,13 +58,18 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             results["rows"] += measured_cell((suite, entry, table, rows), methods, config)
             results["seconds"] = round(time.perf_counter() - began, 1)
             write_json(config.out, results)
-    results["means"] = means(results["rows"])
+    results["means"] = means([row for row in results["rows"] if cell_of(row) in wanted])
     write_json(config.out, results)
     show(results)
     write_report(config.out.with_suffix(".html"), results)
     if config.page is not None:
         write_page(config.page, results)
     return results
+
+
+def cell_of(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    """Return suite, table and context rows of a row of the results."""
+    return row["suite"], row["table"], row["rows"]
 
 
 def fitting_cells(suite: str, config: EdgeConfig) -> list[Cell]:
