@@ -28,7 +28,7 @@ GAPS = {
 }
 """Nats that each may lose to the exact posterior, on average over what is predicted; each loses
 less as it stands."""
-UNTRAINED = {"plot_text_strings"}
+UNTRAINED = {"plot_distilled_answers", "plot_text_strings"}
 """Examples that use shipped weights."""
 
 
