@@ -19,9 +19,9 @@ def joined(states: list[TableState]) -> TableState:
     first = states[0]
     if len(states) == 1:
         return first
-    neighbours = [state.statistics.neighbours for state in states]
+    neighbours = [s.statistics.neighbours for s in states if s.statistics.neighbours is not None]
     statistics = _joined([state.statistics._replace(neighbours=None) for state in states])
-    if first.statistics.neighbours is not None:  # shifts come before tasks
+    if neighbours:  # whose shifts come before the tasks
         statistics = statistics._replace(neighbours=torch.cat(neighbours, dim=1))
     rest = _joined([state._replace(statistics=None) for state in states])
     return rest._replace(statistics=statistics)
