@@ -68,10 +68,10 @@ RECIPE_PRIOR = PriorConfig(
     max_seq_len=400,
     min_context_share=0.15,
     max_context_share=0.85,
-    regression_share=0.35,
+    regression_share=0.5,
 )
 RECIPE_NETWORK = replace(
-    preset("nano"), n_thinking_rows=16, column_shifts=(0, 1, 3), regression_head="quantiles"
+    preset("nano"), n_thinking_rows=8, column_shifts=(0, 1, 3), regression_head="quantiles"
 )
 """Tasks and network of recipes/nano.toml."""
 RECIPE_TASKS = 48
