@@ -65,7 +65,11 @@ def learner_costs(source: str, core: str) -> dict[str, int]:
             ("measure.c", own.read_text(encoding="utf-8")),
         ):
             (build / name).write_text(text, encoding="utf-8")
-        flags = ["-std=gnu11", OPTIMIZE, *limit_flags(*vectors.x.shape, vectors.n_classes)]
+        flags = [
+            "-std=gnu11",
+            OPTIMIZE,
+            *limit_flags(len(vectors.x), vectors.x.shape[1], vectors.n_classes),
+        ]
         flags += [*target.flags, *target.memory]
         run_tool([target.compiler, *flags, *PICOLIBC, "measure.c", "-lm", "-o", "run"], build)
         printed = run_tool([*target.emulator, "./run"], build, 600)

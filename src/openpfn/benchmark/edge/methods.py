@@ -209,4 +209,4 @@ def filled(x: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return context and query rows with the context's means in place of missing values."""
     present = ~np.isnan(x)
     mean = np.where(present, x, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
-    return tuple(np.where(np.isnan(rows), mean, rows) for rows in (x, query))
+    return np.where(present, x, mean), np.where(np.isnan(query), mean, query)

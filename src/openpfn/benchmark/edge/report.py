@@ -240,8 +240,8 @@ def leagues(results: Mapping[str, Any]) -> str:
         f" folds of the context rows: so many of {MOST_TREES['emlearn_forest']} trees (as emlearn"
         f" writes them: {LEAF_BYTES['emlearn_forest']} bytes a leaf), of"
         f" {MOST_TREES['xgboost']} rounds of XGBoost ({LEAF_BYTES['xgboost']} bytes a leaf), or"
-        f" hidden units of an MLP, at most {WIDEST}, with weights of"
-        f" {results['config']['precision_bytes']} bytes; and"
+        f" hidden units of an MLP, at most {WIDEST}, with"
+        f" {results['config']['precision_bytes']}-byte weights; and"
         f" {', '.join(f'{n:,}' for n in CODE_BYTES.values())} bytes of code."
     )
     return first + (second if allowed else "")
