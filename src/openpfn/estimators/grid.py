@@ -68,8 +68,10 @@ class Grid:
         between = self.start + self.step * (torch.arange(self.n - 1, dtype=torch.float64) + 0.5)
         shape = (self.n - 1, *(1 for _ in believed.shape))
         reached = believed.cdf(between.reshape(shape)).movedim(0, -1).double()
-        ends = torch.zeros_like(reached[..., :1]), torch.ones_like(reached[..., :1])
-        probabilities = torch.cat((ends[0], reached, ends[1]), dim=-1).diff(dim=-1).clamp(min=0)
+        first = reached[..., :1]
+        probabilities = reached.diff(
+            prepend=torch.zeros_like(first), append=torch.ones_like(first)
+        ).clamp(min=0)
         start, step = (torch.tensor(v, dtype=torch.float64) for v in (self.start, self.step))
         return OnGrid(Categorical(probabilities.log()), start, step)
 
@@ -85,12 +87,11 @@ class OnGrid(Rescaled):
     def log_prob(self, y: Values) -> Float[Tensor, "..."]:
         places = self._to_standardised(y)
         whole = places.round()
-        near = (places - whole).abs() <= TOLERANCE * max(1.0, len(self.values))
+        near = (places - whole).abs() <= self.slack
         return self.standardised.log_prob(torch.where(near, whole, places))
 
     def cdf(self, y: Values) -> Float[Tensor, "..."]:
-        slack = TOLERANCE * len(self.values)
-        return self.standardised.cdf(self._to_standardised(y) + slack)
+        return self.standardised.cdf(self._to_standardised(y) + self.slack)
 
     def entropy(self) -> Float[Tensor, "..."]:
         return self.standardised.entropy()
@@ -99,6 +100,11 @@ class OnGrid(Rescaled):
     def values(self) -> Float[Tensor, " n"]:
         """The values that have a probability, in `probs`."""
         return self._from_standardised(self.standardised.codes)
+
+    @property
+    def slack(self) -> float:
+        """How far from a value, in steps, a number still is that value."""
+        return TOLERANCE * self.standardised.logits.shape[-1]
 
     @property
     def probs(self) -> Float[Tensor, "... n"]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import softmax
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
@@ -155,7 +156,7 @@ def train_xgboost(
             return boosted_source(trees[: n_rounds * n_classes], margins(x[:1])[0], x[0], n_classes)
 
         taken = int(leaves[n_rounds - 1]) * LEAF_BYTES["xgboost"] + CODE_BYTES["xgboost"]
-        return Trained(lambda asked: softmax(margins(asked)), taken, source)
+        return Trained(lambda asked: softmax(margins(asked), axis=1), taken, source)
 
     return [cut(n_bytes) for n_bytes in sizes]
 
@@ -198,7 +199,7 @@ def one_mlp(x: Any, y: Any, width: int, precision_bytes: int, seed: int) -> tupl
 
     def predict_proba(asked: Any) -> Answers:
         hidden = np.maximum(np.asarray(asked, dtype=np.float32) @ inner.T + bias, 0)
-        return softmax(hidden @ outer.T + last)
+        return softmax(hidden @ outer.T + last, axis=1)
 
     return predict_proba, (*kept, bias, last)
 
@@ -208,12 +209,6 @@ _TRAINERS: dict[str, Callable[..., list[Trained]]] = {
     "xgboost": train_xgboost,
     "small_mlp": train_mlp,
 }
-
-
-def softmax(scores: Answers) -> Answers:
-    """Return probabilities in place of scores."""
-    p = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return p / p.sum(axis=1, keepdims=True)
 
 
 def int16_scale(x: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "2 D"]:

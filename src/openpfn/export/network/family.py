@@ -54,6 +54,12 @@ class Family(ABC):
     def matrices(self, n_classes: int) -> list[tuple[int, int]]:
         """Return the rows and columns of every matrix in flash."""
 
+    def layer_matrices(self) -> list[tuple[int, int]]:
+        """Return those of one layer: two attentions and an MLP."""
+        width, hidden = self.config.d_model, self.config.d_mlp
+        attention = [(width, width), (2 * width, width), (width, width)]
+        return attention * 2 + [(hidden, width), (width, hidden)]
+
     @abstractmethod
     def plain_bytes(self, n_classes: int, backend: Backend) -> int:
         """Return the flash of the weights that stand in no matrix, such as biases."""

@@ -79,10 +79,8 @@ class PublishedFamily(Family):
 
     def matrices(self, n_classes: int) -> list[tuple[int, int]]:
         width, hidden = self.config.d_model, self.config.d_mlp
-        layer = [(width, width), (2 * width, width), (width, width)] * 2
-        layer += [(hidden, width), (width, hidden)]
-        lines = [(1, width)] * 2
-        return layer * self.config.n_layers + lines + [(hidden, width), (n_classes, hidden)]
+        layers = self.layer_matrices() * self.config.n_layers
+        return [*layers, (1, width), (1, width), (hidden, width), (n_classes, hidden)]
 
     def plain_bytes(self, n_classes: int, backend: Backend) -> int:
         config = self.config

@@ -82,15 +82,12 @@ class TabularFamily(Family):
     def matrices(self, n_classes: int) -> list[tuple[int, int]]:
         config = self.config
         width, hidden = config.d_model, config.d_mlp
-        layer = [(width, width), (2 * width, width), (width, width)] * 2 + [
-            (hidden, width),
-            (width, hidden),
-        ]
         tables = [(n_knots(config) + config.missing_flags, width)]
         tables += [(n_classes + 2, width)] * (1 + config.target_aware)
         n_reading = 2 * (config.n_layers - 1) if separate_reading(config) else 0
         reading = [(width, width)] * n_reading
-        return layer * config.n_layers + tables + reading + [(hidden, width), (n_classes, hidden)]
+        layers = self.layer_matrices() * config.n_layers
+        return layers + tables + reading + [(hidden, width), (n_classes, hidden)]
 
     def plain_bytes(self, n_classes: int, backend: Backend) -> int:
         config = self.config

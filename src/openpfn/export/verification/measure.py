@@ -55,13 +55,7 @@ def measure(
     core, prefix = find_target(target), recorded_prefix(folder)
     with tempfile.TemporaryDirectory() as place:
         build = Path(place)
-        for name in (*LIBRARY, *([FITTED] if frozen else [])):
-            name = renamed(name, prefix)
-            if not (Path(folder) / name).is_file():
-                raise FileNotFoundError(
-                    f"{folder} holds no {name}. Give a folder that `openpfn export c` wrote."
-                )
-            shutil.copy(Path(folder) / name, build / name)
+        copy_library(Path(folder), prefix, build, frozen)
         (build / renamed("pfn_vectors.h", prefix)).write_text(vectors.header())
         (build / "counting.h").write_text(program("counting.h"))
         (build / "measure.c").write_text(renamed(program("measure.c"), prefix))
@@ -94,6 +88,18 @@ def measure(
         np.float32
     )
     return Measurement(logits, costs | text)
+
+
+def copy_library(folder: Path, prefix: str, build: Path, frozen: bool = False) -> None:
+    """Copy the library in `folder`, and if `frozen` its fitted context, to the folder `build`.
+    Raises FileNotFoundError where a file of it is missing."""
+    for name in (*LIBRARY, *([FITTED] if frozen else [])):
+        source = folder / renamed(name, prefix)
+        if not source.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {source.name}. Give a folder that `openpfn export c` wrote."
+            )
+        shutil.copy(source, build / source.name)
 
 
 def program(name: str) -> str:

@@ -4,7 +4,6 @@ function's stack (GCC's -fstack-usage and -fcallgraph-info)."""
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,9 +12,8 @@ from typing import Any
 
 from openpfn.export.c_code import write_library
 from openpfn.export.options import Backend, CodeOptions
-from openpfn.export.prefix import renamed
 from openpfn.export.record import recorded_prefix
-from openpfn.export.verification.measure import LIBRARY, run_tool
+from openpfn.export.verification.measure import copy_library, run_tool
 from openpfn.export.verification.targets import PICOLIBC, STRICT, find_target
 
 INDIRECT = "__indirect_call"
@@ -100,8 +98,7 @@ def stack_usage(
     """
     core, prefix = find_target(target), recorded_prefix(folder)
     with tempfile.TemporaryDirectory() as place:
-        for name in LIBRARY:
-            shutil.copy(Path(folder) / renamed(name, prefix), place)
+        copy_library(Path(folder), prefix, Path(place))
         libc = PICOLIBC[:1] if core.emulator else []
         options = [*STRICT, *flags, *core.flags, *libc, "-fcallgraph-info=su", "-c"]
         run_tool([core.compiler, *options, f"{prefix}.c", "-o", "library.o"], Path(place))
