@@ -268,7 +268,10 @@ class Context(ABC):
                 n_bytes = n_own
         return (
             [[view for i in places for view in groups[i]] for _, places in runs],
-            [joined([states[i] for i in places]) for _, places in runs],
+            [
+                None if shape is None else joined([states[i] for i in places])
+                for shape, places in runs
+            ],
         )
 
     def _shape(self, view: View) -> tuple[int, int, int]:
