@@ -57,7 +57,13 @@ def main(argv: list[str]) -> int:
     """Parse the options, pretrain, and say where the weights are."""
     options = parse(argv)
     from openpfn.training import TrainingStopped
+    from openpfn.training.ranks import n_ranks
 
+    if n_ranks() > 1:
+        raise ValueError(
+            f"{n_ranks()} ranks were started, but networks that read text are pretrained by one"
+            " process. Call openpfn train without torchrun, or with one rank."
+        )
     try:
         network = run(options)
     except TrainingStopped as stopped:

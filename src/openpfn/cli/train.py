@@ -6,11 +6,14 @@ import argparse
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from openpfn.configs import PriorConfig, RealTableConfig, TabularConfig, TrainingConfig, preset
+
+if TYPE_CHECKING:
+    from openpfn.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class TrainOptions:
     history.csv.
 
     Ctrl-C saves; --resume continues as if the run had never stopped, with its recorded options
-    except those given anew.
+    except those given anew. Under torchrun (torchrun --nproc-per-node 2 -m openpfn train …) several
+    processes share the batches of each step; their number does not change the run.
     """
 
     out: Path | None = None
@@ -76,15 +80,25 @@ def main(argv: list[str]) -> int:
     options = tyro.cli(PlanOptions, args=argv, prog="openpfn train") if in_stages else parse(argv)
     from openpfn.data.stream import WorkerError
     from openpfn.training import TrainingStopped
+    from openpfn.training.ranks import RankLost, joined
 
     try:
-        model = run_plan(options) if isinstance(options, PlanOptions) else run(options)
-    except TrainingStopped as stopped:
-        print(stopped, file=sys.stderr)
-        return 130
-    except (FloatingPointError, WorkerError) as error:
+        with joined(device_of(options)) as ranks:
+            try:
+                model = (
+                    run_plan(options, ranks)
+                    if isinstance(options, PlanOptions)
+                    else run(options, ranks)
+                )
+            except TrainingStopped as stopped:
+                if ranks.is_first:
+                    print(stopped, file=sys.stderr)
+                return 130
+    except (FloatingPointError, WorkerError, RankLost) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if not ranks.is_first:
+        return 0
     if not hasattr(model, "history"):
         print("every stage of the plan is finished already")
         return 0
@@ -150,13 +164,22 @@ def recorded(folder: Path) -> TrainOptions:
     return replace(options, prior=prior, **{name: config})
 
 
-def run_plan(options: PlanOptions) -> Any:
+def device_of(options: TrainOptions | PlanOptions) -> str:
+    """Return the device that the ranks of a run compute on; a plan's is that of its first stage."""
+    if isinstance(options, TrainOptions):
+        return options.training.device
+    from openpfn.configs.plan import read_plan
+
+    return read_plan(options.plan).stages[0].training.device
+
+
+def run_plan(options: PlanOptions, ranks: Ranks) -> Any:
     """Train the stages of a plan that are not finished; gives the network."""
     from openpfn.configs.plan import read_plan
     from openpfn.training.plan import train_plan
 
     folder = options.out or Path("runs") / options.plan.stem
-    return train_plan(read_plan(options.plan), folder, resume=options.resume)
+    return train_plan(read_plan(options.plan), folder, resume=options.resume, ranks=ranks)
 
 
 def config_class_of(prior: str) -> type | None:
@@ -168,8 +191,9 @@ def config_class_of(prior: str) -> type | None:
     return registry.find("priors", prior, TaskPrior).config_class
 
 
-def run(options: TrainOptions) -> Any:
-    """Train as the options say; gives the network."""
+def run(options: TrainOptions, ranks: Ranks) -> Any:
+    """Train as the options say, together with the other ranks if there are any; gives the
+    network."""
     from openpfn.data.dump_reader import PriorDumpDataLoader
     from openpfn.generators.base import SequencePrior
     from openpfn.priors.base import made
@@ -204,4 +228,5 @@ def run(options: TrainOptions) -> Any:
         config,
         resume_from=config.checkpoint_dir if options.resume else None,
         data_config=data,
+        ranks=ranks,
     )

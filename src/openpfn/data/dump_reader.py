@@ -112,6 +112,8 @@ class PriorDumpDataLoader:
         self.position = start
         self.first_position = 0
         """The index of the batch that a pass begins with; passes are counted from there."""
+        self.stride = 1
+        """The loader gives every `stride`-th batch from `position` on."""
         self._tasks = self._tasks_in_use()
         self._epoch, self._order = 0, self._batches_of_epoch(0)
         self._warn_of_small_batches()
@@ -136,7 +138,7 @@ class PriorDumpDataLoader:
         with h5py.File(self.path, "r", rdcc_nbytes=CACHE_BYTES) as hdf5:
             while end is None or self.position < end:
                 batch = self._read(hdf5, self._tasks_of_batch(self.position)).to(self.device)
-                self.position += 1
+                self.position += self.stride
                 yield batch
 
     def for_evaluation(self, n_batches: int) -> PriorDumpDataLoader:

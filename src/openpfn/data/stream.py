@@ -52,6 +52,8 @@ class TaskStream:
     stream stopped. `prefetch` batches wait per worker, in page-locked memory if `pin_memory` (None:
     for a CUDA `device`). Workers need no `if __name__ == "__main__"` in the calling script and
     accept priors defined in it. A worker that dies or whose prior fails raises WorkerError here.
+    With a `stride` of k the stream gives every k-th batch from `start` on: k streams with starts
+    0 … k − 1 share the batches of one.
 
     >>> with TaskStream(prior, 32, seed=0) as stream:    # doctest: +SKIP
     ...     batch = next(stream)
@@ -68,13 +70,14 @@ class TaskStream:
         device: torch.device | str = "cpu",
         prefetch: int = PREFETCH,
         pin_memory: bool | None = None,
+        stride: int = 1,
     ) -> None:
-        if batch_size < 1 or n_workers < 0 or start < 0 or prefetch < 1:
+        if batch_size < 1 or n_workers < 0 or start < 0 or prefetch < 1 or stride < 1:
             given = (
                 f"batch_size={batch_size}, n_workers={n_workers}, start={start},"
-                f" prefetch={prefetch}"
+                f" prefetch={prefetch}, stride={stride}"
             )
-            raise ValueError(f"got {given}; wanted at least 1, 0, 0 and 1.")
+            raise ValueError(f"got {given}; wanted at least 1, 0, 0, 1 and 1.")
         self.prior, self.batch_size, self.seed, self.n_workers, self.device = (
             prior,
             batch_size,
@@ -82,7 +85,7 @@ class TaskStream:
             n_workers,
             pick_device(device),
         )
-        self.prefetch = prefetch
+        self.prefetch, self.stride = prefetch, stride
         if pin_memory and not torch.cuda.is_available():
             warnings.warn(
                 "pin_memory=True changes nothing: torch finds no CUDA device to send batches to.",
@@ -125,7 +128,7 @@ class TaskStream:
     def __next__(self) -> TaskBatch:
         began = time.perf_counter()
         batch = self._from_worker() if self.n_workers else self._draw(self._position)
-        self._position += 1
+        self._position += self.stride
         batch = batch if self.device.type == "cpu" else batch.to(self.device)
         self._waited += time.perf_counter() - began
         return batch
@@ -154,13 +157,15 @@ class TaskStream:
 
     def _from_worker(self) -> TaskBatch:
         if not self._workers:
+            stride, n = self.stride, self.n_workers
             jobs = [
-                (self.prior, self.batch_size, self.seed, self._position + k, self.n_workers)
-                for k in range(self.n_workers)
+                (self.prior, self.batch_size, self.seed, self._position + k * stride, n * stride)
+                for k in range(n)
             ]
             self._first = self._position
             self._workers.extend(_Worker(job, self.pin_memory, self.prefetch) for job in jobs)
-        worker = self._workers[(self._position - self._first) % self.n_workers]
+        turn = (self._position - self._first) // self.stride
+        worker = self._workers[turn % self.n_workers]
         try:
             return worker.take()
         except BaseException:
@@ -228,7 +233,7 @@ class _Worker:
             _send(to_worker, self.job)
             while not self.stopping:
                 message = _receive_bytes(from_worker)
-                kind, content = pickle.loads(message)
+                kind, content = unpacked(message)
                 if kind == "error":
                     raise WorkerError(f"the prior failed in a worker process:\n{content}")
                 self.ready.put(content.map(Tensor.pin_memory) if self.pin else content)
@@ -262,13 +267,13 @@ def serve() -> None:
         prior, batch_size, seed, index, stride = pickle.loads(_receive_bytes(sys.stdin.buffer))
         while True:
             batch = prior.sample(batch_size, task_generator(seed, index))
-            _send(replies, _dumps(("batch", batch)))
+            _send(replies, packed(("batch", batch)))
             index += stride
     except (BrokenPipeError, EOFError):  # the training has ended
         os._exit(0)
     except Exception:
         with contextlib.suppress(BrokenPipeError):
-            _send(replies, _dumps(("error", traceback.format_exc())))
+            _send(replies, packed(("error", traceback.format_exc())))
         os._exit(1)
 
 
@@ -288,10 +293,16 @@ def _read_only(content: dict[str, Any]) -> MappingProxyType[str, Any]:
     return MappingProxyType(content)
 
 
-def _dumps(content: Any) -> bytes:
+def packed(content: Any) -> bytes:
+    """Return a batch, or what contains one, as bytes; `unpacked` gives it back."""
     buffer = io.BytesIO()
     _BatchPickler(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(content)
     return buffer.getvalue()
+
+
+def unpacked(message: bytes) -> Any:
+    """Return what `packed` was given."""
+    return pickle.loads(message)
 
 
 def _dumps_by_value(job: tuple[Any, ...]) -> bytes:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from openpfn import checkpoint
 from openpfn.batch import TaskBatch
 from openpfn.configs.training import TrainingConfig
-from openpfn.data.stream import TaskStream, WorkerError
-from openpfn.device import peak_megabytes, pick_device
+from openpfn.data.stream import WorkerError
+from openpfn.device import peak_megabytes
 from openpfn.models import PFN
+from openpfn.training.batches import Batches
 from openpfn.training.evaluation import Evaluation, figures
 from openpfn.training.optimizers import Optimizers, rate_factor
 from openpfn.training.process import (
@@ -31,6 +32,7 @@ from openpfn.training.process import (
     torch_settings,
 )
 from openpfn.training.provenance import describe_data, describe_environment
+from openpfn.training.ranks import ALONE, RankLost, Ranks, seed_of_batch
 from openpfn.training.run_folder import (
     Counters,
     Place,
@@ -41,12 +43,15 @@ from openpfn.training.run_folder import (
     restore,
     training_state,
 )
-from openpfn.training.sources import is_prior, seek, task_pools, task_source, with_steps_of
+from openpfn.training.sources import task_pools, task_source, with_steps_of
 from openpfn.training.tracking import TrainingEvent, notify
 from openpfn.training.tracking.base import Tracker
 from openpfn.training.tracking.console import ProgressLine
 from openpfn.training.tracking.history import History, read_rows
+from openpfn.training.tracking.rank_figures import RankFigures
 from openpfn.training.tracking.tracked import TrackedRun, trackers_of
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -64,6 +69,7 @@ def train(
     data_config: Any = None,
     callbacks: Sequence[Any] = (),
     tracker: Tracker | None = None,
+    ranks: Ranks = ALONE,
 ) -> Any:
     """Return the network of `model_config`, trained on tasks from `prior`; its `.history` is a
     DataFrame of the run, `.run_folder` its folder.
@@ -91,6 +97,12 @@ def train(
     run's name). Each of `callbacks` is called with every `TrainingEvent`, or has methods `on_step`,
     `on_log`, `on_eval`, `on_checkpoint`.
 
+    `ranks` are the processes that train the network together, where `openpfn.training.ranks.joined`
+    gave several: each calls this function with the same arguments. The number of ranks does not
+    change a run: a step takes `accumulation` batches, which the ranks share (see
+    `openpfn.training.batches`). Rank 0 alone writes files, evaluates, and calls `callbacks`. Raises
+    RankLost where another rank has ended.
+
     In `checkpoint_dir` stand `latest.safetensors` (everything), `best.safetensors` (weights with
     the best evaluation), `step-N.safetensors`, and `history.csv`. The steps are those of a
     checkpoint schedule (weights), else every `save_every`-th (everything) unless a tracker keeps
@@ -112,21 +124,34 @@ def train(
     if not isinstance(config, TrainingConfig):
         raise TypeError(f"training_config is a {type(config).__name__}, expected a TrainingConfig.")
     config = with_steps_of(prior, config)
-    device = pick_device(config.device)
+    device = ranks.device(config.device)
     if device.type == "cpu":
         keep_freed_memory()
     with ExitStack() as stack:
         stack.enter_context(kept_rng(device))
         stack.enter_context(torch_settings(config))
         resumed = None if resume_from is None else checkpoint.locate(Path(resume_from))
-        place = stack.enter_context(place_of(config, resumed))
-        stack.enter_context(locked(place.folder))
+        place = Place(None, "")
+        if ranks.is_first:
+            place = stack.enter_context(place_of(config, resumed))
+            stack.enter_context(locked(place.folder))
         evaluation = Evaluation(eval_data_generator, prior, config)
+        told = callbacks if ranks.is_first else ()
         run = _Run(
-            prior, model_config, config, device, place, resumed, evaluation, data_config, callbacks
+            prior,
+            model_config,
+            config,
+            device,
+            place,
+            resumed,
+            evaluation,
+            data_config,
+            told,
+            ranks,
         )
         stack.push(run.close)
-        run.start_tracking(trackers_of(config) if tracker is None else [tracker])
+        if ranks.is_first:
+            run.start_tracking(trackers_of(config) if tracker is None else [tracker])
         stack.enter_context(asked_to_stop(run.stop))
         return run.finish()
 
@@ -145,13 +170,10 @@ class _Run:
         evaluation: Evaluation,
         data_config: Any,
         callbacks: Sequence[Any],
+        ranks: Ranks,
     ) -> None:
-        self.config, self.device, self.evaluation, self.callbacks = (
-            config,
-            device,
-            evaluation,
-            callbacks,
-        )
+        self.config, self.device, self.ranks = config, device, ranks
+        self.evaluation, self.callbacks = evaluation, callbacks
         prior = task_source(prior, config.seq_len)
         self.folder, self.kept_steps = (
             RunFolder(config, place.folder, resumed, task_pools(prior)),
@@ -165,33 +187,26 @@ class _Run:
         )
         self.loss = torch.compile(self.model.loss) if config.compile else self.model.loss
         self.precision = settled_precision(config.precision, device)
-        self.optimizers = Optimizers(self.model, config)
-        self.owns_batches = is_prior(prior)
-        self.batches: Any = prior
-        if self.owns_batches:
-            ahead = {
-                "n_workers": config.n_workers,
-                "prefetch": config.prefetch_factor,
-                "pin_memory": config.pin_memory,
-            }
-            self.batches = TaskStream(
-                prior, config.batch_size, seed=config.seed, device=device, **ahead
-            )
+        self.optimizers = Optimizers(self.model, config, ranks)
+        self.batches = Batches(prior, config, device, ranks)
         self.data_config = describe_data(prior) if data_config is None else data_config
         self.counters, rows = Counters(), []
         if resumed is not None:
             self.counters = restore(resumed, self.model, self.optimizers, device)
-            seek(self.batches, self.counters.position)
+            self.batches.seek(self.counters.position)
             if not self.folder.has_best():
                 self.counters.best_eval_loss = None
             recorded = resumed.with_name("history.csv")
             rows = read_rows(recorded, last_step=self.counters.step) if recorded.is_file() else []
             self.model.train()
-        self.tasks: Iterator[TaskBatch] = iter(self.batches)
+        ranks.agree(self.model, self.counters.step)
         self.history = History(self.folder.history, rows)
-        self.progress = ProgressLine(self.counters.step, config.num_steps)
-        self.progress.say(f"training on {device} in {self.precision}")
-        self.counters.begin_stretch(self.precision, str(device))
+        self.of_ranks = RankFigures(place.folder, self.counters.step, ranks)
+        self.progress = ProgressLine(self.counters.step, config.num_steps, ranks.is_first)
+        together = f", {ranks.size} ranks together" if ranks.size > 1 else ""
+        self.progress.say(f"training on {device} in {self.precision}{together}")
+        self.counters.begin_stretch(self.precision, str(device), ranks.size)
+        self.asked_to_stop: int | None = None
         self.stop_signal: int | None = None
 
     def start_tracking(self, trackers: Sequence[Tracker]) -> None:
@@ -217,7 +232,7 @@ class _Run:
         while self.counters.step < self.config.num_steps:
             try:
                 self.step()
-            except WorkerError:
+            except (WorkerError, RankLost):
                 self.save()
                 raise
             is_last = self.counters.step == self.config.num_steps
@@ -232,18 +247,22 @@ class _Run:
                 last_save = time.monotonic()
             if self.stop_signal is not None and not is_last:
                 raise TrainingStopped(self.stopped_message(self.stop_signal))
+        self.ranks.wait_for_all()  # the next stage of a plan reads what rank 0 has written
         self.optimizers.export()
         self.model.eval()
         self.model.history, self.model.run_folder = self.history.frame(), self.folder.path
         return self.model
 
     def stop(self, signal_number: int) -> None:
-        """Stop after the step that is going on."""
-        self.stop_signal = signal_number
+        """Stop after the step that is going on; several ranks, after the one that all of them
+        know of."""
+        self.asked_to_stop = signal_number
+        if self.ranks.size == 1:
+            self.stop_signal = signal_number
 
     def close(self, error: type[BaseException] | None, *_details: Any) -> None:
-        if self.owns_batches:
-            self.batches.close()
+        self.batches.close()
+        self.of_ranks.close()
         self.progress.close()
         self.history.close()
         self.tracked.finish(error)
@@ -255,15 +274,19 @@ class _Run:
         began, waited, n_tasks = time.perf_counter(), 0.0, 0
         total = torch.zeros((), device=self.device)
         batch: Any = None
-        for _ in range(config.accumulation):
+        for _ in range(self.batches.per_step):
             waiting = time.perf_counter()
-            batch = self.next_batch()
+            batch, weight, index = self.batches.next(counters.step)
             waited += time.perf_counter() - waiting
-            with self.autocast():
-                loss = self.loss(batch) / config.accumulation
-            loss.backward()
-            total += loss.detach()
+            if self.ranks.size > 1:
+                torch.manual_seed(seed_of_batch(config.seed, index))
+            if batch.n_tasks:
+                with self.autocast():
+                    loss = self.loss(batch) * weight / config.accumulation
+                loss.backward()
+                total += loss.detach()
             n_tasks += batch.n_tasks
+        total, n_of_all = self.of_all_ranks(total, n_tasks, waited)
         norm = nn.utils.clip_grad_norm_(
             self.optimizers.parameters, config.grad_clip if config.use_grad_clip else math.inf
         )
@@ -276,9 +299,25 @@ class _Run:
             self.optimizers.step(factor)
         self.optimizers.zero_grad()
         counters.step += 1
-        counters.position = getattr(self.batches, "position", None)
-        self.count(finite, n_tasks, time.perf_counter() - began, waited, loss_value, norm_value)
+        counters.position = self.batches.position
+        self.count(finite, n_of_all, time.perf_counter() - began, waited, loss_value, norm_value)
         self.tell(factor * config.learning_rate, loss_value, norm_value, batch)
+
+    def of_all_ranks(self, total: Tensor, n_tasks: int, waited: float) -> tuple[Tensor, int]:
+        """Average the gradients over the ranks; gives the loss and the tasks of all of them, and
+        makes known to all that one was asked to stop."""
+        if self.ranks.size == 1:
+            return total, n_tasks
+        asked = [float(self.asked_to_stop == number) for number in STOP_SIGNALS]
+        figures = torch.tensor([n_tasks, *asked], device=self.device)
+        figures = self.ranks.sum_gradients(
+            self.optimizers.parameters, torch.cat([total.reshape(1), figures])
+        )
+        n_of_all, *n_asked = (round(number) for number in figures[1:].tolist())
+        for number, n_ranks in zip(STOP_SIGNALS, n_asked, strict=True):
+            self.stop_signal = number if n_ranks else self.stop_signal
+        self.of_ranks.count(n_tasks, waited)
+        return figures[0], n_of_all
 
     def count(
         self, finite: bool, n_tasks: int, seconds: float, waited: float, loss: float, norm: float
@@ -317,7 +356,9 @@ class _Run:
         evaluates = every is not None and (step % every == 0 or is_last)
         if evaluates or is_last or step % config.log_every == 0:
             row = self.row(rate)
-            if evaluates:
+            if self.ranks.size > 1:
+                self.progress.say(self.of_ranks.row(step))
+            if evaluates and self.ranks.is_first:
                 row |= self.evaluate(row)
             self.history.append(row)
             self.progress.row(row)
@@ -341,23 +382,6 @@ class _Run:
             "nan_losses": counters.nan_losses,
             "peak_megabytes": peak_megabytes(self.device),
         }
-
-    def next_batch(self) -> TaskBatch:
-        batch = next(self.tasks, None)
-        if batch is None:
-            self.tasks = iter(self.batches)
-            batch = next(self.tasks, None)
-        if batch is None:
-            raise ValueError(
-                f"the tasks ended after {self.counters.step} of {self.config.num_steps} steps. "
-                "Give a longer source or one that can be iterated again, or lower num_steps."
-            )
-        if not isinstance(batch, TaskBatch):
-            raise TypeError(
-                f"the source of tasks gave a {type(batch).__name__}, expected a TaskBatch:"
-                " TaskBatch(x, y, n_train=0)."
-            )
-        return batch.to(self.device)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(

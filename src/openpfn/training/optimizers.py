@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from openpfn.configs.training import TrainingConfig
 from openpfn.training.muon import Muon, hidden_matrices
+from openpfn.training.ranks import ALONE, Ranks
 
 COUNTERS = ("k", "lr_max", "weight_sum", "scheduled_lr")
 """What schedule-free AdamW counts in its parameter groups; their other values come from the
@@ -23,10 +24,11 @@ class Optimizers:
 
     `adamw` and `schedulefree` take all parameters. `muon` takes the hidden matrices (see
     `hidden_matrices`) and leaves the rest (embeddings, norms, biases, encoders, the decoder) to
-    AdamW. Weight decay acts on parameters of two or more dimensions only.
+    AdamW. Weight decay acts on parameters of two or more dimensions only. Several `ranks` take the
+    same steps; they share the work of Muon.
     """
 
-    def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
+    def __init__(self, model: nn.Module, config: TrainingConfig, ranks: Ranks = ALONE) -> None:
         self.names: dict[Tensor, str] = {
             parameter: name
             for name, parameter in model.named_parameters()
@@ -46,6 +48,7 @@ class Optimizers:
                 [p for p in self.parameters if p in hidden],
                 config.muon_learning_rate,
                 config.weight_decay,
+                ranks=ranks,
             )
             self.peak["muon"] = config.muon_learning_rate
         if config.optimizer == "schedulefree":

@@ -14,16 +14,18 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.plan import Plan, Stage
 from openpfn.priors.base import TaskPrior, made
 from openpfn.training.loop import train
+from openpfn.training.ranks import ALONE, Ranks
 
 
-def train_plan(plan: Plan, folder: str | Path, resume: bool = False) -> Any:
+def train_plan(plan: Plan, folder: str | Path, resume: bool = False, ranks: Ranks = ALONE) -> Any:
     """Return the network that the stages of `plan` leave, trained one after another.
 
     Each stage is a run in a folder of its own in `folder` (`1-short`, `2-long`, …) and begins with
     the weights of the stage before it. With `resume`, finished stages are left as they are and the
     first unfinished one goes on where it stands; its recorded steps may have been raised in the
-    plan, which continues it. Checkpoints record all stages up to theirs. Raises FileExistsError
-    where stages stand in `folder` already and `resume` is not set, and as `train` does.
+    plan, which continues it. Checkpoints record all stages up to theirs. Several `ranks` train
+    every stage together. Raises FileExistsError where stages stand in `folder` already and `resume`
+    is not set, and as `train` does.
     """
     folder = Path(folder)
     places = [folder / f"{i}-{stage.name}" for i, stage in enumerate(plan.stages, 1)]
@@ -48,6 +50,7 @@ def train_plan(plan: Plan, folder: str | Path, resume: bool = False) -> Any:
                 config,
                 resume_from=place if done else None,
                 data_config=_data(plan, stage, records),
+                ranks=ranks,
             )
         records.append(_record(stage, place))
     if model is None:

@@ -55,11 +55,19 @@ class Counters:
     """Steps in the average of the weights; 0 keeps none."""
     since_row: SinceRow = field(default_factory=SinceRow)
     stretches: list[dict[str, Any]] = field(default_factory=list)
-    """Each start and resumption: its first step, precision and device."""
+    """Each start and resumption: its first step, precision, device, and number of ranks if there
+    are several."""
 
-    def begin_stretch(self, precision: str, device: str) -> None:
-        """Note that training goes on from here in `precision` on `device`."""
-        stretch = {"from_step": self.step, "precision": precision, "device": device}
+    def begin_stretch(self, precision: str, device: str, n_ranks: int = 1) -> None:
+        """Note that training goes on from here in `precision` on `device`, or on `n_ranks` of
+        them."""
+        stretch: dict[str, Any] = {
+            "from_step": self.step,
+            "precision": precision,
+            "device": device,
+        }
+        if n_ranks > 1:
+            stretch["ranks"] = n_ranks
         unused = self.stretches and self.stretches[-1]["from_step"] == self.step
         self.stretches = [*(self.stretches[:-1] if unused else self.stretches), stretch]
 
@@ -208,8 +216,8 @@ def _new_folder(shelf: Path) -> Path:
 
 
 class RunFolder:
-    """A run's files: `latest.safetensors`, `best.safetensors`, `step-N.safetensors` and
-    `history.csv`. No folder, no files.
+    """A run's files: `latest.safetensors`, `best.safetensors`, `step-N.safetensors`,
+    `history.csv` and, of several ranks, `ranks.csv`. No folder, no files.
 
     Raises FileExistsError where a run stands already that is not the one to be resumed, unless
     `overwrite` is set.
@@ -237,6 +245,7 @@ class RunFolder:
             "latest.previous.safetensors",
             "best.safetensors",
             "history.csv",
+            "ranks.csv",
             *steps,
         ):
             (self.path / name).unlink(missing_ok=True)
