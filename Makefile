@@ -13,7 +13,7 @@ help:
 	@echo "make test    run the quick tests"
 	@echo "make slow    run the tests that take seconds each"
 	@echo "make interp  run the tests with TransformerLens, which it installs"
-	@echo "make extras  run the tests with shap, MAPIE and openpyxl, which it installs"
+	@echo "make extras  run the tests with shap, MAPIE, openpyxl, Ray and Dask, which it installs"
 	@echo "make lint    ruff, pyright and the import rules"
 	@echo "make docs    build the documentation into site/"
 	@echo "make wheel   build the wheel and run the demo from it in a clean environment"
@@ -73,7 +73,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.installed-extras: $(VENV)/.installed-dev
-	$(PIP) --editable '.[explain,conformal,excel]'
+	$(PIP) --editable '.[explain,conformal,excel,scale]'
 	@touch $@
 
 $(VENV)/.installed-interp: $(VENV)/.installed-dev

@@ -82,7 +82,7 @@ def test_batches_of_neighbours_are_uncorrelated():
 def test_a_dropped_stream_takes_its_workers_along():
     stream = TaskStream(ToyPrior(), 3, seed=7, n_workers=1)
     next(stream)
-    process = stream._workers[0].process
+    process = stream._workers[0].worker.process
     del stream
     assert process.poll() == -signal.SIGKILL
 
@@ -129,7 +129,7 @@ SCRIPT = textwrap.dedent("""
             return TaskBatch(x=x, y=torch.zeros(n_tasks, 5), n_train=2)
 
     stream = TaskStream(Mine(), 2, seed=0, n_workers=1)
-    print("sum", float(next(stream).x.sum()) > 0, stream._workers[0].process.pid, flush=True)
+    print("sum", float(next(stream).x.sum()) > 0, stream._workers[0].worker.process.pid, flush=True)
     time.sleep(60)
     """)
 

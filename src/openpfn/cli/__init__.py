@@ -126,7 +126,8 @@ def _run(name: str, arguments: list[str]) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name:
+    says_how = "pip install" in str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name and not says_how:
         return _how_to_install(error.name.partition(".")[0])
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.strerror}: {error.filename}"

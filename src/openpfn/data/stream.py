@@ -9,9 +9,6 @@ import os
 import pickle
 import queue
 import signal
-import struct
-import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -19,7 +16,7 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from types import MappingProxyType, TracebackType
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +24,7 @@ from torch import Tensor
 
 from openpfn.batch import TaskBatch
 from openpfn.device import pick_device
+from openpfn.processes import Channel, Worker, WorkerDied
 
 PREFETCH = 4
 """Batches that wait per worker, beside the one it is drawing."""
@@ -99,7 +97,7 @@ class TaskStream:
         self._position = start
         self._waited = 0.0
         self._first = start
-        self._workers: list[_Worker] = []
+        self._workers: list[_Drawer] = []
         weakref.finalize(
             self, _stop, self._workers
         )  # a stream that is dropped or left at the end takes its workers along
@@ -163,7 +161,7 @@ class TaskStream:
                 for k in range(n)
             ]
             self._first = self._position
-            self._workers.extend(_Worker(job, self.pin_memory, self.prefetch) for job in jobs)
+            self._workers.extend(_Drawer(job, self.pin_memory, self.prefetch) for job in jobs)
         turn = (self._position - self._first) // self.stride
         worker = self._workers[turn % self.n_workers]
         try:
@@ -180,33 +178,21 @@ def task_generator(seed: int, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
-def _stop(workers: list[_Worker]) -> None:
+def _stop(workers: list[_Drawer]) -> None:
     while workers:
         workers.pop().stop()
 
 
-class _Worker:
+class _Drawer:
     """A process that draws every n-th batch, and a thread here that unpacks what it sends."""
 
     def __init__(self, job: tuple[Any, ...], pin: bool, prefetch: int) -> None:
         self.ready: queue.Queue[TaskBatch | Exception] = queue.Queue(maxsize=prefetch)
         self.pin = pin
         self.stopping = False
-        self.job = _dumps_by_value(job)
-        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
-        # a session of its own: Ctrl-C in the terminal reaches the training alone, which then stops
-        # its workers
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-        )
-        assert self.process.stdin is not None and self.process.stdout is not None  # noqa: PT018
-        self.thread = threading.Thread(
-            target=self._receive, args=(self.process.stdin, self.process.stdout), daemon=True
-        )
+        self.job = packed_by_value(job)
+        self.worker = Worker(f"{__name__}:serve")
+        self.thread = threading.Thread(target=self._receive, daemon=True)
         self.thread.start()
 
     def take(self) -> TaskBatch:
@@ -217,29 +203,24 @@ class _Worker:
 
     def stop(self) -> None:
         self.stopping = True
-        self.process.kill()
+        self.worker.process.kill()
         while self.thread.is_alive():  # the thread may stand before a full queue
             with contextlib.suppress(queue.Empty):
                 self.ready.get_nowait()
             self.thread.join(timeout=0.01)
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(OSError):
-                pipe.close()
+        self.worker.close()
 
-    def _receive(self, to_worker: BinaryIO, from_worker: BinaryIO) -> None:
+    def _receive(self) -> None:
         try:
-            _send(to_worker, self.job)
+            self.worker.send(self.job)
             while not self.stopping:
-                message = _receive_bytes(from_worker)
-                kind, content = unpacked(message)
+                kind, content = unpacked(self.worker.receive())
                 if kind == "error":
                     raise WorkerError(f"the prior failed in a worker process:\n{content}")
                 self.ready.put(content.map(Tensor.pin_memory) if self.pin else content)
-        except (EOFError, OSError):
+        except WorkerDied:
             if not self.stopping:
-                code = self.process.wait()
+                code = self.worker.process.wait()
                 reason = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
                 self.ready.put(
                     WorkerError(
@@ -252,28 +233,25 @@ class _Worker:
             self.ready.put(error)
 
 
-def serve() -> None:
-    """Run a worker: read a job from standard input and send its batches to standard output until
-    nobody reads them."""
+def serve(channel: Channel) -> None:
+    """Run in a process: send the batches of the job that comes first, until nobody reads them."""
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
     ):  # the training decides when its workers end: it may still have to save
         signal.signal(number, signal.SIG_IGN)
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a prior prints must not mix with the batches
     torch.set_num_threads(1)
     try:
-        prior, batch_size, seed, index, stride = pickle.loads(_receive_bytes(sys.stdin.buffer))
+        prior, batch_size, seed, index, stride = pickle.loads(next(iter(channel)))
         while True:
             batch = prior.sample(batch_size, task_generator(seed, index))
-            _send(replies, packed(("batch", batch)))
+            channel.send(packed(("batch", batch)))
             index += stride
-    except (BrokenPipeError, EOFError):  # the training has ended
+    except BrokenPipeError:  # the training has ended
         os._exit(0)
     except Exception:
         with contextlib.suppress(BrokenPipeError):
-            _send(replies, packed(("error", traceback.format_exc())))
+            channel.send(packed(("error", traceback.format_exc())))
         os._exit(1)
 
 
@@ -305,34 +283,17 @@ def unpacked(message: bytes) -> Any:
     return pickle.loads(message)
 
 
-def _dumps_by_value(job: tuple[Any, ...]) -> bytes:
-    """Pickled so that classes of the calling script or notebook, which a worker cannot import,
-    travel along."""
+def packed_by_value(content: Any) -> bytes:
+    """Return a prior, or a job that begins with one, pickled so that classes of the calling script
+    or notebook, which a worker cannot import, travel along."""
     from joblib import wrap_non_picklable_objects
 
+    prior = content[0] if isinstance(content, tuple) else content
     try:
-        return pickle.dumps(wrap_non_picklable_objects(job, keep_wrapper=False))
+        return pickle.dumps(wrap_non_picklable_objects(content, keep_wrapper=False))
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         raise ValueError(
-            f"the prior, a {type(job[0]).__name__}, cannot be sent to a worker process ({error})."
+            f"the prior, a {type(prior).__name__}, cannot be sent to a worker process ({error})."
             " Keep open files and generators out of its attributes, or draw in this process with"
             " n_workers=0."
         ) from error
-
-
-def _send(pipe: BinaryIO, message: bytes) -> None:
-    pipe.write(struct.pack("<Q", len(message)))
-    pipe.write(message)
-    pipe.flush()
-
-
-def _receive_bytes(pipe: BinaryIO) -> bytes:
-    (length,) = struct.unpack("<Q", _exactly(pipe, 8))
-    return _exactly(pipe, length)
-
-
-def _exactly(pipe: BinaryIO, n_bytes: int) -> bytes:
-    message = pipe.read(n_bytes)
-    if len(message) < n_bytes:
-        raise EOFError
-    return message

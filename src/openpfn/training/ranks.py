@@ -44,8 +44,14 @@ class Ranks:
     def device(self, name: str) -> torch.device:
         """Return the device of this rank: of several CUDA devices, each rank has its own."""
         picked = pick_device(name)
-        if self.size == 1 or picked.type != "cuda":
+        if self.size == 1 or picked.type == "cpu":
             return picked
+        if picked.type != "cuda":
+            if name == "auto":
+                return torch.device("cpu")
+            raise ValueError(
+                f"device is {name!r}, which {self.size} ranks cannot share. Choose 'cuda' or 'cpu'."
+            )
         if ":" in name:
             raise ValueError(
                 f"device is {name!r}, but {self.size} ranks need a device each. Choose 'cuda'."

@@ -90,16 +90,11 @@ def of_the_recipe(out: Path) -> AttentionConfig:
     )
 
 
-def run_job_here(job: Job, config: AttentionConfig, *_: object) -> str:
-    """Run a job in this process, which need not start and import torch first."""
-    kinds = {
-        "train": compare_worker.train_run,
-        LOGISTIC: compare_worker.score_logistic,
-        "timing": compare_worker.time_mechanisms,
-    }
-    (config.out / job.name).mkdir()
-    kinds[job.kind](config, job, silent)
-    return ""
+def run_jobs_here(jobs: list[Job], config: AttentionConfig, *_: object) -> dict[str, str]:
+    """Run jobs in this process, which need not start and import torch first."""
+    for job in jobs:
+        assert compare_worker.do((config, job), silent)
+    return {}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +102,7 @@ def done(tmp_path_factory) -> AttentionConfig:
     """A comparison of one mechanism on a real table."""
     config = of_the_recipe(tmp_path_factory.mktemp("comparison"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_attention, "run_job", run_job_here)
+        patch.setattr(compare_attention, "run_jobs", run_jobs_here)
         assert compare_attention.compare(config) == {}
     return config
 
@@ -154,7 +149,9 @@ def test_a_comparison_leaves_histories_results_and_a_page(done):
 @pytest.mark.slow
 def test_what_is_finished_is_not_done_again(done, monkeypatch):
     monkeypatch.setattr(
-        compare_attention, "run_job", lambda job, *_: pytest.fail(f"{job.name} ran again")
+        compare_attention,
+        "run_jobs",
+        lambda jobs, *_: pytest.fail(f"{jobs} ran again") if jobs else {},
     )
     monkeypatch.setattr(compare_report, "write_report", lambda *_: None)  # seconds of drawing
     assert compare_attention.compare(done) == {}
@@ -203,10 +200,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
 def test_a_failed_job_says_why_and_the_others_go_on(tmp_path, monkeypatch):
     config = small(tmp_path / "runs")
     (tmp_path / "falling_dice.py").write_text(
-        "def serve(channel):\n    channel.send(0.5)\n    raise SystemExit('the dice fell')\n"
+        "def do(order, tell):\n    tell(0.5)\n    raise SystemExit('the dice fell')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(compare_attention, "WORKER", "falling_dice:serve")
+    monkeypatch.setattr(compare_attention, "WORKER", "falling_dice:do")
     failed = compare_attention.run_jobs(
         [Job("train", "linear"), Job("train", "softmax")], config, 2
     )

@@ -19,8 +19,8 @@ from openpfn.benchmark.probes.config import ProbesConfig
 from openpfn.benchmark.probes.measure import measure
 from openpfn.benchmark.probes.report import command, write_reports
 from openpfn.benchmark.probes.results import summary, verdicts
-from openpfn.benchmark.process import Pool
 from openpfn.configs import TabularConfig
+from openpfn.jobs import Pool
 from openpfn.models import PFN
 
 QUIET = Console(file=io.StringIO())
@@ -38,7 +38,7 @@ class InProcess(Pool):
         super().__init__(target, n)
         self.n_orders = 0
 
-    def answers(self, orders, most=None):
+    def answers(self, orders, most=None, told=None):
         for order, config in orders:
             self.n_orders += 1
             yield (order, config), measure(order, config)

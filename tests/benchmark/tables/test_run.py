@@ -18,13 +18,13 @@ from rich.console import Console
 
 from openpfn import checkpoint
 from openpfn.benchmark import metrics
-from openpfn.benchmark.process import Pool
 from openpfn.benchmark.tables import results
 from openpfn.benchmark.tables.config import TablesConfig
 from openpfn.benchmark.tables.run import WORKER, plan
 from openpfn.benchmark.tables.run import run as run_tables
 from openpfn.configs import TabularConfig
 from openpfn.files import sha256_of
+from openpfn.jobs import Pool
 from openpfn.models import PFN
 
 QUIET = Console(file=io.StringIO())

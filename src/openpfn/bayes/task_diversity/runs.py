@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,15 @@ from openpfn.bayes.task_diversity.experiment import experiment_of
 from openpfn.bayes.task_diversity.scores import row_of, scores
 from openpfn.configs.diversity import TaskDiversityConfig
 from openpfn.files import replacing
+from openpfn.jobs import Failed, threads_of_each, workers
 from openpfn.training import train
 
 RESULT = "result.json"
 RESULTS = "results.csv"
 PICTURE = "task-diversity.png"
+WORKER = f"{__name__}:do_run"
+"""Function that does one run."""
+RunOrder = tuple[TaskDiversityConfig, int, int, int | None]
 
 
 def sweep(
@@ -38,17 +40,17 @@ def sweep(
     log = _Log(config.log_file, say)
     left = [run for run in runs if not (config.folder(*run) / RESULT).is_file()]
     log.line(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before")
-    n_threads = max(1, (os.cpu_count() or 1) // config.jobs) if config.jobs > 1 else None
     if left and config.jobs == 1:
         for run in left:
-            log.result(one_run(config, *run, n_threads))
+            log.result(one_run(config, *run, None))
     elif left:
-        from joblib import Parallel, delayed
-
-        work = (delayed(_quiet_run)(config, *run, n_threads) for run in left)
-        made: Iterable[Any] = Parallel(n_jobs=config.jobs, return_as="generator_unordered")(work)  # pyright: ignore
-        for result in made:
-            log.result(result)
+        n_threads = threads_of_each(config.jobs)
+        with workers(WORKER, config.jobs, threads=n_threads, fresh=True, log=_output_of) as at_work:
+            for (_, *run), answer in at_work.answers([(config, *run, n_threads) for run in left]):
+                if answer is None or isinstance(answer, Failed):
+                    reason = answer.reason if answer else "its process died"
+                    raise RuntimeError(f"the run of pool size and seed {run[:2]} failed: {reason}")
+                log.result(answer)
     table = results_table(config)
     with replacing(config.out / RESULTS) as unfinished:
         table.to_csv(unfinished, index=False)
@@ -91,18 +93,15 @@ def one_run(
     return result
 
 
-def _quiet_run(
-    config: TaskDiversityConfig, n_tasks: int, seed: int, n_threads: int | None
-) -> dict[str, Any]:
-    """`one_run` in a process of its own, whose output goes to a file in the run's folder."""
-    folder = config.folder(n_tasks, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (folder / "output.txt").open("a", encoding="utf-8") as output,
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(output),
-    ):
-        return one_run(config, n_tasks, seed, n_threads)
+def do_run(order: RunOrder, tell: Callable[[float], None]) -> dict[str, Any]:
+    """`one_run` as a job of its own."""
+    return one_run(*order)
+
+
+def _output_of(order: RunOrder) -> Path:
+    """Return the file for what a run prints that has a process of its own."""
+    config, n_tasks, seed, _ = order
+    return config.folder(n_tasks, seed) / "output.txt"
 
 
 def results_table(config: TaskDiversityConfig) -> pd.DataFrame:

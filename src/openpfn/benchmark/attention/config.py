@@ -19,6 +19,17 @@ TASKS = PriorConfig(
     max_context_share=2 / 3,
 )
 TABLE = RealTableConfig(shuffle_columns_for_each_task=True, shuffle_classes_for_each_task=True)
+ASIDE = (
+    "mechanisms",
+    "seeds",
+    "out",
+    "jobs",
+    "backend",
+    "address",
+    "inference_rows",
+    "query_rows",
+)
+"""Options that may differ between calls with one folder."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,11 @@ class AttentionConfig:
     where the last one stopped."""
     jobs: int = 1
     """Processes, each of one thread."""
+    backend: Literal["processes", "ray", "dask"] = "processes"
+    """Where the jobs run: processes of this machine, or a cluster of Ray or Dask whose machines all
+    see OUT (needs the extra openpfn[scale])."""
+    address: str | None = None
+    """Address of the cluster; without it Ray takes RAY_ADDRESS, and else this machine is one."""
     device: str = "cpu"
     """Device of the networks: cpu or cuda."""
     batch_size: int = 8
@@ -138,5 +154,4 @@ class AttentionConfig:
         """Return the settings that the runs in one folder must have in common."""
         from dataclasses import asdict
 
-        left_out = ("mechanisms", "seeds", "out", "jobs", "inference_rows", "query_rows")
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+        return {name: value for name, value in asdict(self).items() if name not in ASIDE}

@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from pathlib import Path
 
 from openpfn.benchmark.attention.config import AttentionConfig
 from openpfn.benchmark.attention.worker import LOGISTIC, TASKS, Job
-from openpfn.benchmark.process import Worker, WorkerDied, stop_all
 from openpfn.files import write_whole
+from openpfn.jobs import Failed, workers
 
 SETTINGS = "settings.json"
-WORKER = "openpfn.benchmark.attention.worker:serve"
+WORKER = "openpfn.benchmark.attention.worker:do"
 
 
 def compare(config: AttentionConfig) -> dict[str, str]:
@@ -112,51 +111,44 @@ def is_done(config: AttentionConfig, job: Job) -> bool:
     )
 
 
-def run_jobs(jobs: Sequence[Job], config: AttentionConfig, n_processes: int) -> dict[str, str]:
-    """Run each job in a process of its own, `n_processes` at a time; the failed ones and why."""
+def run_jobs(jobs: Sequence[Job], config: AttentionConfig, n_at_a_time: int) -> dict[str, str]:
+    """Do each job in a process of its own, `n_at_a_time`; the failed ones and why. What a process
+    of this machine prints goes to log.txt in the job's folder."""
     failed: dict[str, str] = {}
-    running: list[Worker] = []
-    stopping = threading.Event()
-    with progress(jobs) as tell, ThreadPoolExecutor(n_processes) as pool:
-        futures = {pool.submit(run_job, job, config, running, stopping, tell): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                if reason := future.result():
-                    failed[futures[future].name] = reason
-        except BaseException:
-            stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            stop_all(running)
-            raise
+    pool = workers(
+        WORKER,
+        n_at_a_time,
+        config.backend,
+        config.address,
+        gpu=config.device != "cpu",
+        fresh=True,
+        log=log_of,
+    )
+    with progress(jobs) as tell, pool:
+        orders = [(config, job) for job in jobs]
+        for (_, job), answer in pool.answers(
+            orders, told=lambda order, share: tell(order[1], share)
+        ):
+            if answer is None:
+                failed[job.name] = f"{last_words(config, job)} (see {log_of((config, job))})"
+            elif isinstance(answer, Failed):
+                failed[job.name] = answer.reason
+            else:
+                tell(job, 1.0)
     return failed
 
 
-def run_job(
-    job: Job,
-    config: AttentionConfig,
-    running: list[Worker],
-    stopping: threading.Event,
-    tell: Callable[[Job, float], None],
-) -> str:
-    """Run one job to its end; why it failed, or nothing. What it prints goes to log.txt in its
-    folder."""
-    folder = config.out / job.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.txt").open("ab") as log, Worker(WORKER, log=log) as worker:
-        running.append(worker)
-        if stopping.is_set():
-            return "it was interrupted"
-        worker.send((config, job))
-        try:
-            while True:
-                tell(job, worker.receive())
-        except WorkerDied:  # at its end too: what it left tells the two apart
-            code = worker.process.wait()
-    if code == 0:
-        tell(job, 1.0)
-        return ""
-    lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"{lines[-1] if lines else f'its process ended with {code}'} (see {folder / 'log.txt'})"
+def log_of(order: tuple[AttentionConfig, Job]) -> Path:
+    """Return the file for what a job prints."""
+    config, job = order
+    return config.out / job.name / "log.txt"
+
+
+def last_words(config: AttentionConfig, job: Job) -> str:
+    """Return the last line that a process printed before it died."""
+    log = log_of((config, job))
+    text = log.read_text(encoding="utf-8", errors="replace").strip() if log.is_file() else ""
+    return text.splitlines()[-1] if text else "its process died"
 
 
 @contextmanager

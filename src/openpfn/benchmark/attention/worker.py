@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from openpfn.benchmark.attention.config import AttentionConfig
-from openpfn.benchmark.process import Channel
 from openpfn.device import peak_megabytes
 from openpfn.files import write_whole
 from openpfn.tables.schema import Kind
@@ -54,11 +53,13 @@ class Job:
         return {"train": RUN, LOGISTIC: LENGTHS, "timing": INFERENCE}[self.kind]
 
 
-def serve(channel: Channel) -> None:
-    """Run in the process: do the one job that is sent, telling the share done on the way."""
-    config, job = next(iter(channel))
+def do(order: tuple[AttentionConfig, Job], tell: Callable[[float], None]) -> bool:
+    """Do one job, telling the share done on the way; true when all of it is done."""
+    config, job = order
+    (config.out / job.name).mkdir(parents=True, exist_ok=True)
     run = {"train": train_run, LOGISTIC: score_logistic, "timing": time_mechanisms}[job.kind]
-    run(config, job, channel.send)
+    run(config, job, tell)
+    return True
 
 
 def train_run(config: AttentionConfig, job: Job, tell: Callable[[float], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ from openpfn.benchmark.metrics import classification_metrics, regression_metrics
 from openpfn.benchmark.probes.config import ProbesConfig
 from openpfn.benchmark.probes.methods import OPTIMAL, build
 from openpfn.benchmark.probes.table import Cell, ProbeTable, draw_table
-from openpfn.benchmark.process import Channel
 from openpfn.benchmark.tables.measure import failure
 from openpfn.benchmark.tables.methods import Method
 from openpfn.benchmark.tables.prepare import Reader
@@ -41,13 +41,12 @@ class Order:
         }
 
 
-def serve(channel: Channel) -> None:
-    """Measure in a process of its own each order that is sent, with the run's configuration."""
+def measured(order: tuple[Order, ProbesConfig], tell: Callable[[float], None]) -> dict[str, Any]:
+    """Return the row of an order, measured on one thread: a job of its own."""
     from threadpoolctl import threadpool_limits
 
-    for order, config in channel:
-        with threadpool_limits(1):
-            channel.send(measure(order, config))
+    with threadpool_limits(1):
+        return measure(*order)
 
 
 def measure(order: Order, config: ProbesConfig) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from openpfn.benchmark.probes.config import ProbesConfig
 from openpfn.benchmark.probes.measure import Order
 from openpfn.benchmark.probes.methods import resolve
 from openpfn.benchmark.probes.table import grid
-from openpfn.benchmark.process import Pool, WorkerDied
 from openpfn.benchmark.tables.run import progress_bars
+from openpfn.jobs import Failed, Pool
+from openpfn.processes import WorkerDied
 
-WORKER = "openpfn.benchmark.probes.measure:serve"
+WORKER = "openpfn.benchmark.probes.measure:measured"
 """Function that each process of a run calls."""
 DEATH = {
     "status": "failed",
@@ -58,6 +59,8 @@ def run(
             for (order, _), answer in pool.answers(
                 [(order, config) for order in left], config.jobs
             ):
+                if isinstance(answer, Failed):
+                    raise RuntimeError(f"{order.cell.name} could not be measured: {answer.reason}")
                 row = answer or order.identity | DEATH | {
                     "task": config.task,
                     "query": config.query,

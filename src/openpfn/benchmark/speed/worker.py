@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-from openpfn.benchmark.process import Channel, Worker, WorkerDied
 from openpfn.benchmark.speed.config import SpeedConfig
 from openpfn.benchmark.speed.table import all_measurements
 from openpfn.memory import limit_memory, peak_memory_mb
+from openpfn.processes import Channel, Worker, WorkerDied
 
 PEERS = ("nanotabpfn", "tinypfn")
 """Peers that run from a checkout."""

@@ -54,6 +54,11 @@ class TablesConfig:
     stopped."""
     jobs: int = 1
     """Processes, each of one thread."""
+    backend: Literal["processes", "ray", "dask"] = "processes"
+    """Where the jobs run: processes of this machine, or a cluster of Ray or Dask whose machines all
+    see OUT (needs the extra openpfn[scale])."""
+    address: str | None = None
+    """Address of the cluster; without it Ray takes RAY_ADDRESS, and else this machine is one."""
     device: str = "cpu"
     """Device of our networks."""
     retry_failed: bool = False

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from openpfn.benchmark import metrics
-from openpfn.benchmark.process import Channel
 from openpfn.benchmark.tables.config import TablesConfig
 from openpfn.benchmark.tables.methods import Method
 from openpfn.benchmark.tables.prepare import Reader
@@ -55,13 +55,12 @@ class Cell:
         )
 
 
-def serve(channel: Channel) -> None:
-    """Measure in a process of its own each cell that is sent, with the run's configuration."""
+def measured(order: tuple[Cell, TablesConfig], tell: Callable[[float], None]) -> dict[str, Any]:
+    """Return the row of a cell, measured on one thread: a job of its own."""
     from threadpoolctl import threadpool_limits
 
-    for cell, config in channel:
-        with threadpool_limits(1):
-            channel.send(measure(cell, config))
+    with threadpool_limits(1):
+        return measure(*order)
 
 
 def identity(cell: Cell, config: TablesConfig) -> dict[str, Any]:

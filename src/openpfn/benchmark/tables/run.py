@@ -19,25 +19,27 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from openpfn.benchmark.process import Pool, WorkerDied
+from openpfn import jobs
 from openpfn.benchmark.tables import results
 from openpfn.benchmark.tables.config import TablesConfig
 from openpfn.benchmark.tables.measure import Cell, identity
 from openpfn.benchmark.tables.methods import missing_by_default, resolve
 from openpfn.benchmark.tables.splitting import n_context
 from openpfn.benchmark.tables.suites import Entry, choose, load_table
+from openpfn.jobs import Failed, Workers
+from openpfn.processes import WorkerDied
 
-WORKER = "openpfn.benchmark.tables.measure:serve"
-"""Function that each process of a run calls."""
+WORKER = "openpfn.benchmark.tables.measure:measured"
+"""Function that measures a cell."""
 
 
 def run(
-    config: TablesConfig, console: Console | None = None, workers: Pool | None = None
+    config: TablesConfig, console: Console | None = None, workers: Workers | None = None
 ) -> pd.DataFrame:
     """Measure what `config` asks for and is not yet in its results file; returns the rows of this
     run, old and new.
 
-    `workers` are processes of `WORKER`; without them `config.jobs` fresh ones are started. Raises
+    `workers` do jobs of `WORKER`; without them, new ones do `config.jobs` at a time. Raises
     ValueError or FileNotFoundError for an unknown suite, table or method, before anything is
     measured.
     """
@@ -58,7 +60,12 @@ def run(
         highlight=False,
     )
     n_failed = 0
-    own = nullcontext(workers) if workers is not None else Pool(WORKER, config.jobs)
+    gpu = config.device.startswith("cuda")
+    own = (
+        nullcontext(workers)
+        if workers is not None
+        else jobs.workers(WORKER, config.jobs, config.backend, config.address, gpu=gpu)
+    )
     with own as pool, progress_bars(console) as progress:
         bar = progress.add_task("measuring", total=len(left), failed="")
         for row in _measure_all(left, config, pool):
@@ -130,7 +137,7 @@ def _done(known: pd.DataFrame, retry_failed: bool) -> set[tuple[str, ...]]:
 
 
 def _measure_all(
-    cells: list[Cell], config: TablesConfig, workers: Pool
+    cells: list[Cell], config: TablesConfig, workers: Workers
 ) -> Iterator[dict[str, Any]]:
     """The rows of `cells` as they are done. A cell whose process dies twice, the second time while
     no other is measured, is a failure."""
@@ -140,6 +147,8 @@ def _measure_all(
     }
     try:
         for (cell, _), row in workers.answers([(cell, config) for cell in cells], config.jobs):
+            if isinstance(row, Failed):
+                row = identity(cell, config) | death | {"error": row.reason}
             yield row or identity(cell, config) | death
     except WorkerDied as error:
         raise ValueError(

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from openpfn.benchmark import process
-from openpfn.benchmark.process import THREAD_VARIABLES, Pool, Worker, WorkerDied, stop_all
+from openpfn.processes import THREAD_VARIABLES, Worker, WorkerDied, stop_all
 
 TARGETS = """
 import os, time
@@ -108,37 +107,9 @@ def test_a_worker_that_is_asked_to_stop_has_a_last_word():
     assert worker.process.returncode == 0
 
 
-def test_a_pool_keeps_its_processes_and_replaces_those_that_die():
-    with Pool(target("echo"), 2) as pool:
-        first = {order: pid for order, (_, pid) in pool.answers(range(20))}
-        second = {order: answer for order, answer in pool.answers(["a", "die", "b"])}
-    assert set(first) == set(range(20))
-    assert len(set(first.values())) <= 2
-    assert second["die"] is None
-    assert second["a"][0] == "a"
-    assert second["b"][0] == "b"
-    assert all(worker.process.returncode is not None for worker in pool.workers)
-
-
-@pytest.mark.slow
-def test_a_pool_whose_processes_only_die_gives_up(monkeypatch):
-    monkeypatch.setattr(process, "MOST_DEATHS", 2)
-    with (
-        Pool(target("gone"), 1) as pool,
-        pytest.raises(WorkerDied, match="2 processes died, and none has answered"),
-    ):
-        list(pool.answers(range(9)))
-
-
-def test_an_error_ends_the_processes_of_a_pool():
-    with pytest.raises(LookupError), Pool(target("echo"), 2) as pool:
-        raise LookupError(next(pool.answers([1, "wait"])))
-    assert all(worker.process.returncode == -signal.SIGKILL for worker in pool.workers)
-
-
 def test_a_worker_ends_when_its_parent_is_killed():
     code = (
-        "from openpfn.benchmark.process import Worker; w = Worker('targets_of_test:echo');"
+        "from openpfn.processes import Worker; w = Worker('targets_of_test:echo');"
         " w.send(0); print(w.receive()[1], flush=True); w.send('wait'); input()"
     )
     paths = os.pathsep.join(path for path in sys.path if path)

@@ -1,5 +1,5 @@
-"""Worker processes of benchmarks: a fixed number of threads each, messages through pipes, and none
-that outlives its parent."""
+"""`Worker`: a process with a fixed number of threads that talks with its parent through pipes and
+does not outlive it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -24,9 +24,6 @@ THREAD_VARIABLES = (
 """Environment variables that tell the libraries of numerical code how many threads to use."""
 SECONDS_TO_END = 60.0
 """Time for which a process that was asked to end may go on, for instance to save its state."""
-MOST_DEATHS = 20
-"""Processes of a pool that may die before its first answer comes."""
-Order = TypeVar("Order")
 
 
 class WorkerDied(RuntimeError):
@@ -149,104 +146,6 @@ class Channel:
             except EOFError:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-
-
-class Pool:
-    """`n` workers of one thread each that answer each order with one message; they are kept for
-    the next orders until the pool is closed."""
-
-    def __init__(self, target: str, n: int) -> None:
-        self.target, self.n = target, n
-        self.n_died, self.n_answers = 0, 0
-        self.workers: list[Worker] = []
-        self.is_closed = False
-        self.lock = threading.Lock()
-
-    def answers(
-        self, orders: Iterable[Order], most: int | None = None
-    ) -> Iterator[tuple[Order, Any]]:
-        """Each order with its answer, in the order in which they come; None where a process died
-        twice of it, the second time while no other was at work.
-
-        At most `most` of the workers have work at a time.
-
-        Raises WorkerDied when `MOST_DEATHS` processes died and none has answered.
-        """
-        deadly = []
-        for order, answer in self._one_pass(list(orders), min(self.n, most or self.n)):
-            if answer is None:
-                deadly.append(order)
-            else:
-                yield order, answer
-        yield from self._one_pass(deadly, 1)
-
-    def close(self) -> None:
-        """End all workers at once, whatever they do."""
-        with self.lock:
-            self.is_closed = True
-            for worker in self.workers:
-                worker.process.kill()
-        for worker in self.workers:
-            worker.process.wait()
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _one_pass(self, orders: list[Order], n: int) -> Iterator[tuple[Order, Any]]:
-        waiting: queue.SimpleQueue[Order] = queue.SimpleQueue()
-        done: queue.SimpleQueue[tuple[Order, Any]] = queue.SimpleQueue()
-        for order in orders:
-            waiting.put(order)
-        for place in range(min(n, len(orders))):
-            threading.Thread(target=self._work, args=(place, waiting, done), daemon=True).start()
-        for _ in orders:
-            order, answer = done.get()
-            self.n_died += answer is None
-            self.n_answers += answer is not None
-            if self.n_died >= MOST_DEATHS and not self.n_answers:
-                raise WorkerDied(f"{self.n_died} processes died, and none has answered")
-            yield order, answer
-
-    def _work(
-        self,
-        place: int,
-        waiting: queue.SimpleQueue[Order],
-        done: queue.SimpleQueue[tuple[Order, Any]],
-    ) -> None:
-        while True:
-            try:
-                order = waiting.get_nowait()
-            except queue.Empty:
-                return
-            worker = self._worker(place)
-            if worker is None:
-                return
-            worker.send(order)
-            try:
-                answer = worker.receive()
-            except WorkerDied:
-                answer = None
-                worker.close()
-            done.put((order, answer))
-
-    def _worker(self, place: int) -> Worker | None:
-        """The living worker at `place`; None once the pool is closed."""
-        with self.lock:
-            if self.is_closed:
-                return None
-            if place == len(self.workers):
-                self.workers.append(Worker(self.target))
-            elif self.workers[place].process.poll() is not None:
-                self.workers[place] = Worker(self.target)
-            return self.workers[place]
 
 
 def run_target(module: str, function: str) -> None:
