@@ -1,15 +1,15 @@
-"""Draw tasks from a prior into a file (generate), picture them (show), or profile them (info)."""
+"""Draw tasks from a prior into files (generate, verify), picture them (show), or profile them
+(info)."""
 
 from __future__ import annotations
 
-import sys
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from openpfn.cli._priors_generate import Generate, build, generate
 from openpfn.configs.prior import PriorConfig
 from openpfn.configs.real_table import RealTableConfig
 
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from openpfn.batch import TaskBatch
-    from openpfn.data.dump_reader import DumpHeader, DumpWriter
     from openpfn.plots.prior import DrawnTask
-    from openpfn.priors.base import TaskPrior
 
-USAGE = """usage: openpfn priors {generate,show,info} [OPTIONS]
+USAGE = """usage: openpfn priors {generate,show,info,verify} [OPTIONS]
 
   generate  draw tasks into an HDF5 file for training (the default when options come first)
   show      draw a figure of a few tasks
   info      profile a prior or a file of tasks: how predictable, how large, which columns
+  verify    compare the files of a dump in shards with their checksums
 
 openpfn priors generate --help tells the options of generate."""
 
@@ -62,54 +61,11 @@ PROFILE_LINES = (
 
 
 @dataclass(frozen=True)
-class Generate:
-    """Draw tasks from a prior into an HDF5 file. The same arguments give the same tasks, whatever
-    the number of jobs."""
+class Verify:
+    """Read every file of a dump in shards and compare it with its checksum in the manifest."""
 
-    save_path: Path | None = None
-    """The file; prior_<num_batches>x<batch_size>_<max_seq_len>x<max_features>.h5 if not given."""
-    num_batches: int = 100
-    """Number of batches."""
-    batch_size: int = 8
-    """Tasks per batch; within a batch the rows and the split into context and query are the same
-    for all tasks."""
-    prior: str = "mixture"
-    """Name of a prior, or module:Class."""
-    seed: int = 0
-    """Seed of all tasks."""
-    jobs: int = 1
-    """Processes that draw tasks."""
-    device: str = "cpu"
-    """cpu or cuda: where the tasks are drawn. Another kind of device draws other tasks from the
-    same seed."""
-    fill_missing: bool = False
-    """Store the mean of a column's context rows in place of a missing value, for readers that know
-    no NaN."""
-    resume: bool = False
-    """Continue a file that was interrupted, or lengthen a finished one; begins it if it does not
-    exist."""
-    force: bool = False
-    """Replace the file if it exists."""
-    config: tyro.conf.OmitArgPrefixes[PriorConfig] = field(default_factory=PriorConfig)
-    """What the tasks look like."""
-    table: RealTableConfig = field(default_factory=RealTableConfig)
-    """For --prior real_tables."""
-
-    def __post_init__(self) -> None:
-        for name in ("num_batches", "batch_size", "jobs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
-        if self.resume and self.force:
-            raise ValueError("--resume continues a file and --force replaces it: give one of them.")
-
-    @property
-    def path(self) -> Path:
-        return self.path_for(self.config.max_seq_len, self.config.max_features)
-
-    def path_for(self, most_rows: int, most_columns: int) -> Path:
-        """Return the file for tasks of at most so many rows and columns."""
-        automatic = f"prior_{self.num_batches}x{self.batch_size}_{most_rows}x{most_columns}.h5"
-        return Path(automatic) if self.save_path is None else self.save_path
+    dump: Annotated[Path, tyro.conf.Positional]
+    """The folder of shards."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +112,8 @@ class Info:
 
 
 def main(argv: list[str]) -> int:
-    """Run `generate`, `show` or `info`; options without one of these words mean `generate`."""
+    """Run `generate`, `show`, `info` or `verify`; options without one of these words mean
+    `generate`."""
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE)
         return 0
@@ -165,6 +122,7 @@ def main(argv: list[str]) -> int:
         "generate": (Generate, generate),
         "show": (Show, show),
         "info": (Info, info),
+        "verify": (Verify, verify),
     }
     if word not in actions:
         raise ValueError(
@@ -175,42 +133,15 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def generate(options: Generate) -> None:
-    """Write the tasks, or those still missing, into the file."""
-    from openpfn.data.dump_reader import DumpWriter
-    from openpfn.data.stream import TaskStream
+def verify(options: Verify) -> None:
+    """Read all files and say whether they are as they were written."""
+    from openpfn.data.manifest import read_manifest
 
-    prior = _OnDevice(build(options.prior, options.config, options.table), options.device)
-    header = _header(options, prior)
-    path = options.path_for(header.max_seq_len, header.max_features)
-    writer = (
-        DumpWriter.resume(path, header)
-        if options.resume
-        else DumpWriter.create(path, header, replace=options.force)
-    )
-    n_workers = 0 if options.jobs == 1 else options.jobs
-    with (
-        writer as dump,
-        TaskStream(
-            prior, options.batch_size, seed=options.seed, n_workers=n_workers, start=dump.n_batches
-        ) as stream,
-    ):
-        try:
-            _write(dump, stream, options)
-        except KeyboardInterrupt:
-            print(
-                f"{dump.n_tasks} tasks are safe in {path}; the same command with --resume"
-                " continues.",
-                file=sys.stderr,
-            )
-            raise
-    megabytes = path.stat().st_size / 1e6
-    print(f"{path} holds {dump.n_tasks} tasks in {dump.n_batches} batches ({megabytes:.1f} MB).")
-    if dump.n_missing and not options.fill_missing:
-        print(
-            "Missing values are stored as NaN. Some other readers skip such batches: --fill-missing"
-            " stores means instead."
-        )
+    manifest = read_manifest(options.dump)
+    manifest.check_sums()
+    n_done = sum(record is not None for record in manifest.shards)
+    words = "is complete" if manifest.is_complete else "is not complete: continue it with --resume"
+    print(f"{n_done} of {manifest.n_shards} shards have their checksums; the dump {words}.")
 
 
 def show(options: Show) -> None:
@@ -258,24 +189,6 @@ def info(options: Info) -> None:
     console.print(_profile_table(profile, str(options.dump or f"prior {options.prior}")))
 
 
-def build(name: str, config: PriorConfig, table: RealTableConfig) -> TaskPrior:
-    """Return the prior called `name`, made with `table` if it draws from a real table, else with
-    `config`."""
-    from openpfn.generators.base import SequencePrior
-    from openpfn.priors.base import TaskPrior, made
-    from openpfn.registry import find
-
-    prior = made(
-        name, table if find("priors", name, TaskPrior).config_class is RealTableConfig else config
-    )
-    if isinstance(prior, SequencePrior):
-        raise ValueError(
-            f"{name!r} draws sequences, and these commands are for tables. Look at it in Python:"
-            " prior.generate(seq_len)."
-        )
-    return prior
-
-
 class _Replay:
     """The tasks of a file as a prior to draw from, each once before any comes again."""
 
@@ -314,79 +227,6 @@ class _Replay:
             }
             lines += [f"{k} = {v}" for k, v in changed.items()]
         return "\n  ".join(lines)
-
-
-class _OnDevice:
-    """A prior whose generators live on `device`."""
-
-    def __init__(self, prior: TaskPrior, device: str) -> None:
-        from openpfn.device import pick_device
-
-        self.prior, self.device = prior, pick_device(device)
-
-    def sample(self, n_tasks: int, generator: torch.Generator) -> TaskBatch:
-        import torch
-
-        if self.device.type != "cpu":
-            generator = torch.Generator(self.device).manual_seed(generator.initial_seed())
-        return self.prior.sample(n_tasks, generator)
-
-
-def _header(options: Generate, prior: _OnDevice) -> DumpHeader:
-    from openpfn.data.dump_reader import DumpHeader
-    from openpfn.data.stream import task_generator
-
-    made: Any = prior.prior
-    if made.config_class is RealTableConfig:
-        config, rows, columns, classes = (
-            made.config,
-            made.config.total_rows,
-            made.n_features,
-            made.n_classes,
-        )
-    else:
-        config = options.config
-        rows, columns, classes = config.max_seq_len, config.max_features, config.max_classes
-    is_classification = prior.sample(1, task_generator(options.seed, 0)).n_classes is not None
-    return DumpHeader(
-        max_seq_len=rows,
-        max_features=columns,
-        batch_size=options.batch_size,
-        max_classes=classes if is_classification else None,
-        prior=options.prior,
-        prior_config=asdict(config),
-        seed=options.seed,
-        device=options.device.partition(":")[0],
-        missing="mean" if options.fill_missing else "nan",
-    )
-
-
-def _write(dump: DumpWriter, stream: Any, options: Generate) -> None:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("batches  {task.fields[speed]} tasks/s"),
-        TimeRemainingColumn(),
-    )
-    begun_with, began = dump.n_tasks, time.perf_counter()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(
-            dump.path.name, total=options.num_batches, completed=dump.n_batches, speed="…"
-        )
-        while dump.n_batches < options.num_batches:
-            dump.append(next(stream))
-            speed = (dump.n_tasks - begun_with) / (time.perf_counter() - began)
-            progress.update(bar, completed=dump.n_batches, speed=f"{speed:,.0f}")
 
 
 def _json_value(value: Any) -> Any:

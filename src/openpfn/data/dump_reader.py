@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,14 @@ from openpfn.data.dump_checks import (
     told_as_damage,
 )
 from openpfn.data.dump_writer import DumpHeader, DumpWriter
+from openpfn.data.manifest import Manifest, is_sharded, read_manifest
 from openpfn.device import pick_device
 
 __all__ = ["DumpContents", "DumpHeader", "DumpWriter", "PriorDumpDataLoader", "read_contents"]
 
 CACHE_BYTES = 64 << 20  # room for the compressed chunk that several small batches come from
+MOST_OPEN = 64
+"""Files of a sharded dump that are open at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,12 @@ class DumpContents:
     """classification or regression."""
     attributes: Mapping[str, Any]
     """Attributes of the file; `header` is decoded."""
+    files: tuple[Path, ...] = ()
+    """The file, or those of a dump in shards."""
+    file_of: Int[ndarray, " T"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """The number of the file that each task is in."""
+    place_in_file: Int[ndarray, " T"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """The task's number there."""
 
     @property
     def n_tasks(self) -> int:
@@ -64,16 +73,17 @@ class DumpContents:
 
 
 class PriorDumpDataLoader:
-    """Batches of the tasks in the dump `path` (also called `filename`): each pass over the loader
-    gives `num_steps` of them (None: endless).
+    """Batches of the tasks in the dump `path` (also called `filename`), a file or a folder of
+    shards: each pass over the loader gives `num_steps` of them (None: endless).
 
     Every batch holds tasks of one split and one number of rows, cut to its widest task. All tasks
     with at least `min_classes` classes come once per epoch, in an order that depends on `seed` and
     the epoch alone, or as stored without `shuffle`; the next epoch follows without a break. Batch i
     depends only on the file and these arguments, so `start=i` (or setting `position`) continues
     where another loader stopped. Where fewer than `batch_size` tasks share their split and rows,
-    batches are smaller, and a warning says so. Raises FileNotFoundError, or ValueError for a file
-    that is cut off or is no dump.
+    batches are smaller, and a warning says so. The values are read batch by batch; those of shards
+    come from each file in turn without `shuffle`, in the order of their drawing. Raises
+    FileNotFoundError, or ValueError for a file that is cut off or is no dump.
 
     >>> loader = PriorDumpDataLoader("tasks.h5", 2500, 32, min_classes=3)    # doctest: +SKIP
     >>> for batch in loader:    # doctest: +SKIP
@@ -135,9 +145,9 @@ class PriorDumpDataLoader:
         if self.num_steps is not None:
             passes = (self.position - self.first_position) // self.num_steps + 1
             end = self.first_position + passes * self.num_steps
-        with h5py.File(self.path, "r", rdcc_nbytes=CACHE_BYTES) as hdf5:
+        with _OpenFiles(self.contents.files) as files:
             while end is None or self.position < end:
-                batch = self._read(hdf5, self._tasks_of_batch(self.position)).to(self.device)
+                batch = self._read(files, self._tasks_of_batch(self.position)).to(self.device)
                 self.position += self.stride
                 yield batch
 
@@ -222,13 +232,16 @@ class PriorDumpDataLoader:
                 stacklevel=3,
             )
 
-    def _read(self, hdf5: Any, tasks: Int[ndarray, " B"]) -> TaskBatch:
+    def _read(self, files: _OpenFiles, tasks: Int[ndarray, " B"]) -> TaskBatch:
         contents = self.contents
         rows, width = int(contents.n_rows[tasks[0]]), int(contents.n_features[tasks].max())
         try:
-            x, y = _rows_of(hdf5["X"], tasks, (rows, width)), _rows_of(hdf5["y"], tasks, (rows,))
+            x = self._values(files, "X", tasks, (rows, width))
+            y = self._values(files, "y", tasks, (rows,))
             codes = (
-                _rows_of(hdf5["categorical"], tasks, (width,)) if contents.has_categorical else None
+                self._values(files, "categorical", tasks, (width,))
+                if contents.has_categorical
+                else None
             )
         except (OSError, RuntimeError, MemoryError) as error:
             raise ValueError(
@@ -249,9 +262,53 @@ class PriorDumpDataLoader:
             categorical=torch.from_numpy(codes == 1) if known else None,
         )
 
+    def _values(
+        self, files: _OpenFiles, name: str, tasks: Int[ndarray, " B"], shape: tuple[int, ...]
+    ) -> Float[ndarray, "B ..."] | Int[ndarray, "B ..."]:
+        """Return what `name` holds of `tasks`, of whichever files they are in."""
+        of_task, place = self.contents.file_of[tasks], self.contents.place_in_file[tasks]
+        numbers = np.unique(of_task)
+        if len(numbers) == 1:
+            return _rows_of(files[int(numbers[0])][name], place, shape)
+        parts = [
+            (np.flatnonzero(of_task == number), files[int(number)][name]) for number in numbers
+        ]
+        values = [_rows_of(data, place[where], shape) for where, data in parts]
+        together = np.empty((len(tasks), *shape), values[0].dtype)
+        for (where, _), value in zip(parts, values, strict=True):
+            together[where] = value
+        return together
+
+
+class _OpenFiles:
+    """The files of a dump, opened when they are first read, at most `MOST_OPEN` at a time."""
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        self.paths = paths
+        self._open: dict[int, Any] = {}
+
+    def __getitem__(self, number: int) -> Any:
+        file = self._open.pop(number, None)
+        if file is None:
+            if len(self._open) == MOST_OPEN:
+                self._open.pop(next(iter(self._open))).close()  # the one not read for longest
+            n_bytes = CACHE_BYTES // min(MOST_OPEN, len(self.paths))
+            file = h5py.File(self.paths[number], "r", rdcc_nbytes=n_bytes)
+        self._open[number] = file
+        return file
+
+    def __enter__(self) -> _OpenFiles:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+
 
 def read_contents(path: str | Path) -> DumpContents:
-    """Return what the dump `path` says about its tasks, finishing a commit that was cut short.
+    """Return what the dump `path`, a file or a folder of shards, says about its tasks, finishing a
+    commit that was cut short.
 
     Raises FileNotFoundError, or ValueError for a file that is cut off, is no dump, or is being
     written.
@@ -262,6 +319,16 @@ def read_contents(path: str | Path) -> DumpContents:
             f"there is no prior dump at {path}. Make one with `openpfn priors generate --save_path"
             f" {path}`."
         )
+    return _of_shards(read_manifest(path)) if is_sharded(path) else _of_file(path)
+
+
+def _of_file(path: Path) -> DumpContents:
+    _finish_commit(path)
+    with told_as_damage(path), h5py.File(path, "r") as hdf5:
+        return _contents(path, hdf5)
+
+
+def _finish_commit(path: Path) -> None:
     try:
         recover(path)
     except BlockingIOError as error:
@@ -269,8 +336,55 @@ def read_contents(path: str | Path) -> DumpContents:
             f"{path} is being written by another process. Wait until it is done, or stop it: it can"
             " be resumed."
         ) from error
+
+
+def _of_shards(manifest: Manifest) -> DumpContents:
+    """Return the contents of a dump in shards, its tasks in the order in which one file would hold
+    them; of one that is not complete, what is there."""
+    manifest.check_sizes()
+    numbers = [i for i in range(manifest.n_shards) if _has_tasks(manifest, i)]
+    if not numbers:
+        raise ValueError(
+            f"{manifest.folder} holds no task yet. Continue it with `openpfn priors generate"
+            f" --resume --save_path {manifest.folder}`."
+        )
+    parts = [_of_file(manifest.path_of(number)) for number in numbers]
+    size = parts[0].original_batch_size
+    place = np.concatenate([np.arange(part.n_tasks) for part in parts])
+    file_of = np.repeat(np.arange(len(parts)), [part.n_tasks for part in parts])
+    batch = place // size * manifest.n_shards + np.array(numbers)[file_of]
+    order = np.lexsort([place, batch])
+
+    def together(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)[order]
+
+    return replace(
+        parts[0],
+        path=manifest.folder,
+        n_features=together("n_features"),
+        n_rows=together("n_rows"),
+        n_train=together("n_train"),
+        n_classes=together("n_classes"),
+        n_distinct=together("n_distinct"),
+        has_categorical=all(part.has_categorical for part in parts),
+        attributes=dict(parts[0].attributes) | {"header": manifest.header},
+        files=tuple(part.path for part in parts),
+        file_of=file_of[order],
+        place_in_file=place[order],
+    )
+
+
+def _has_tasks(manifest: Manifest, number: int) -> bool:
+    """Return whether a shard holds tasks; one that is not finished may be missing or empty."""
+    path, record = manifest.path_of(number), manifest.shards[number]
+    if record is not None:
+        return record.n_tasks > 0
+    if not path.is_file():
+        return False
+    _finish_commit(path)
     with told_as_damage(path), h5py.File(path, "r") as hdf5:
-        return _contents(path, hdf5)
+        return "X" in hdf5 and hdf5["X"].shape[0] > 0
 
 
 def _contents(path: Path, hdf5: Any) -> DumpContents:
@@ -308,6 +422,9 @@ def _contents(path: Path, hdf5: Any) -> DumpContents:
         max_num_classes=single(hdf5, "max_num_classes"),
         problem_type=problem_type,
         attributes=attributes_of(path, hdf5),
+        files=(path,),
+        file_of=np.zeros(n_tasks, np.int64),
+        place_in_file=np.arange(n_tasks),
     )
 
 

@@ -63,6 +63,11 @@ class DumpHeader:
     missing: Literal["nan", "mean"] = "nan"
     """How missing values are stored: as NaN, or as the mean of the column's context rows for
     readers that know no NaN."""
+    shard: int = 0
+    """Of a dump in several files, the number of this one: it holds the batches `shard`,
+    `shard` + `n_shards`, …"""
+    n_shards: int = 1
+    """How many files the dump has."""
 
     def __post_init__(self) -> None:
         for name in ("max_seq_len", "max_features", "batch_size"):
@@ -74,7 +79,10 @@ class DumpHeader:
         return "regression" if self.max_classes is None else "classification"
 
     def as_json(self) -> str:
-        return json.dumps({**asdict(self), "prior_config": dict(self.prior_config)}, sort_keys=True)
+        content = {**asdict(self), "prior_config": dict(self.prior_config)}
+        if self.n_shards == 1:  # as dumps in one file have always been described
+            del content["shard"], content["n_shards"]
+        return json.dumps(content, sort_keys=True)
 
 
 class DumpWriter:
@@ -312,13 +320,8 @@ def _check_same_header(path: Path, hdf5: Any, header: DumpHeader) -> None:
             f"{path} has format version {attributes['format_version']}; this release continues"
             f" version {FORMAT_VERSION} only."
         )
-    stored = _flat(attributes_of(path, hdf5)["header"])
-    wanted = _flat(json.loads(header.as_json()))
-    differences = [
-        f"{k} {stored.get(k)!r} (now {wanted.get(k)!r})"
-        for k in sorted(stored | wanted)
-        if stored.get(k) != wanted.get(k)
-    ]
+    stored = attributes_of(path, hdf5)["header"]
+    differences = different_values(stored, json.loads(header.as_json()))
     if differences:
         raise ValueError(
             f"{path} was begun with {', '.join(differences)}. Resume with the same arguments, or"
@@ -332,10 +335,22 @@ def _check_same_header(path: Path, hdf5: Any, header: DumpHeader) -> None:
         )
 
 
+def different_values(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Return what two headers, read from JSON, say differently."""
+    stored, wanted = _flat(stored), _flat(wanted)
+    return [
+        f"{k} {stored.get(k)!r} (now {wanted.get(k)!r})"
+        for k in sorted(stored | wanted)
+        if stored.get(k) != wanted.get(k)
+    ]
+
+
 def _flat(header: dict[str, Any]) -> dict[str, Any]:
     """Return a header in one level, its prior by the name that it has today."""
-    header["prior"] = current_path(str(header.get("prior", "")))
-    return {**{f"prior_config.{k}": v for k, v in header.pop("prior_config").items()}, **header}
+    config = header.get("prior_config", {})
+    named = {k: v for k, v in header.items() if k != "prior_config"}
+    named["prior"] = current_path(str(header.get("prior", "")))
+    return {**{f"prior_config.{k}": v for k, v in config.items()}, **named}
 
 
 def _with_means(x: Float[ndarray, "B N D"], n_train: int) -> Float[ndarray, "B N D"]:
