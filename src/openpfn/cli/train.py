@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -191,7 +192,7 @@ def config_class_of(prior: str) -> type | None:
     return registry.find("priors", prior, TaskPrior).config_class
 
 
-def run(options: TrainOptions, ranks: Ranks) -> Any:
+def run(options: TrainOptions, ranks: Ranks, callbacks: Sequence[Any] = ()) -> Any:
     """Train as the options say, together with the other ranks if there are any; gives the
     network."""
     from openpfn.data.dump_reader import PriorDumpDataLoader
@@ -228,5 +229,6 @@ def run(options: TrainOptions, ranks: Ranks) -> Any:
         config,
         resume_from=config.checkpoint_dir if options.resume else None,
         data_config=data,
+        callbacks=callbacks,
         ranks=ranks,
     )
