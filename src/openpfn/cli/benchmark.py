@@ -4,7 +4,8 @@ hold networks against exact posteriors, probe them for blind spots.
 tables measures methods on real tables, text on those with free text, report shows results of tables
 as a page again, attention trains networks that differ in their attention alone, speed times
 everything, bayes trains sequence networks whose exact answer is known, beliefs measures predictive
-resampling, edge measures C libraries, probes measures methods on tables of known structure.
+resampling, edge measures C libraries, probes measures methods on tables of known structure, scale
+measures several cores against one, cost predicts what training on many GPUs takes.
 """
 
 from __future__ import annotations
@@ -215,6 +216,39 @@ def probes(argv: list[str]) -> int:
     return 0
 
 
+def scale(argv: list[str]) -> int:
+    """Measure how generation, training, reading and fitting scale on the cores of this machine, and
+    what is lost when processes are killed."""
+    import tyro
+
+    from openpfn.benchmark.scale.config import ScaleConfig
+
+    config = tyro.cli(
+        ScaleConfig, args=argv, prog="openpfn benchmark scale", description=scale.__doc__
+    )
+    from openpfn.benchmark.scale.run import run
+
+    run(config)
+    return 0
+
+
+def cost(argv: list[str]) -> int:
+    """Predict speed, memory and cost of training a network on many GPUs, by arithmetic from what is
+    counted here and the options, which are its assumptions."""
+    import tyro
+
+    from openpfn.benchmark.scale.config import CostConfig
+
+    config = tyro.cli(
+        CostConfig, args=argv, prog="openpfn benchmark cost", description=cost.__doc__
+    )
+    from openpfn.benchmark.scale.cost import count, lines, predicted
+
+    counted = count(config)
+    print("\n".join(lines(config, counted, predicted(config, counted))))
+    return 0
+
+
 SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "tables": tables,
     "text": text,
@@ -225,5 +259,7 @@ SUBCOMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "beliefs": beliefs,
     "edge": edge,
     "probes": probes,
+    "scale": scale,
+    "cost": cost,
 }
 """Name of each subcommand and the function that runs it."""
