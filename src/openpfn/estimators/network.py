@@ -105,7 +105,7 @@ def advice(target: Literal["classes", "numbers"]) -> str:
     field, default = ("head", "categorical") if target == "classes" else ("regression_head", None)
     shipped = [
         name
-        for name in shipped_names()
+        for name in shipped_names("tabular")
         if read_header(name).model_config.get(field, default) is not None
     ]
     if shipped:
