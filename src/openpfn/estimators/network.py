@@ -142,6 +142,15 @@ def _from_file(name: str, path: Path, version: tuple[int, int], device: str) -> 
     from openpfn import checkpoint
 
     loaded = checkpoint.load(path)
+    if not hasattr(loaded.model, "summarize"):
+        kind = type(loaded.model.config).__name__
+        is_text = kind == "TextConfig"
+        way = "TextTableClassifier or TextTableRegressor" if is_text else "checkpoint.load"
+        raise ValueError(
+            f"checkpoint {name!r} holds a network of another kind ({kind}), which takes no table of"
+            f" numbers as a context. Use {way} for it; here give one of"
+            f" {', '.join(checkpoint.shipped_names('tabular'))}, or a checkpoint of such a network."
+        )
     limits = _training_limits(loaded.provenance)
     fingerprint = fingerprint_of(loaded.model)
     model = loaded.model.to(device).eval().requires_grad_(False)
