@@ -4,14 +4,10 @@ middle loses nothing and doubles nothing."""
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
 from itertools import islice
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -40,66 +36,40 @@ GENERATE = (
 )
 
 
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
-
-
-def paths_of_modules() -> dict[str, str]:
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_raylet_start_wait_time_s": "300",
-        "RAY_AUTH_MODE": "disabled",
-        "OMP_NUM_THREADS": "1",
-    }
-
-
 class TwoNodes:
     """A Ray cluster of two nodes on this machine, a raylet and one core each."""
 
-    def __init__(self, folder: Path) -> None:
-        self.address = f"127.0.0.1:{free_port()}"
-        self.folder, self.nodes = folder, []
-        self.start("--head", f"--port={self.address.rpartition(':')[2]}")
-        self.start(f"--address={self.address}")
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
 
-    def start(self, *words: str) -> None:
-        options = ["--num-cpus=1", "--disable-usage-stats", "--include-dashboard=false", "--block"]
-        memory = ["--object-store-memory=80000000"]
-        ray = [sys.executable, "-m", "ray.scripts.scripts", "start"]
-        log = (self.folder / f"node-{len(self.nodes)}.log").open("w")
-        node = subprocess.Popen(
-            [*ray, *words, *options, *memory],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=paths_of_modules(),
-            start_new_session=True,
+        node = {"num_cpus": 1, "object_store_memory": 80_000_000}
+        self.cluster = Cluster(
+            initialize_head=True, head_node_args=node | {"include_dashboard": False}
         )
-        self.nodes.append(node)
-        until = time.monotonic() + 400
-        while "Ray runtime started" not in Path(log.name).read_text():
-            assert node.poll() is None, Path(log.name).read_text()
-            assert time.monotonic() < until, Path(log.name).read_text()
-            time.sleep(0.1)
+        self.second = self.cluster.add_node(**node)
+        self.cluster.wait_for_nodes()
+        self.address = self.cluster.address
 
-    def kill(self, number: int) -> None:
-        """Kill all processes of a node at once."""
-        os.killpg(self.nodes[number].pid, signal.SIGKILL)
-        self.nodes[number].wait()
-
-    def stop(self) -> None:
-        for number, node in enumerate(self.nodes):
-            if node.poll() is None:
-                self.kill(number)
+    def kill_second(self) -> None:
+        """Kill the second node's processes, -9."""
+        self.cluster.remove_node(self.second, allow_graceful=False)
 
 
 @pytest.fixture(scope="module")
-def two_nodes(tmp_path_factory):
-    cluster = TwoNodes(tmp_path_factory.mktemp("ray"))
-    yield cluster
-    cluster.stop()
+def two_nodes():
+    paths = os.pathsep.join(path for path in sys.path if path)
+    settings = {
+        "PYTHONPATH": paths,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_raylet_start_wait_time_s": "300",
+        "OMP_NUM_THREADS": "1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        nodes = TwoNodes()
+        yield nodes
+        nodes.cluster.shutdown()
 
 
 @pytest.fixture
@@ -168,7 +138,7 @@ def test_a_node_that_dies_loses_and_doubles_no_task(tmp_path, two_nodes):
     def kill_second_node() -> None:
         while sum(path.stat().st_size > 20_000 for path in out.glob("*.h5")) < 2:
             time.sleep(0.05)
-        two_nodes.kill(1)
+        two_nodes.kill_second()
 
     killer = threading.Thread(target=kill_second_node, daemon=True)
     killer.start()

@@ -199,7 +199,7 @@ def test_every_shipped_checkpoint_loads_and_predicts():
         n_train=8,
         n_classes=torch.tensor([2]),
     )
-    for name in checkpoint.shipped_names():
+    for name in checkpoint.shipped_names("tabular"):
         loaded = checkpoint.load(name)
         assert loaded.model(batch)[..., :2].isfinite().all()
         assert loaded.provenance["tasks"] > 0

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from openpfn import PFNClassifier, checkpoint
+from openpfn import PFN, PFNClassifier, checkpoint
+from openpfn.configs.sequence import ClassificationConfig
+from openpfn.configs.text import TextConfig
 from openpfn.device import pick_device
 from openpfn.estimators.network import find_network
 from tests.estimators.conftest import random_network
@@ -51,6 +53,20 @@ def test_a_relative_path_is_found_from_another_folder(tmp_path, monkeypatch, way
 
 NOT_THERE = ["gpu", "cuda:99", "meta", ""]
 NOT_THERE += [] if torch.backends.mps.is_available() else ["mps"]
+
+
+@pytest.mark.parametrize(
+    ("config", "way"),
+    [
+        (TextConfig(d_model=8, n_layers=1, n_heads=2, d_mlp=8, d_text=16), "TextTableClassifier"),
+        (ClassificationConfig(d_model=8, n_layers=1, n_heads=2, input_dim=2), "checkpoint.load"),
+    ],
+    ids=str,
+)
+def test_a_network_of_another_kind_is_refused_with_what_takes_it(tmp_path, config, way):
+    path = checkpoint.save(tmp_path / "other.safetensors", PFN(config))
+    with pytest.raises(ValueError, match=rf"another kind.*Use {way}.*give one of .*nano"):
+        PFNClassifier(path).fit([[0.0], [1.0]], [0, 1])
 
 
 @pytest.mark.parametrize("name", NOT_THERE)

@@ -41,7 +41,13 @@ def stored_bytes(weights):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "changes", [{}, {"d_model": 6, "n_layers": 3, "separate_query_weights": True}], ids=str
+    "changes",
+    [
+        {},
+        {"d_model": 6, "n_layers": 3, "separate_query_weights": True},
+        {"n_layers": 2, "n_loops": 2},
+    ],
+    ids=str,
 )
 def test_sizes_of_integers_are_those_of_the_compiled_library(tmp_path, changes):
     model = random_network(**changes)
@@ -57,6 +63,7 @@ def test_sizes_of_integers_are_those_of_the_compiled_library(tmp_path, changes):
         {},
         {"n_layers": 3, "separate_query_weights": True},
         {"attention_type": "ridge", "n_layers": 2},
+        {"n_layers": 2, "n_loops": 2},
     ],
     ids=str,
 )

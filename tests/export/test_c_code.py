@@ -43,6 +43,12 @@ def test_what_the_c_code_does_not_carry_is_refused_with_what_it_does(changes):
         library(random_network(**changes), CodeOptions())
 
 
+def test_loops_of_layers_with_weights_of_their_own_for_queries_are_refused():
+    model = random_network(n_loops=2, separate_query_weights=True)
+    with pytest.raises(ValueError, match="n_loops is 2 and separate_query_weights True"):
+        library(model, CodeOptions())
+
+
 def test_integers_carry_linear_attention_alone():
     with pytest.raises(ValueError, match="backend int carries linear alone"):
         library(random_network(attention_type="ridge"), CodeOptions("int"))

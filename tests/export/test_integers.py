@@ -26,6 +26,7 @@ from openpfn.export.verification.verify import TOLERANCE, relative_error
 NETWORKS = {
     "tiny": lambda: checkpoint.load("tiny").model,
     "micro": lambda: random_network(),
+    "loops": lambda: random_network(n_layers=2, n_loops=2),
     "relu, three layers": lambda: random_network(
         n_layers=3, attention_options={"features": "relu"}, separate_query_weights=True
     ),

@@ -35,6 +35,7 @@ def table(
 NETWORKS = {
     "tiny": lambda: checkpoint.load("tiny").model,
     "micro": lambda: random_network(),
+    "loops": lambda: random_network(n_layers=2, n_loops=2),
     "relu, three layers": lambda: random_network(
         n_layers=3, attention_options={"features": "relu"}, separate_query_weights=True
     ),

@@ -74,7 +74,9 @@ def our_methods(checkpoints: Sequence[str]) -> dict[str, Any]:
     from openpfn.estimators import PFNClassifier
     from openpfn.estimators.network import DEFAULTS
 
-    for_classes = [name for name in checkpoint.shipped_names() if name != DEFAULTS["numbers"]]
+    for_classes = [
+        name for name in checkpoint.shipped_names("tabular") if name != DEFAULTS["numbers"]
+    ]
     wanted = checkpoints or for_classes
     if not wanted:
         raise ValueError("this installation ships no checkpoint. Give one with --checkpoint PATH.")

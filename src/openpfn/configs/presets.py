@@ -11,12 +11,12 @@ PRESETS: dict[str, TabularConfig] = {
         d_model=8,
         n_heads=2,
         n_layers=1,
+        n_loops=3,
         d_mlp=8,
         max_classes=4,
         attention_type="linear",
         separate_query_weights=False,
         n_knots=8,
-        target_aware=False,
     ),
     "tiny": TabularConfig(
         d_model=16, n_heads=4, n_layers=4, d_mlp=28, attention_type="linear", n_knots=14

@@ -22,6 +22,8 @@ class TabularConfig:
     """Heads of both attentions."""
     n_layers: int = 3
     """Layers."""
+    n_loops: int = 1
+    """How often a row passes the layers, one after the other: depth that takes no parameters."""
     d_mlp: int = 192
     """Hidden width of the MLP of each layer and of the decoder."""
     max_classes: int = 10
@@ -80,7 +82,7 @@ class TabularConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("d_model", "n_heads", "n_layers", "d_mlp"):
+        for name in ("d_model", "n_heads", "n_layers", "n_loops", "d_mlp"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1.")
         if self.d_model % self.n_heads:
@@ -106,3 +108,8 @@ class TabularConfig:
             raise ValueError(
                 f"column_shifts is {self.column_shifts}, must begin with 0 (the column itself)."
             )
+
+    @property
+    def n_passes(self) -> int:
+        """How many layers a row passes, those of every loop."""
+        return self.n_layers * self.n_loops

@@ -106,6 +106,9 @@ class TrainingConfig:
     init_from: str | None = None
     """Start from the weights of this checkpoint (a path or a shipped name) instead of random
     ones."""
+    teacher: str | None = None
+    """Learn classes from what this checkpoint (a path or a shipped name) answers to the tasks, in
+    place of their classes; numbers are learned from the tasks. For table networks."""
     overwrite: bool = False
     """Start afresh even if `checkpoint_dir` already holds a run, whose files are then replaced."""
     use_wandb: bool = False

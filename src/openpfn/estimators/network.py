@@ -105,7 +105,7 @@ def advice(target: Literal["classes", "numbers"]) -> str:
     field, default = ("head", "categorical") if target == "classes" else ("regression_head", None)
     shipped = [
         name
-        for name in shipped_names()
+        for name in shipped_names("tabular")
         if read_header(name).model_config.get(field, default) is not None
     ]
     if shipped:
@@ -142,6 +142,15 @@ def _from_file(name: str, path: Path, version: tuple[int, int], device: str) -> 
     from openpfn import checkpoint
 
     loaded = checkpoint.load(path)
+    if not hasattr(loaded.model, "summarize"):
+        kind = type(loaded.model.config).__name__
+        is_text = kind == "TextConfig"
+        way = "TextTableClassifier or TextTableRegressor" if is_text else "checkpoint.load"
+        raise ValueError(
+            f"checkpoint {name!r} holds a network of another kind ({kind}), which takes no table of"
+            f" numbers as a context. Use {way} for it; here give one of"
+            f" {', '.join(checkpoint.shipped_names('tabular'))}, or a checkpoint of such a network."
+        )
     limits = _training_limits(loaded.provenance)
     fingerprint = fingerprint_of(loaded.model)
     model = loaded.model.to(device).eval().requires_grad_(False)

@@ -122,7 +122,7 @@ def budget(
     family, width = family_of(config), config.d_model
     padded = -(-(max_features + max_classes) // 4) * 4
     state = family.mechanism.state_layout(backend).itemsize
-    n_states = (config.n_layers - 1) * (max_features + 1) + 1
+    n_states = (family.n_passes - 1) * (max_features + 1) + 1
     fit, cached, predict = operations(family, n_rows, n_features + 1)
     return Budget(
         backend=backend,
@@ -187,10 +187,10 @@ def operations(family: Family, n_rows: int, n_columns: int) -> tuple[int, int, i
     embed = family.embedding_operations(n_columns)
     finish = 2 * width**2 + state + 2 * width * config.d_mlp  # one cell
     show = 2 * width**2 + state
-    last = config.n_layers - 1
+    last = family.n_passes - 1
     inner = columns(n_columns, n_columns) + n_columns * finish
     fit = cached = 0
-    for layer in range(config.n_layers):
+    for layer in range(family.n_passes):
         asking, shown = (1, 1) if layer == last else (n_columns, n_columns)
         ends = columns(n_columns, asking) + shown * show
         fit += embed + layer * inner + ends

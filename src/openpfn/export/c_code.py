@@ -124,6 +124,7 @@ def model_header(family: Family, options: CodeOptions, exponents: Macros, weight
         "PFN_N_HEADS": config.n_heads,
         "PFN_D_HEAD": config.d_model // config.n_heads,
         "PFN_N_LAYERS": config.n_layers,
+        "PFN_N_PASSES": family.n_passes,
         "PFN_D_MLP": config.d_mlp,
         **family.macros(),
         "PFN_INTEGER": int(options.backend == "int"),

@@ -44,6 +44,7 @@ from openpfn.training.run_folder import (
     training_state,
 )
 from openpfn.training.sources import task_pools, task_source, with_steps_of
+from openpfn.training.teaching import loss_of
 from openpfn.training.tracking import TrainingEvent, notify
 from openpfn.training.tracking.base import Tracker
 from openpfn.training.tracking.console import ProgressLine
@@ -185,7 +186,8 @@ class _Run:
             .to(device)
             .train()
         )
-        self.loss = torch.compile(self.model.loss) if config.compile else self.model.loss
+        loss = loss_of(self.model, config.teacher, device)
+        self.loss = torch.compile(loss) if config.compile else loss
         self.precision = settled_precision(config.precision, device)
         self.optimizers = Optimizers(self.model, config, ranks)
         self.batches = Batches(prior, config, device, ranks)

@@ -14,6 +14,7 @@ from openpfn import cli
 from openpfn.benchmark.edge import run as edge_run
 from openpfn.benchmark.edge.config import RENAMED, EdgeConfig
 from openpfn.benchmark.edge.methods import carried_values, filled, peers_of
+from openpfn.benchmark.edge.report import leagues
 from openpfn.benchmark.edge.results import means, verdicts, with_few_rows
 from openpfn.benchmark.edge.run import fitting_cells, informative, numeric
 from openpfn.benchmark.tables.suites import LoadedTable
@@ -92,6 +93,13 @@ def test_verdicts_are_over_few_rows_and_name_the_best_rival():
     in_a, in_b = verdicts(found, "s")
     assert in_a.startswith("x f32 against league A: log-loss 0.2000, better than the best, lda")
     assert "accuracy 0.8000, worse than the best, xgboost with 0.9000" in in_b
+
+
+def test_a_comparison_without_methods_trained_elsewhere_tells_of_none():
+    methods = [{"method": "x int8", "league": "network"}, {"method": "lda", "league": "A"}]
+    told = leagues({"methods": methods, "config": {"precision_bytes": 1}})
+    assert "lda" in told
+    assert "League B" not in told
 
 
 def test_columns_are_chosen_and_values_filled_on_context_rows_alone():

@@ -21,6 +21,8 @@ from openpfn.benchmark.tables.suites import load_table
 from openpfn.configs import TabularConfig
 from openpfn.configs.presets import preset
 from openpfn.configs.sequence import RegressionConfig
+from openpfn.configs.text import TextConfig
+from openpfn.estimators.text_tables import TextTableClassifier, TextTableRegressor
 from openpfn.estimators.views import text_reading as text
 from openpfn.models import PFN
 
@@ -94,7 +96,7 @@ def test_the_floor_comes_first_and_nothing_twice():
 def test_the_default_is_every_installed_peer_and_shipped_checkpoint():
     found = [m.name for m in resolve(("default",))]
     usual = {name for name in INSTALLED if PEERS[name].is_default}
-    assert set(found) == {*usual, *checkpoint.shipped_names()}
+    assert set(found) == {*usual, *checkpoint.shipped_names("tabular")}
 
 
 def test_peers_for_text_are_asked_for_by_name():
@@ -209,6 +211,22 @@ def test_a_network_of_sequences_is_refused_by_name(tmp_path):
         ValueError, match=r"lines\.safetensors holds a network of another kind \(RegressionConfig\)"
     ):
         method(f"pfn:{path}")
+
+
+def test_a_network_that_reads_text_is_measured_by_its_own_estimators(tmp_path):
+    config = TextConfig(d_model=8, n_layers=1, n_heads=2, d_mlp=8, d_text=16)
+    path = checkpoint.save(tmp_path / "words.safetensors", PFN(config))
+    found = method(f"pfn:{path}")
+    assert found.tasks == {"classification", "regression"}
+    for task, estimator in (
+        ("classification", TextTableClassifier),
+        ("regression", TextTableRegressor),
+    ):
+        reader = found.build(task, {}, 3, "cpu")
+        assert type(reader.estimator) is estimator
+        assert reader.estimator.get_params()["random_state"] == 3
+    with pytest.raises(ValueError, match=r"reads text and has no option \+calibrate"):
+        method(f"pfn:{path}+calibrate")
 
 
 def test_other_networks_are_never_downloaded(monkeypatch, tmp_path):

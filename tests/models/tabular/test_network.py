@@ -32,6 +32,7 @@ VARIANTS = {
         norm="layer",
     ),
     "one layer": TabularConfig(d_model=16, d_mlp=16, n_layers=1, missing_flags=False),
+    "loops": TabularConfig(d_model=16, d_mlp=16, n_layers=2, n_loops=2),
 }
 
 
@@ -193,6 +194,19 @@ def test_gradients_are_finite_and_reach_every_weight(model):
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
         assert weight.grad.abs().max() > 0, name
+
+
+def test_loops_are_the_same_layers_one_after_the_other():
+    config = dataclasses.replace(VARIANTS["loops"], separate_query_weights=False)
+    looped = lively(config)
+    written_out = PFN(dataclasses.replace(config, n_layers=4, n_loops=1)).eval()
+    weights = dict(looped.state_dict())
+    for name in list(weights):
+        if name.startswith("layers."):
+            _, layer, rest = name.split(".", 2)
+            weights[f"layers.{int(layer) + 2}.{rest}"] = weights[name]
+    written_out.load_state_dict(weights)
+    torch.testing.assert_close(looped(tasks()), written_out(tasks()))
 
 
 def test_a_table_without_columns_or_context_is_refused(model):

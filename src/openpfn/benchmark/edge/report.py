@@ -233,7 +233,9 @@ def leagues(results: Mapping[str, Any]) -> str:
         f"Networks are C libraries, compiled for the host. League A is fitted on the chip, in C of"
         f" the same style ({constants}). "
     )
-    second = (
+    if not allowed:
+        return first.rstrip()
+    return first + (
         "League B is trained on a computer on the same rows, and takes no more bytes than the"
         f" flash and memory of {matched} {backend} on a Cortex-M4F: {allowed[0]:,}. Of the shares"
         f" {shares} of these bytes, each method takes the one with the least log-loss over three"
@@ -244,7 +246,6 @@ def leagues(results: Mapping[str, Any]) -> str:
         f" {results['config']['precision_bytes']}-byte weights; and"
         f" {', '.join(f'{n:,}' for n in CODE_BYTES.values())} bytes of code."
     )
-    return first + (second if allowed else "")
 
 
 CAPTION = (

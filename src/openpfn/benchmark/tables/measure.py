@@ -22,6 +22,8 @@ from openpfn.benchmark.tables.suites import Entry, LoadedTable, load_table
 from openpfn.benchmark.tables.tune import Search, random_search
 from openpfn.memory import memory_growth
 
+WITH_DEVICE = ("pfn", "text", "tabicl", "tabpfn")
+"""Kinds of methods that run on the device of the configuration; others run on the CPU."""
 LEVELS = np.arange(0.5, 100) / 100
 """Levels of the quantiles that a distribution is scored by: the middles of a hundred equal
 steps."""
@@ -81,7 +83,7 @@ def identity(cell: Cell, config: TablesConfig) -> dict[str, Any]:
         "max_half": config.max_half,
         "checkpoint_sha256": cell.method.checkpoint_sha256,
         "method_version": cell.method.version,
-        "device": config.device if cell.method.kind in ("pfn", "tabicl", "tabpfn") else "cpu",
+        "device": config.device if cell.method.kind in WITH_DEVICE else "cpu",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **_versions(),
     }

@@ -19,6 +19,7 @@ from openpfn.benchmark.tables.distributions import Answer, GaussianResiduals, Ow
 from openpfn.benchmark.tables.peers import FLOOR, PEERS
 from openpfn.benchmark.tables.prepare import Reader
 from openpfn.benchmark.tables.spaces import SPACES
+from openpfn.configs.text import TextConfig
 from openpfn.files import sha256_of
 from openpfn.tables.schema import Kind
 
@@ -36,7 +37,7 @@ class Method:
     spec: str
     """The word by which the user asked for it."""
     kind: str
-    """peer, pfn, tabicl, tabpfn or class."""
+    """peer, pfn, text, tabicl, tabpfn or class."""
     tasks: frozenset[Task]
     """Tasks that it can do."""
     version: str
@@ -70,11 +71,11 @@ def resolve(words: tuple[str, ...]) -> list[Method]:
 
 
 def default_names() -> list[str]:
-    """Shipped checkpoints and the peers whose package is installed."""
+    """Shipped checkpoints of table networks and the peers whose package is installed."""
     from openpfn.checkpoint import shipped_names
 
     return [
-        *shipped_names(),
+        *shipped_names("tabular"),
         *(
             name
             for name, peer in PEERS.items()
@@ -140,16 +141,21 @@ def _own_network(source: str, switched_on: tuple[str, ...]) -> Method:
         if source in checkpoint.shipped_names()
         else f"pfn:{path.stem if path.stem != 'latest' else path.parent.name}"
     )
-    tasks = _tasks_of(config)
+    reads_text = isinstance(config, TextConfig)
+    tasks = frozenset(_TASKS) if reads_text else _tasks_of(config)
     if not tasks:
         raise ValueError(
             f"{source} holds a network of another kind ({type(config).__name__}), but the benchmark"
-            " measures networks of tables. Give a checkpoint of a TabularConfig."
+            " measures networks of tables. Give a checkpoint of a TabularConfig or TextConfig."
+        )
+    if reads_text and switched_on:
+        raise ValueError(
+            f"{source} reads text and has no option +{switched_on[0]}. Give its name alone."
         )
     return Method(
         "+".join([name, *switched_on]),
         str(path.resolve()),
-        "pfn",
+        "text" if reads_text else "pfn",
         tasks,
         f"openpfn {version('openpfn')}",
         sha256_of(path),
@@ -255,6 +261,24 @@ def _ask_own(estimator: Any, X: Any, levels: Sequence[float]) -> Answer:
     return believed.mean.numpy(), believed.quantile(levels).T.numpy()
 
 
+def _build_text(
+    path: str,
+    task: Task,
+    kinds: Mapping[Hashable, Kind],
+    seed: int,
+    device: str,
+    options: Mapping[str, Any],
+) -> Reader:
+    import torch
+
+    from openpfn.estimators.text_tables import TextTableClassifier, TextTableRegressor
+
+    torch.set_num_threads(1)
+    found = TextTableClassifier if task == "classification" else TextTableRegressor
+    estimator = found(model=path, device=device, random_state=seed, **options)
+    return Reader(estimator, "frame", kinds)
+
+
 def _build_tabicl(
     word: str,
     task: Task,
@@ -329,6 +353,7 @@ _TASKS: tuple[Task, ...] = ("classification", "regression")
 _BUILDERS: dict[str, Callable[..., Reader]] = {
     "peer": _build_peer,
     "pfn": _build_own,
+    "text": _build_text,
     "tabicl": _build_tabicl,
     "tabpfn": _build_tabpfn,
     "class": _build_class,

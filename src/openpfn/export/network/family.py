@@ -23,6 +23,11 @@ class Family(ABC):
     """The network's configuration."""
 
     @property
+    def n_passes(self) -> int:
+        """How many layers a row passes, those of every loop."""
+        return self.config.n_layers
+
+    @property
     @abstractmethod
     def mechanism(self) -> RowMechanism:
         """The attention between rows. Raises ValueError for one that the C code does not carry."""

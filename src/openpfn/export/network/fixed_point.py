@@ -110,7 +110,7 @@ def choose_exponents(
         )
     )
     sum_shift = max(0, math.ceil(math.log2(1.01 * longest / LONGEST_SUM)))
-    most = largest_cell(weights, bits, largest)
+    most = largest_cell(weights, bits, largest, config.n_loops)
     exponents = Exponents(
         largest,
         sum_shift,
@@ -138,7 +138,7 @@ def check_widths(config: TabularConfig) -> None:
         )
 
 
-def largest_cell(weights: Weights, bits: dict[str, int], largest: int) -> float:
+def largest_cell(weights: Weights, bits: dict[str, int], largest: int, n_loops: int) -> float:
     """Return a bound of all cells and logits for any rows: numbers in 16 bits are bounded."""
     bounds = {kind: largest * 2.0**-n for kind, n in bits.items()}
     total = sum(
@@ -146,7 +146,7 @@ def largest_cell(weights: Weights, bits: dict[str, int], largest: int) -> float:
         for name in ("values", "targets", "hints")
         if name in weights
     )
-    for layer, reading in zip_longest(weights["layers"], weights.get("reading", [])):
+    for layer, reading in zip_longest(weights["layers"] * n_loops, weights.get("reading", [])):
         rows = max(row_sums(layer["row_out"]), row_sums(reading["out"]) if reading else 0.0)
         total += row_sums(layer["column_out"]) * bounds["column_value"] + rows * bounds["row_value"]
         total += row_sums(layer["out"]) * bounds["hidden"] + float(np.abs(layer["out_bias"]).max())

@@ -25,6 +25,10 @@ class TabularFamily(Family):
     config: TabularConfig
 
     @property
+    def n_passes(self) -> int:
+        return self.config.n_passes
+
+    @property
     def mechanism(self) -> RowMechanism:
         return row_mechanism(self.config)
 
@@ -42,6 +46,12 @@ class TabularFamily(Family):
                 f" {' or '.join(mechanism.backends[::-1])}."
             )
         mechanism.macros()
+        if config.n_loops > 1 and config.separate_query_weights:
+            raise ValueError(
+                f"n_loops is {config.n_loops} and separate_query_weights True: the C code carries"
+                " loops of layers that query rows share with context rows. Train with"
+                " separate_query_weights False, or with one loop."
+            )
         columns = attention_name(config.column_attention_type)
         carried = {
             "head": config.head == "categorical",

@@ -1,5 +1,12 @@
 /* Functions that every backend computes in float32, without a mathematics library. */
 
+/* The weights of a pass: rows pass the layers one after the other, and again in each loop. */
+#if PFN_N_PASSES > PFN_N_LAYERS
+#define LAYER(pass) (&pfn_weights.layers[(pass) % PFN_N_LAYERS])
+#else
+#define LAYER(pass) (&pfn_weights.layers[pass])
+#endif
+
 static float magnitude(float x) {
     return x < 0.0f ? -x : x;
 }

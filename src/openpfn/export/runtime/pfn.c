@@ -183,9 +183,9 @@ static void order_classes(const pfn_fitting *fit) {
 
 /* Further passes: add a context row to the states of a layer. */
 static void show(const pfn_fitting *fit, int32_t number, int32_t label) {
-    const int32_t layer = PFN_N_LAYERS > 1 ? fit->layer : 0, place = fit->ctx->place[label];
+    const int32_t layer = PFN_N_PASSES > 1 ? fit->layer : 0, place = fit->ctx->place[label];
     const size_t n_bytes = sizeof(pfn_cell) * (size_t)(fit->ctx->n_columns + 1);
-    const int is_kept = PFN_N_LAYERS > 1 && number < fit->n_cached;
+    const int is_kept = PFN_N_PASSES > 1 && number < fit->n_cached;
     uint8_t *kept = is_kept ? fit->cache + (size_t)number * n_bytes : NULL;
     if (kept != NULL && layer > 0) {
         memcpy(fit->work->use.network.cells, kept, n_bytes);
@@ -234,7 +234,7 @@ pfn_status pfn_fit_stream(pfn_context *ctx, pfn_row_source next_row, void *user,
         status = fit_columns(&fit);
     }
     fit.n_cached = cache_bytes / ((int32_t)sizeof(pfn_cell) * (ctx->n_columns + 1));
-    for (; fit.layer < PFN_N_LAYERS && status == PFN_OK && ctx->n_present > 1; fit.layer++) {
+    for (; fit.layer < PFN_N_PASSES && status == PFN_OK && ctx->n_present > 1; fit.layer++) {
         status = for_each_row(&fit, show);
         if (status == PFN_OK) {
             finish_states(ctx, fit.layer);

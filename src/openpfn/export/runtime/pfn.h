@@ -32,7 +32,7 @@ extern "C" {
 
 /* The target is the last column; of the last layer, its state alone is needed. */
 #define PFN_MAX_COLUMNS (PFN_MAX_FEATURES + 1)
-#define PFN_N_STATES ((PFN_N_LAYERS - 1) * PFN_MAX_COLUMNS + 1)
+#define PFN_N_STATES ((PFN_N_PASSES - 1) * PFN_MAX_COLUMNS + 1)
 
 typedef enum {
     PFN_OK = 0,

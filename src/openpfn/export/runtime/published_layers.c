@@ -89,7 +89,7 @@ static void hide(const pfn_hidden *layer, const float *cell, float *hidden) {
 
 /* Let a cell read the context rows of its column, then pass it through the MLP. */
 static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *state, float *cell) {
-    const pfn_layer *layer = &pfn_weights.layers[layer_index];
+    const pfn_layer *layer = LAYER(layer_index);
     float hidden[PFN_D_MLP];
     (void)place; /* query rows read as context rows do */
     read_from(&layer->rows, state, cell);

@@ -15,7 +15,7 @@ static int32_t move_bytes(void *field, size_t n, uint8_t *out, const uint8_t *in
 /* Move everything but the sizes, whose values decide how much that is; return where it ends. */
 static int32_t move_context(pfn_context *ctx, uint8_t *out, const uint8_t *in, int32_t at) {
     const size_t n_columns = (size_t)ctx->n_columns;
-    const size_t n_states = (PFN_N_LAYERS - 1) * (n_columns + 1) + 1;
+    const size_t n_states = (PFN_N_PASSES - 1) * (n_columns + 1) + 1;
     at = move_bytes(ctx->feature, n_columns, out, in, at);
     at = move_bytes(ctx->place, (size_t)ctx->n_classes, out, in, at);
     at = move_bytes(ctx->origin, n_columns * sizeof(float), out, in, at);
@@ -101,7 +101,7 @@ static int fields_are_valid(const pfn_context *ctx) {
         return 0;
     }
 #endif
-    for (int32_t i = 0; i < (PFN_N_LAYERS - 1) * (ctx->n_columns + 1) + 1; i++) {
+    for (int32_t i = 0; i < (PFN_N_PASSES - 1) * (ctx->n_columns + 1) + 1; i++) {
         if (!state_is_valid(&ctx->states[i])) {
             return 0;
         }

@@ -84,10 +84,10 @@ static void hide(const pfn_hidden *layer, const pfn_sum *cell, pfn_number *hidde
 
 /* Let a cell read the context rows of its column, then pass it through the MLP. */
 static void finish_cell(int32_t layer_index, int32_t place, const pfn_state *state, pfn_sum *cell) {
-    const pfn_layer *layer = &pfn_weights.layers[layer_index];
+    const pfn_layer *layer = LAYER(layer_index);
     pfn_number query[PFN_D_MODEL], heads[PFN_D_MODEL], hidden[PFN_D_MLP];
 #if PFN_SEPARATE_QUERY_WEIGHTS
-    if (place == QUERY_ROW && layer_index < PFN_N_LAYERS - 1) {
+    if (place == QUERY_ROW && layer_index < PFN_N_PASSES - 1) {
         const pfn_reading *reading = &pfn_weights.reading[layer_index];
         project(MATRIX(reading->query), cell, NULL, query);
         attention_read(state, query, heads);

@@ -89,7 +89,7 @@ class TabularPFN(HookedModule):
                 torch.randn(config.n_thinking_rows, config.d_model)
             )
         self.layers = nn.ModuleList(
-            TwoWayLayer(config, is_last=i == config.n_layers - 1, layer=i)
+            TwoWayLayer(config, is_last=i == config.n_passes - 1, layer=i)
             for i in range(config.n_layers)
         )
         self.final_norm = make_norm(config)
@@ -225,8 +225,8 @@ class TabularPFN(HookedModule):
 
     @property
     def stack(self) -> list[TwoWayLayer]:
-        """The layers, first to last."""
-        return cast(list[TwoWayLayer], list(self.layers))
+        """The layers in the order in which a row passes them, each once a loop."""
+        return cast(list[TwoWayLayer], list(self.layers) * self.config.n_loops)
 
     def embed(
         self,

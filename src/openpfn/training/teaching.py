@@ -1,0 +1,59 @@
+"""`TaughtLoss`: the loss of a network that learns classes from another network's answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from openpfn import checkpoint
+from openpfn.batch import TaskBatch
+from openpfn.models.tabular.network import TabularPFN
+
+
+class TaughtLoss:
+    """Cross-entropy to the probabilities that a teacher gives to the query rows' classes (Hinton et
+    al. 2015), in place of the classes themselves; for numbers the network's own loss.
+
+    So a network learns something new without forgetting what the teacher knows (Li and Hoiem
+    2017), and from one task as much as from many labels.
+    """
+
+    def __init__(self, model: Any, teacher: TabularPFN) -> None:
+        self.model, self.teacher = model, teacher
+
+    def __call__(self, batch: TaskBatch) -> Float[Tensor, ""]:
+        if batch.n_classes is None:
+            return self.model.loss(batch)
+        with torch.no_grad():
+            wanted = self.teacher(batch).softmax(-1)  # (B, Q, classes)
+        told = self.model(batch).log_softmax(-1)
+        # classes that a task does not have: 0 times −inf
+        return -(wanted * told.masked_fill(wanted == 0, 0)).sum(-1).mean()
+
+
+def loss_of(model: Any, teacher: str | None, device: torch.device) -> Any:
+    """Return the loss that `model` is trained with: its own, or that of a pupil of the checkpoint
+    `teacher`.
+
+    Raises ValueError where one of the two is no table network that predicts as many classes as the
+    other.
+    """
+    if teacher is None:
+        return model.loss
+    loaded = checkpoint.load(teacher).model
+    for name, network in (("the network", model), (f"the teacher {teacher}", loaded)):
+        if not isinstance(network, TabularPFN) or network.config.head is None:
+            raise ValueError(
+                f"{name} is no table network that predicts classes, so there is nothing to teach."
+                " Leave teacher out, or take a checkpoint such as nano."
+            )
+    ours, theirs = model.config.max_classes, loaded.config.max_classes
+    if ours != theirs:
+        raise ValueError(
+            f"the teacher {teacher} tells {theirs} classes apart and the network {ours}. Take"
+            f" max_classes={theirs}, or another teacher."
+        )
+    return TaughtLoss(model, loaded.to(device).eval().requires_grad_(False))
