@@ -1,4 +1,4 @@
-"""Train the shipped `micro`: half an hour on one CPU core. Options after the recipe's own override
+"""Train the shipped `micro`: an hour on one CPU core. Options after the recipe's own override
 them.
 
 python recipes/train_micro.py --out runs/micro
@@ -13,7 +13,7 @@ import sys
 from openpfn.cli import main
 
 OPTIONS = """
-    --preset micro --num-steps 15000 --batch-size 32
+    --preset micro --num-steps 9000 --batch-size 32
     --optimizer muon --muon-learning-rate 0.01 --learning-rate 0.006 --weight-decay 0.0
     --schedule cosine --warmup-steps 200 --average-decay 0.999
     --tasks.min-features 1 --tasks.max-features 8 --tasks.min-seq-len 16 --tasks.max-seq-len 160
