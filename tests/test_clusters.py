@@ -3,11 +3,13 @@ middle loses nothing and doubles nothing."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
 import time
 from itertools import islice
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -40,10 +42,9 @@ class TwoNodes:
     """A Ray cluster of two nodes on this machine, a raylet and one core each."""
 
     def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
+        cluster: Any = importlib.import_module("ray.cluster_utils")
         node = {"num_cpus": 1, "object_store_memory": 80_000_000}
-        self.cluster = Cluster(
+        self.cluster = cluster.Cluster(
             initialize_head=True, head_node_args=node | {"include_dashboard": False}
         )
         self.second = self.cluster.add_node(**node)

@@ -154,7 +154,7 @@ def _sweep(content: Any) -> Sweep:
         raise ValueError("two of its runs have the same options")
     evaluates = any("eval-every" in run.options for run in runs)
     metric = content.get("metric", "eval_loss" if evaluates else "loss")
-    return Sweep(KINDS.get(kind, kind), tuple(runs), metric, mode)
+    return Sweep(KINDS.get(str(kind), str(kind)), tuple(runs), str(metric), mode)
 
 
 def _table(content: dict[str, Any], name: str) -> dict[str, Any]:

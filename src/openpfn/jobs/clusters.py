@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
@@ -82,7 +83,7 @@ class RayCluster(_Cluster):
     alone."""
 
     def __enter__(self) -> RayCluster:
-        import ray
+        ray: Any = import_module("ray")
 
         self._is_own = not ray.is_initialized()
         if self._is_own:
@@ -98,7 +99,7 @@ class RayCluster(_Cluster):
         self, orders: Iterable[Order], most: int | None = None, told: Told | None = None
     ) -> Iterator[tuple[Order, Any]]:
         """See `openpfn.jobs.Workers`; nothing is told on the way."""
-        import ray
+        ray: Any = import_module("ray")
 
         # a job that ran on a lost machine, or whose process died, is done again; an error is not
         job = ray.remote(
@@ -128,7 +129,7 @@ class RayCluster(_Cluster):
                 yield order, Failed(described(error))
 
     def close(self) -> None:
-        import ray
+        ray: Any = import_module("ray")
 
         if self._is_own:
             ray.shutdown()
@@ -138,22 +139,22 @@ class DaskCluster(_Cluster):
     """A Dask cluster: that of the scheduler at the address, else one of this machine alone."""
 
     def __enter__(self) -> DaskCluster:
-        from distributed import Client
+        distributed: Any = import_module("distributed")
 
         local = {"n_workers": self.n, "threads_per_worker": 1, "dashboard_address": None}
-        self._client = Client(self.address, **({} if self.address else local))
+        self._client = distributed.Client(self.address, **({} if self.address else local))
         return self
 
     def answers(
         self, orders: Iterable[Order], most: int | None = None, told: Told | None = None
     ) -> Iterator[tuple[Order, Any]]:
         """See `openpfn.jobs.Workers`; nothing is told on the way."""
-        from distributed import as_completed
-        from distributed.scheduler import KilledWorker
+        distributed: Any = import_module("distributed")
+        lost: Any = import_module("distributed.scheduler").KilledWorker
 
         left, running = iter(list(orders)), {}
         n = min(self.n, most or self.n)
-        finished = as_completed([])
+        finished = distributed.as_completed([])
 
         def submit() -> None:
             for order in left:
@@ -170,7 +171,7 @@ class DaskCluster(_Cluster):
             if error is None:
                 yield order, future.result()
             else:
-                yield order, None if isinstance(error, KilledWorker) else Failed(described(error))
+                yield order, None if isinstance(error, lost) else Failed(described(error))
             submit()
 
     def close(self) -> None:

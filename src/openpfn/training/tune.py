@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,14 @@ def tuned(
 ) -> Iterator[tuple[RunOrder, Any]]:
     """Each order with the figures of its run, when all are done; `Failed` where a run failed."""
     require("ray")
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+    tune: Any = import_module("ray.tune")
+    schedulers: Any = import_module("ray.tune.schedulers")
 
     by_name = {order.run.name: order for order in orders}
     most = max(int(order.run.options.get("num-steps", 10_000)) for order in orders)
-    scheduler: Any = FIFOScheduler()
+    scheduler = schedulers.FIFOScheduler()
     if asha:
-        scheduler = ASHAScheduler(
+        scheduler = schedulers.ASHAScheduler(
             time_attr="step",
             max_t=most,
             grace_period=max(1, most // REDUCTION**2),
@@ -75,7 +76,7 @@ def tuned(
 
 def _trial(order: RunOrder, metric: str, paths: list[str], folder: str) -> None:
     """Do a run in a process of Ray, and report the rows that have the figure."""
-    from ray import tune
+    tune: Any = import_module("ray.tune")
 
     if Path(folder).is_dir():
         os.chdir(folder)

@@ -94,12 +94,10 @@ def ranks(config: ScaleConfig) -> dict[str, Any]:
             for n in (1, config.n):
                 out = Path(folder) / f"{accumulation}-{n}"
                 _train(options, out, None if n == 1 else n)
-                rows = pd.read_csv(out / "history.csv").iloc[1:]
-                seconds = (
-                    rows["seconds"].iloc[-1] - pd.read_csv(out / "history.csv")["seconds"].iloc[0]
-                )
-                tasks = (len(rows) * 10) * 4 * accumulation
-                speeds[f"tasks_per_second_{n}_accumulation_{accumulation}"] = tasks / seconds
+                history = pd.read_csv(out / "history.csv")
+                first, last = history.iloc[0], history.iloc[-1]
+                speed = (last["tasks"] - first["tasks"]) / (last["seconds"] - first["seconds"])
+                speeds[f"tasks_per_second_{n}_accumulation_{accumulation}"] = float(speed)
     for accumulation in (1, config.n):
         one, many = (
             speeds[f"tasks_per_second_{n}_accumulation_{accumulation}"] for n in (1, config.n)
