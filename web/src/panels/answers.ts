@@ -43,15 +43,18 @@ export function answersOf(
   close(): void;
   repaint(): void;
 } {
-  const parts = [
-    scoreCard(),
-    askCard(),
-    surfaceCard(),
+  const [score, asked, surface] = [scoreCard(), askCard(), surfaceCard()];
+  const [calibration, importance, predictions] = [
     calibrationCard(),
     importanceCard(),
     predictionsCard(),
   ];
+  const parts = [score, asked, importance, surface, calibration, predictions];
+  const column = h("div", { class: "column" }, asked.element, importance.element);
+  const layout = [score, surface, calibration, predictions].map((part) => part.element);
+  layout.splice(1, 0, column);
   const besides = card("Side by side", null);
+  besides.classList.add("wide");
   const body = h("div", {});
   besides.append(body);
   let asking: Asking | undefined;
@@ -70,7 +73,7 @@ export function answersOf(
       second: ofClasses && compares ? "nano" : undefined,
       onerror,
     };
-    if (results.childElementCount === 0) refill(results, ...parts.map((part) => part.element));
+    if (results.childElementCount === 0) refill(results, ...layout);
     for (const part of parts) part.open(asking);
     judge(asking).catch(onerror);
     showBeside(asking);

@@ -18,7 +18,9 @@ export function askCard(): Part {
   const element = card(
     "Ask about a row",
     "Change a value: the answer follows at once, from all labelled rows.",
-    h("div", { class: "split" }, h("div", {}, form, another), answer),
+    form,
+    answer,
+    another,
   );
   let asking: Asking | undefined;
   let row = new Float64Array(0);
@@ -109,7 +111,7 @@ export function askCard(): Part {
       const isSame = asking?.id === current.id;
       asking = current;
       if (!isSame) {
-        at = 0;
+        at = Math.floor(current.task.n / 2);
         refill(answer);
         fill(current.task);
       }

@@ -12,12 +12,12 @@ export function chipPanel(
   panel: HTMLElement,
   complain: (message: string) => void,
 ): { open(open: Open): void; repaint(): void } {
-  const state = { backend: "f32" as Backend, chip: "rp2040", rows: 50, features: 4, classes: 3 };
+  const state = { backend: "f32" as Backend, chip: "nrf52840", rows: 50, features: 4, classes: 3 };
   const side = h("section", { class: "card", "aria-label": "Library and table" });
   const body = h("div", {});
   const budgetCard = card(
     "What it needs",
-    "The library that `openpfn export c tiny` writes: weights, context and scratch memory exactly, code and stack at most.",
+    h("span", {}, "The library that ", h("code", {}, "openpfn export c tiny"), " writes: weights, context and scratch memory exactly, code and stack at most."),
     body,
   );
   const stream = streamCard(complain);
@@ -53,7 +53,7 @@ export function chipPanel(
         "Arithmetic",
         [
           { value: "f32", text: "floats" },
-          { value: "int8", text: "8-bit weights" },
+          { value: "int8", text: "8-bit" },
           { value: "int", text: "integers" },
         ],
         state.backend,
@@ -188,7 +188,7 @@ function workTable(needed: Need, rows: number): HTMLElement {
 }
 
 function instructions(count: number): string {
-  return count < 1e6 ? `${(count / 1e3).toPrecision(2)} k` : `${whole(Number((count / 1e6).toPrecision(2)))} M`;
+  return count < 1e6 ? `${Number((count / 1e3).toPrecision(2))} k` : `${whole(Number((count / 1e6).toPrecision(2)))} M`;
 }
 
 function seconds(count: number): string {

@@ -27,7 +27,6 @@ export function predictionsCard(): Part {
   const another = h("label", { class: "button" }, file, "Predict another file");
   const save = h("button", { type: "button", class: "button", disabled: true }, "Save as CSV");
   const element = card("Predictions", null, about, progress, body, h("div", { class: "row" }, another, save));
-  element.classList.add("wide");
   let asking: Asking | undefined;
   let last: Predicted | undefined;
 

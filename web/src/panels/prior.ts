@@ -9,7 +9,7 @@ import { classColour, isDark, mark } from "../view/palette";
 import { classLegend, gridAlong, paintSurface, planeOf, surfaceFrame } from "../view/surface";
 import { percent } from "../view/words";
 
-const N_TASKS = 8;
+const N_TASKS = 9;
 const SIDE = 150;
 const GRID = 48;
 /** Tables that the worker holds for this tab have numbers of their own. */
@@ -20,7 +20,7 @@ export function priorPanel(
   complain: (message: string) => void,
   ontake: (text: string, name: string) => void,
 ): { start(): void; repaint(): void } {
-  const sliders: Sliders = { nRows: 200, nColumns: 2, nClasses: 3, depth: 3, slope: 1, noise: 0.03, wrong: 0 };
+  const sliders: Sliders = { nRows: 200, nColumns: 2, nClasses: 3, depth: 3, slope: 1, noise: 0.03, wrong: 0, direct: 0.3 };
   let seed = 1;
   let tasks: DrawnTask[] = [];
   let chosen = 0;
@@ -52,6 +52,7 @@ export function priorPanel(
         slider("Rows", [40, 400, 20], sliders.nRows, number, change("nRows")),
         slider("Columns", [2, 8, 1], sliders.nColumns, number, change("nColumns")),
         slider("Classes", [2, 6, 1], sliders.nClasses, number, change("nClasses")),
+        slider("Direct", [0, 1, 0.1], sliders.direct, (v) => percent(v, 0), change("direct")),
         slider("Layers", [1, 6, 1], sliders.depth, number, change("depth")),
         slider("Steepness", [0.3, 3, 0.1], sliders.slope, (v) => v.toFixed(1), change("slope")),
         slider("Noise", [0, 0.5, 0.01], sliders.noise, (v) => v.toFixed(2), change("noise")),
@@ -64,7 +65,7 @@ export function priorPanel(
           h(
             "p",
             {},
-            "A random perceptron, 24 nodes a layer: every node is one of twelve activations of a weighted sum of the layer before, plus noise. Columns and target are nodes anywhere in it; classes come from cutting the target's node, from bins dealt out, from the largest of random lines or from the nearest of some rows.",
+            "A random perceptron, 24 nodes a layer: every node is one of twelve activations of a weighted sum of the layer before, plus noise. Columns and target are nodes anywhere in it; in the direct tasks the columns are its causes, and the target comes from its last layer. Classes come from cutting the target's node, from bins dealt out, from the largest of random lines or from the nearest of some rows.",
           ),
           h(
             "p",
@@ -82,7 +83,7 @@ export function priorPanel(
       h(
         "div",
         { class: "results" },
-        card("Eight tasks of the prior", "The first two columns of each. Choose one.", gallery),
+        card("Nine tasks of the prior", "The first two columns of each. Choose one.", gallery),
         card("What tiny makes of it", about, frame.element, key, h("div", { class: "row" }, take)),
       ),
     ),

@@ -29,10 +29,10 @@ export function scoreCard(): Part {
         const scores = classScores(found.outputs, y, task.classes.length);
         refill(
           figures,
-          figure("right", percent(scores.accuracy), "of the held-out rows"),
-          figure("log-loss", scores.logLoss.toFixed(3), `${scores.baseLogLoss.toFixed(3)} by guessing`),
-          figure("calibration error", percent(scores.calibrationError), "confidence against truth"),
-          figure("one row", duration(predict / y.length), `after reading for ${duration(fit / found.nFits)}`),
+          figure("Right", percent(scores.accuracy), "of the held-out rows"),
+          figure("Log-loss", scores.logLoss.toFixed(3), `${scores.baseLogLoss.toFixed(3)} by guessing`),
+          figure("Calibration error", percent(scores.calibrationError), "confidence against truth"),
+          figure("One prediction", duration(predict / y.length), `after reading for ${duration(fit / found.nFits)}`),
         );
       } else {
         const scores = numberScores(found.outputs, y, found.width);
@@ -40,9 +40,9 @@ export function scoreCard(): Part {
         refill(
           figures,
           figure("R²", scores.r2.toFixed(3), "of the variance explained"),
-          figure("typical error", short(scores.rmse), "root mean square"),
+          figure("Typical error", short(scores.rmse), "root mean square"),
           figure("80% intervals", percent(inside?.got ?? 0, 0), "of the truth inside"),
-          figure("one row", duration(predict / y.length), `after reading for ${duration(fit / found.nFits)}`),
+          figure("One prediction", duration(predict / y.length), `after reading for ${duration(fit / found.nFits)}`),
         );
       }
       refill(about, h("code", {}, first), ` was trained on synthetic tables alone. Here: ${way}.`);

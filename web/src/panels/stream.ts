@@ -39,11 +39,10 @@ export function streamCard(complain: (message: string) => void): {
   const stateCard = card(
     "Its state learns",
     "Each block is what one column's attention keeps in one layer (four heads of 4 × 4 numbers); the last column is the target. Its size never changes.",
-    h("div", { class: "row" }, play, step, reset, h("label", { class: "grow" }, shown), count),
+    h("div", { class: "row" }, play, step, reset, count, h("label", { class: "grow" }, shown)),
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "State" }, canvas),
     bytesLine,
   );
-  stateCard.classList.add("wide");
   const curve = h("div", {});
   const curveCard = card("What it has learnt", about, curve);
   const bars = h("div", {});
@@ -144,7 +143,7 @@ export function streamCard(complain: (message: string) => void): {
   }
 
   function drawCurve(): void {
-    const highest = Math.max(1, ...steps.map((one) => one.logLoss));
+    const highest = Math.ceil(10 * Math.max(...steps.map((one) => one.logLoss))) / 10;
     const line = (of: (one: Step) => number) => steps.map((one) => ({ x: one.n, y: of(one) }));
     const right = { name: "share right", points: line((one) => one.accuracy), colour: "var(--accent)" };
     const loss = {
@@ -177,7 +176,7 @@ export function streamCard(complain: (message: string) => void): {
       const rows = new Random(3).permutation(open.task.n);
       const nHeldOut = Math.max(2, Math.min(MOST_HELD_OUT, Math.round(0.3 * open.task.n)));
       heldOut = rows.slice(0, nHeldOut);
-      order = Int32Array.from(rows.slice(nHeldOut, nHeldOut + MOST_STREAMED));
+      order = Int32Array.from(classesFirst(rows.slice(nHeldOut), open.task.y).slice(0, MOST_STREAMED));
       shown.max = String(order.length);
       steps = [];
       void move(Math.min(8, order.length));
@@ -191,4 +190,10 @@ export function streamCard(complain: (message: string) => void): {
       if (last) paint(last);
     },
   };
+}
+
+/** The same rows, one of each class in front: a class that has no row yet gets probability 0. */
+function classesFirst(rows: number[], y: ArrayLike<number>): number[] {
+  const isFirst = rows.map((row, i) => rows.findIndex((other) => y[other] === y[row]) === i);
+  return [...rows.filter((_, i) => isFirst[i]), ...rows.filter((_, i) => !isFirst[i])];
 }

@@ -12,6 +12,8 @@ export interface Sliders {
   noise: number;
   /** Share of wrong labels. */
   wrong: number;
+  /** Share of tasks whose columns are the causes themselves. */
+  direct: number;
 }
 
 export interface DrawnTask {
@@ -65,18 +67,20 @@ function drawOnce(sliders: Sliders, random: Random): DrawnTask {
   const weights = names.map((name) => KINDS[name].weight);
   const palette = [0, 1, 2].map(() => names[random.choice(weights)]);
   if (random.flag(0.4)) palette.fill(palette[0]);
-  const nCauses = Math.max(2, Math.min(WIDTH, Math.round(random.logUniform(2, 12))));
-  let nodes = Array.from({ length: nCauses }, () => causes(n, random));
+  const isDirect = random.flag(sliders.direct);
+  const nCauses = isDirect ? d : Math.round(random.logUniform(2, 12));
+  const roots = Array.from({ length: nCauses }, () => causes(n, random));
   const layers: Float64Array[][] = [];
+  let nodes = roots;
   for (let l = 0; l < sliders.depth; l++) {
     nodes = Array.from({ length: WIDTH }, () => nodeOf(nodes, palette, sliders, n, random));
     layers.push(nodes);
   }
-  const all = layers.flat();
+  const all = isDirect ? nodes : layers.flat();
   const order = random.permutation(all.length);
-  const columns = order.slice(0, d).map((i) => dressed(all[i], random));
-  // the target is read from neighbouring nodes of the last layers, among them no column
-  const scores = order.slice(d, d + N_SCORES).map((i) => standardised(all[i]));
+  const shown = isDirect ? roots : order.slice(N_SCORES, N_SCORES + d).map((i) => all[i]);
+  const columns = shown.map((node) => dressed(node, random));
+  const scores = order.slice(0, N_SCORES).map((i) => standardised(all[i]));
   const rule = Object.keys(RULES)[random.choice(Object.values(RULES))] as keyof typeof RULES;
   const y = labelled(scores, rule, nClasses, random);
   for (let i = 0; i < n; i++) if (random.flag(sliders.wrong)) y[i] = random.below(nClasses);

@@ -41,6 +41,7 @@ export function signedBars(
   unit: string,
 ): HTMLElement {
   const most = Math.max(1e-9, ...items.map((item) => item.value + item.error));
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(most)));
   return h(
     "table",
     { class: "bars" },
@@ -60,7 +61,7 @@ export function signedBars(
             h("span", { class: "plain", style: { width: share(value) } }),
             h("i", { style: { left: share(value - error), right: `calc(100% - ${share(value + error)})` } }),
           ),
-          h("td", { class: "number" }, short(value)),
+          h("td", { class: "number" }, value.toFixed(Math.min(6, digits))),
         );
       }),
     ),
@@ -89,7 +90,7 @@ export interface Axes {
 /** A picture of lines with axes; `label` says in words what it shows. */
 export function lineChart(lines: Line[], axes: Axes): SVGElement {
   const [width, height] = axes.square ? [320, 300] : [420, 230];
-  const [left, right, top, bottom] = [48, 12, 10, 40];
+  const [left, right, top, bottom] = [48, 20, 10, 40];
   const px = (x: number) =>
     left + ((x - axes.x[0]) / (axes.x[1] - axes.x[0] || 1)) * (width - left - right);
   const py = (y: number) =>

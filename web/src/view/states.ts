@@ -4,8 +4,7 @@ import { isDark } from "./palette";
 
 const N_HEADS = 4;
 const D_HEAD = 4;
-const CELL = 5;
-const GAP = 6;
+const GAP = 8;
 const SIDE = 2 * D_HEAD; // heads lie two by two
 
 /** What each head reads: memory[h][i][j] / key_sum[h][i], floats or integers alike. */
@@ -25,7 +24,8 @@ function readings(state: StateOf, at: number, isInteger: boolean): number[] {
 /** Paint the states; each block's colours reach from its least to its greatest. */
 export function paintStates(canvas: HTMLCanvasElement, state: StateOf, isInteger: boolean): void {
   const nColumns = state.nColumns + 1;
-  const block = SIDE * CELL;
+  const cell = nColumns > 8 ? 5 : 8;
+  const block = SIDE * cell;
   canvas.width = nColumns * (block + GAP) - GAP;
   canvas.height = state.nLayers * (block + GAP) - GAP;
   const context = canvas.getContext("2d") as CanvasRenderingContext2D;
@@ -39,10 +39,10 @@ export function paintStates(canvas: HTMLCanvasElement, state: StateOf, isInteger
       values.forEach((value, i) => {
         const head = Math.floor(i / (D_HEAD * D_HEAD));
         const row = Math.floor(i / D_HEAD) % D_HEAD;
-        const x = column * (block + GAP) + ((head % 2) * D_HEAD + (i % D_HEAD)) * CELL;
-        const y = layer * (block + GAP) + (Math.floor(head / 2) * D_HEAD + row) * CELL;
+        const x = column * (block + GAP) + ((head % 2) * D_HEAD + (i % D_HEAD)) * cell;
+        const y = layer * (block + GAP) + (Math.floor(head / 2) * D_HEAD + row) * cell;
         context.fillStyle = diverging(value / most, dark);
-        context.fillRect(x, y, CELL, CELL);
+        context.fillRect(x, y, cell, cell);
       });
     }
   }

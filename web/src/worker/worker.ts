@@ -176,6 +176,7 @@ async function answered(
   const ready = performance.now();
   const outputs = new Float64Array(rows.n * fitted.width);
   let size = 16;
+  let predict = 0;
   for (let done = 0; done < rows.n; ) {
     const n = Math.min(size, rows.n - done);
     const begun = performance.now();
@@ -183,10 +184,11 @@ async function answered(
     outputs.set(fitted.predict({ ...rows, x, n }), done * fitted.width);
     done += n;
     const took = Math.max(0.1, performance.now() - begun);
+    predict += took;
     size = Math.max(1, Math.min(4096, Math.round((n * CHUNK_MS) / took)));
     await pause(request, from + ((to - from) * done) / rows.n);
   }
-  const milliseconds = { fit: ready - started, predict: performance.now() - ready };
+  const milliseconds = { fit: ready - started, predict };
   return { outputs, width: fitted.width, nContext: context.length, milliseconds };
 }
 
