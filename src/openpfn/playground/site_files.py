@@ -34,17 +34,14 @@ def write_site_files(folder: Path) -> None:
         module = compiled(sources)
         (folder / f"{name}.wasm").write_bytes(module)
         record["modules"][name] = {"sources": sources_hash(sources), "module": sha256(module)}
-    for name, text in plain_files().items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8", newline="")
+    (folder / "samples").mkdir(exist_ok=True)
+    for name, sample in SAMPLES.items():
+        (folder / "samples" / f"{name}.csv").write_text(sample(), encoding="utf-8", newline="")
+    figures = budgets(checkpoint.load("tiny").model.config)
+    (folder / "budgets.json").write_text(
+        json.dumps(figures, separators=(",", ":")) + "\n", encoding="utf-8"
+    )
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def plain_files() -> dict[str, str]:
-    """Return the texts that Python writes, by their names in the page."""
-    config = checkpoint.load("tiny").model.config
-    samples = {f"samples/{name}.csv": sample() for name, sample in SAMPLES.items()}
-    return samples | {"budgets.json": json.dumps(budgets(config), separators=(",", ":")) + "\n"}
 
 
 def budgets(config: TabularConfig) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 /** The shipped networks: shown a context, they answer rows. */
 import { Module } from "./memory";
-import { Rows, Standardised, canonicalPlaces } from "./standardise";
+import { Differences, Rows, Standardised, canonicalPlaces } from "./standardise";
 
 export type NetworkName = "tiny" | "tiny-int8" | "tiny-int" | "nano" | "nano-numbers";
 
@@ -38,11 +38,11 @@ export class Exported implements Network {
   fit(context: Rows, y: ArrayLike<number>, nClasses: number): Fitted {
     const { module } = this;
     const { calls } = module;
-    const standardised = new Standardised(context);
-    const width = standardised.columns.length;
+    const differences = new Differences(context);
+    const width = differences.columns.length;
     if (width === 0) return frequencies(y, nClasses);
     module.release();
-    const x = module.put(standardised.read(context));
+    const x = module.put(differences.read(context));
     const labels = module.put(Int32Array.from(y));
     const cacheBytes = calls.cache_bytes(width) * context.n;
     const cache = module.take(cacheBytes);
@@ -50,7 +50,7 @@ export class Exported implements Network {
     module.release();
     const predict = (rows: Rows): Float64Array => {
       module.release();
-      const asked = module.put(standardised.read(rows));
+      const asked = module.put(differences.read(rows));
       const proba = module.take(4 * rows.n * nClasses);
       check(calls.predict(asked, rows.n, proba));
       return Float64Array.from(module.floats(proba, rows.n * nClasses));

@@ -56,6 +56,40 @@ export class Standardised {
   }
 }
 
+/** Differences from each column's first value, in units of a power of two near the largest: exact
+ * where the values allow it, so that equal means of two classes stay equal in single precision. */
+export class Differences {
+  readonly columns: number[];
+  private readonly origin: number[];
+  private readonly unit: number[];
+
+  constructor(context: Rows) {
+    this.columns = new Standardised(context).columns;
+    const present = this.columns.map((j) => column(context, j).filter((v) => !Number.isNaN(v)));
+    this.origin = present.map((values) => values[0]);
+    this.unit = present.map((values) => {
+      const largest = values.reduce((most, value) => Math.max(most, Math.abs(value - values[0])), 0);
+      return largest > 0 ? 2 ** Math.floor(Math.log2(largest)) : 1;
+    });
+  }
+
+  /** Rows (n, columns that vary) as the exported library reads them. */
+  read(rows: Rows): Float32Array {
+    const width = this.columns.length;
+    const out = new Float32Array(rows.n * width);
+    for (let i = 0; i < rows.n; i++) {
+      for (let c = 0; c < width; c++) {
+        const value = (rows.x[i * rows.d + this.columns[c]] - this.origin[c]) / this.unit[c];
+        out[i * width + c] = Math.max(-FARTHEST, Math.min(FARTHEST, value));
+      }
+    }
+    return out;
+  }
+}
+
+/** Values of query rows may lie anywhere: the network only needs to know "far". */
+const FARTHEST = 1e20;
+
 function column(rows: Rows, j: number): number[] {
   return Array.from({ length: rows.n }, (_, i) => rows.x[i * rows.d + j]);
 }

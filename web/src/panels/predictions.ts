@@ -22,7 +22,7 @@ interface Predicted {
 export function predictionsCard(): Part {
   const about = h("p", { class: "about", "aria-live": "polite" });
   const progress = h("progress", { max: 1, hidden: true, "aria-label": "Rows predicted" });
-  const body = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Predictions" });
+  const body = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of predictions" });
   const file = h("input", { type: "file", accept: ".csv,.tsv,.txt,text/csv", class: "unseen" });
   const another = h("label", { class: "button" }, file, "Predict another file");
   const save = h("button", { type: "button", class: "button", disabled: true }, "Save as CSV");
