@@ -35,7 +35,8 @@ def test_a_file_is_no_folder(tmp_path, capsys):
 
 
 def test_a_port_that_cannot_be_is_refused(capsys):
-    assert cli.main(["playground", "--port", "70000"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["playground", "--port", "70000"])
     assert "port is 70000" in capsys.readouterr().err
 
 

@@ -1,5 +1,5 @@
-"""Build the page into the package, or into another folder to compare: `python -m
-openpfn.playground.building [FOLDER]`. Needs node, npm and clang."""
+"""Build the page into the package, or with FOLDER there, and say where that differs from what is
+shipped: `python -m openpfn.playground.building [FOLDER]`. Needs node, npm and clang."""
 
 from __future__ import annotations
 
@@ -11,22 +11,37 @@ from pathlib import Path
 
 from openpfn.playground.modules import COMPILER, compiler
 from openpfn.playground.site import SITE
-from openpfn.playground.site_files import write_site_files
+from openpfn.playground.site_files import RECORD, write_site_files
 
 WEB = Path(__file__).parents[3] / "web"
 """The page's TypeScript, which is no part of the package."""
 
 
 def main(argv: list[str]) -> int:
-    """Build into the folder that is named, by default the one that is shipped."""
+    """Build, and return 1 where the page that is shipped is another one."""
     folder = Path(argv[0]).absolute() if argv else SITE
     found = compiler()
-    if found != COMPILER:
-        print(f"note: {found} compiles, the shipped modules were compiled by {COMPILER}")
     build(folder)
     n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"built {folder}: {n_bytes:,} bytes")
-    return 0
+    others = differing(folder, SITE)
+    if found != COMPILER:  # it may write other bytes for the same sources
+        print(f"{found} compiled: the shipped modules, by {COMPILER}, are not compared")
+        others = [name for name in others if not name.endswith((".wasm", RECORD))]
+    if others:
+        print(f"not what is shipped: {', '.join(others)}. Run make playground, and commit.")
+    return int(bool(others))
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    """Return the names of files that are not the same in both folders."""
+    names = {str(p.relative_to(top)) for top in (one, other) for p in top.rglob("*") if p.is_file()}
+    return [
+        name
+        for name in sorted(names)
+        if not ((one / name).is_file() and (other / name).is_file())
+        or (one / name).read_bytes() != (other / name).read_bytes()
+    ]
 
 
 def build(folder: Path) -> None:

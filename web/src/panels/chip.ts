@@ -46,7 +46,6 @@ export function chipPanel(
       state[name] = value;
       tell();
     };
-    const said = (what: string) => (value: number) => `${whole(value)} ${what}`;
     refill(
       side,
       segments(
@@ -75,9 +74,9 @@ export function chipPanel(
           tell();
         },
       ),
-      slider("Table", [1, MOST_FEATURES, 1], state.features, said("columns"), change("features")),
-      slider("", [2, 10, 1], state.classes, said("classes"), change("classes")),
-      slider("", [5, 1000, 5], state.rows, said("context rows"), change("rows")),
+      slider("Columns", [1, MOST_FEATURES, 1], state.features, whole, change("features")),
+      slider("Classes", [2, 10, 1], state.classes, whole, change("classes")),
+      slider("Context rows", [5, 1000, 5], state.rows, whole, change("rows")),
       about,
     );
   }
