@@ -51,7 +51,8 @@ def served():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("", "text/html"), ("tiny.wasm", "application/wasm"), ("page.js", "javascript")]
+    ("name", "kind"),
+    [("", "text/html"), ("tiny.wasm", "application/wasm"), ("page.js", "javascript")],
 )
 def test_files_are_served_as_what_they_are(served, name, kind):
     with urllib.request.urlopen(served + name, timeout=10) as answer:

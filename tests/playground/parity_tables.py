@@ -100,9 +100,9 @@ def expected(table: pd.DataFrame) -> dict[str, object]:
     """Return the file of `table`, the target of its last rows empty, and what `tiny` says of
     them."""
     table = table[[name for name in table.columns if name != TARGET] + [TARGET]]
-    text = table.assign(
-        **{TARGET: table[TARGET].where(np.arange(len(table)) < N_CONTEXT)}
-    ).to_csv(index=False)
+    text = table.assign(**{TARGET: table[TARGET].where(np.arange(len(table)) < N_CONTEXT)}).to_csv(
+        index=False
+    )
     rows, labels = table.drop(columns=TARGET), table[TARGET]
     classifier = PFNClassifier("tiny", n_estimators=1, columns_per_member=None)
     classifier.fit(rows.iloc[:N_CONTEXT], labels.iloc[:N_CONTEXT])

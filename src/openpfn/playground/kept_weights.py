@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
 
@@ -15,8 +13,9 @@ BLOCK = 64
 MOST = 127
 
 
-def kept_weights(model: TabularPFN, numbers: bool) -> str:
-    """Return kept_weights.h: sizes of `model` and its weights in blocks of 8 bits.
+def kept_weights(model: TabularPFN, numbers: bool, block: int = BLOCK) -> str:
+    """Return kept_weights.h: the sizes of `model`, and its weights in 8 bits with a scale per
+    `block` of them.
 
     Raises ValueError for a network that wasm/kept.c does not carry.
     """
@@ -38,9 +37,9 @@ def kept_weights(model: TabularPFN, numbers: bool) -> str:
         if not is_carried:
             raise ValueError(f"{name} is {getattr(config, name)!r}, which kept.c does not carry.")
     weights = in_order(model, numbers)
-    padded = np.zeros(-(-len(weights) // BLOCK) * BLOCK, dtype=np.float32)
+    padded = np.zeros(-(-len(weights) // block) * block, dtype=np.float32)
     padded[: len(weights)] = weights
-    blocks = padded.reshape(-1, BLOCK)
+    blocks = padded.reshape(-1, block)
     scales = np.abs(blocks).max(axis=1) / MOST
     scales = np.where(scales > 0, scales, 1).astype(np.float32)
     whole = np.rint(blocks / scales[:, None]).astype(np.int8)
@@ -56,7 +55,7 @@ def kept_weights(model: TabularPFN, numbers: bool) -> str:
         "N_SHIFTS": len(config.column_shifts) - 1,
         "SHIFTS": "{" + ", ".join(map(str, config.column_shifts)) + "}",
         "MAX_OUTPUTS": head.n_outputs,
-        "BLOCK": BLOCK,
+        "BLOCK": block,
     }
     lines = [f"#define {name} {value}" for name, value in sizes.items()]
     lines += ["typedef struct {", "    float scale;", "    int8_t weight[BLOCK];", "} block;"]
@@ -84,7 +83,9 @@ def in_order(model: TabularPFN, numbers: bool) -> Float[np.ndarray, " W"]:
     for i in range(len(config.column_shifts) - 1):
         take(f"cell_encoder.embed_neighbours.{i}.weight")
     take("cell_encoder.embed.bias")
-    for encoder in ("number_encoder", "number_hint_encoder") if numbers else ("target_encoder", "hint_encoder"):
+    for encoder in (
+        ("number_encoder", "number_hint_encoder") if numbers else ("target_encoder", "hint_encoder")
+    ):
         for name in ("embed.weight", "embed.bias") if numbers else ("classes.weight",):
             take(f"{encoder}.{name}")
         take(f"{encoder}.unknown")
@@ -104,5 +105,3 @@ def in_order(model: TabularPFN, numbers: bool) -> Float[np.ndarray, " W"]:
     for name in ("hidden.weight", "hidden.bias", "out.weight", "out.bias"):
         take(f"{'number_head' if numbers else 'head'}.{name}")
     return np.concatenate([part.astype(np.float32).ravel() for part in parts])
-
-

@@ -13,7 +13,7 @@ export function scoreCard(): Part {
     element,
     open({ first }) {
       element.classList.add("stale");
-      const loads = first === "tiny" ? "" : " loads (310 KB, once) and";
+      const loads = first === "tiny" ? "" : " loads (290 KB, once) and";
       refill(about, `${first}${loads} answers rows that are held out …`);
     },
     judged({ task, first }, found) {

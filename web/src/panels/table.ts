@@ -210,7 +210,7 @@ export function tablePanel(
         "Ask ",
         h("code", {}, "nano"),
         ", too",
-        h("small", {}, "16 times the parameters; loads 260 KB once"),
+        h("small", {}, "16 times the parameters; loads 250 KB once"),
       ),
     );
   }
