@@ -1,4 +1,4 @@
-# make demo | test | slow | interp | extras | check | docs | wheel: each creates .venv and installs what it needs, the first time it is called.
+# make demo | test | slow | interp | extras | web | playground | check | docs | wheel: each creates .venv and installs what it needs, the first time it is called.
 PYTHON  ?= python3
 WORKERS ?= 2
 VENV    := .venv
@@ -6,7 +6,7 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUN     := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m
 
-.PHONY: help demo test slow interp extras lint check docs wheel clean
+.PHONY: help demo test slow interp extras web playground lint check docs wheel clean
 
 help:
 	@echo "make demo    predict on real tables with the shipped weights"
@@ -14,6 +14,8 @@ help:
 	@echo "make slow    run the tests that take seconds each"
 	@echo "make interp  run the tests with TransformerLens, which it installs"
 	@echo "make extras  run the tests with shap, MAPIE, openpyxl, Ray and Dask, which it installs"
+	@echo "make web     build the playground's page, compare it with the shipped one, test it in Chromium"
+	@echo "make playground  build the page that is shipped"
 	@echo "make lint    ruff, pyright and the import rules"
 	@echo "make docs    build the documentation into site/"
 	@echo "make wheel   build the wheel and run the demo from it in a clean environment"
@@ -36,6 +38,18 @@ interp: $(VENV)/.installed-interp
 extras: $(VENV)/.installed-extras
 	$(RUN) pip check
 	$(RUN) pytest -m extras
+
+web: $(VENV)/.installed-dev
+	@for tool in node npm clang wasm-ld chromium; do command -v $$tool >/dev/null \
+	  || { echo "$$tool is missing: apt-get install nodejs npm clang lld chromium"; exit 1; }; done
+	rm -rf build/page && mkdir -p build
+	$(RUN) openpfn.playground.building build/page
+	OMP_NUM_THREADS=1 $(BIN)/python tests/playground/parity_tables.py build/parity.json
+	PLAYGROUND_PAGE=$(CURDIR)/build/page node --test web/tests/page.test.mjs
+	PLAYGROUND_PAGE=$(CURDIR)/build/page PLAYGROUND_PARITY=$(CURDIR)/build/parity.json node --test web/tests/parity.test.mjs
+
+playground: $(VENV)/.installed-dev
+	$(RUN) openpfn.playground.building
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

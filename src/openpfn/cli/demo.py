@@ -68,4 +68,5 @@ def main(argv: list[str]) -> int:
     console.print(
         f"picture in {options.out}; all in {time.perf_counter() - started:.0f} s", highlight=False
     )
+    console.print("your own table, in a browser tab: openpfn playground", highlight=False)
     return 0

@@ -1,0 +1,1 @@
+"""The playground: shipped networks in a web page, by the C that runs on a chip."""
