@@ -264,7 +264,7 @@ def _progress(
     )
     began, at_first = time.perf_counter(), None
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(name, total=n_batches, completed=n_done, speed="…")
+        bar = progress.add_task(name, total=n_batches, completed=round(n_done), speed="…")
 
         def advance(done: float) -> None:
             nonlocal at_first

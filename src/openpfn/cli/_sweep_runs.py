@@ -52,9 +52,10 @@ def train_task_diversity(
         args=[*words(options), "--out", str(folder)],
         prog="openpfn sweep (kind: task-diversity)",
     )
-    if len(config.tasks) > 1 or len(config.seeds) > 1:
+    (n_tasks, *other_tasks), (seed, *other_seeds) = config.tasks, config.seeds
+    if other_tasks or other_seeds:
         raise ValueError(
             f"a run has tasks {config.tasks} and seeds {config.seeds}: give one number of each, and"
             " the others as values of the grid."
         )
-    return row_of(one_run(config, config.tasks[0], config.seeds[0], n_threads))
+    return row_of(one_run(config, n_tasks, seed, n_threads))

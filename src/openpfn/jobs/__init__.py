@@ -47,7 +47,7 @@ def workers(
         return Pool(function, n, threads=threads, fresh=fresh, log=log)
     from openpfn.jobs.clusters import open_cluster
 
-    return open_cluster(backend, function, n, address, threads=threads, gpu=gpu)
+    return open_cluster(backend, function, n, address, threads=threads, gpu=gpu, fresh=fresh)
 
 
 def threads_of_each(n_jobs: int) -> int:

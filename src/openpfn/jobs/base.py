@@ -42,7 +42,7 @@ class Workers(Protocol):
     ) -> None: ...
 
 
-def called(function: str) -> Callable[[Any, Callable[[float], None]], Any]:
+def called(function: str) -> Callable[..., Any]:
     """Return the function named "module:name"."""
     module, name = function.split(":")
     return getattr(import_module(module), name)

@@ -27,6 +27,7 @@ def open_cluster(
     *,
     threads: int = 1,
     gpu: bool = False,
+    fresh: bool = False,
 ) -> RayCluster | DaskCluster:
     """Return the cluster at `address`, not yet connected; see `openpfn.jobs.workers`."""
     kinds: dict[str, tuple[str, type[RayCluster] | type[DaskCluster]]] = {
@@ -37,7 +38,7 @@ def open_cluster(
         raise ValueError(f"backend is {backend!r}. Choose processes, {' or '.join(kinds)}.")
     package, kind = kinds[backend]
     require(package)
-    return kind(function, n, address, threads, gpu)
+    return kind(function, n, address, threads, gpu, fresh)
 
 
 def require(package: str) -> None:
@@ -53,14 +54,17 @@ def require(package: str) -> None:
 class _Cluster:
     """What the two clusters share: `n` jobs of `function` at a time."""
 
-    def __init__(self, function: str, n: int, address: str | None, threads: int, gpu: bool) -> None:
-        self.function, self.n, self.address, self.threads, self.gpu = (
-            function,
-            n,
-            address,
-            threads,
-            gpu,
-        )
+    def __init__(
+        self,
+        function: str,
+        n: int,
+        address: str | None,
+        threads: int = 1,
+        gpu: bool = False,
+        fresh: bool = False,
+    ) -> None:
+        self.function, self.n, self.address = function, n, address
+        self.threads, self.gpu, self.fresh = threads, gpu, fresh
 
     def job(self, order: Any) -> tuple[Any, ...]:
         """Return the arguments of `answer` for an order."""
@@ -107,7 +111,7 @@ class RayCluster(_Cluster):
             num_gpus=1 if self.gpu else 0,
             max_retries=RETRIES,
             retry_exceptions=False,
-            max_calls=1,
+            max_calls=1 if self.fresh else 0,
             runtime_env={"env_vars": dict(thread_variables(self.threads))},
         )(answer)
         left, running = iter(list(orders)), {}

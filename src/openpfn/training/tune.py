@@ -32,7 +32,6 @@ def tuned(
     tune: Any = import_module("ray.tune")
     schedulers: Any = import_module("ray.tune.schedulers")
 
-    by_name = {order.run.name: order for order in orders}
     most = max(int(order.run.options.get("num-steps", 10_000)) for order in orders)
     scheduler = schedulers.FIFOScheduler()
     if asha:
@@ -44,15 +43,15 @@ def tuned(
         )
     resources = {"cpu": orders[0].n_threads, "gpu": 1 if gpu else 0}
     metric = {"metric": sweep.metric, "mode": sweep.mode} if asha else {}
-    paths, folder = list(sys.path), os.getcwd()
-
-    def trial(config: Mapping[str, str]) -> None:
-        _trial(by_name[config["run"]], sweep.metric, paths, folder)
-
     with RayCluster("", n_jobs, address, orders[0].n_threads, gpu):
         results = tune.Tuner(
-            tune.with_resources(trial, resources),
-            param_space={"run": tune.grid_search(list(by_name))},
+            tune.with_resources(do_trial, resources),
+            param_space={
+                "order": tune.grid_search(orders),
+                "metric": sweep.metric,
+                "paths": list(sys.path),
+                "folder": os.getcwd(),
+            },
             tune_config=tune.TuneConfig(
                 scheduler=scheduler, max_concurrent_trials=n_jobs, **metric
             ),
@@ -64,7 +63,7 @@ def tuned(
             ),
         ).fit()
     for result in results:
-        order = by_name[str((result.config or {})["run"])]
+        order = result.config["order"]
         is_done = (order.folder / RESULT).is_file()
         if result.error is not None and not is_done:
             yield order, Failed(" ".join(str(result.error).split())[-300:])
@@ -74,13 +73,13 @@ def tuned(
         yield order, figures_of(order.folder)
 
 
-def _trial(order: RunOrder, metric: str, paths: list[str], folder: str) -> None:
+def do_trial(config: Mapping[str, Any]) -> None:
     """Do a run in a process of Ray, and report the rows that have the figure."""
     tune: Any = import_module("ray.tune")
-
-    if Path(folder).is_dir():
-        os.chdir(folder)
-    sys.path.extend(path for path in paths if path not in sys.path)
+    order, metric = config["order"], config["metric"]
+    if Path(config["folder"]).is_dir():
+        os.chdir(config["folder"])
+    sys.path.extend(path for path in config["paths"] if path not in sys.path)
 
     def tell_row(row: Mapping[str, float]) -> None:
         value = row.get(metric)
