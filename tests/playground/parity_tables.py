@@ -1,5 +1,5 @@
-"""Tables with the probabilities that `PFNClassifier` gives their unlabelled rows, for the page to be
-held against: `python tests/playground/parity_tables.py FILE`."""
+"""Tables with the probabilities that `PFNClassifier` gives their unlabelled rows, for the page to
+be held against: `python tests/playground/parity_tables.py FILE`."""
 
 from __future__ import annotations
 
