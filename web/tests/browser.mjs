@@ -49,7 +49,7 @@ export async function opened(browser, url, options = {}) {
     acceptDownloads: true,
     ...options,
   });
-  context.setDefaultTimeout(90_000); // a busy machine takes its time
+  context.setDefaultTimeout(240_000); // a busy machine takes its time
   const page = await context.newPage();
   const troubles = [];
   const requests = [];
@@ -70,7 +70,7 @@ export async function give(page, name, text) {
 }
 
 /** Wait until a function is true on the page, whose policy forbids to look for it there. */
-export async function until(page, isTrue, argument, milliseconds = 90_000) {
+export async function until(page, isTrue, argument, milliseconds = 240_000) {
   const end = Date.now() + milliseconds;
   while (!(await page.evaluate(isTrue, argument))) {
     if (Date.now() > end) throw new Error(`never true: ${isTrue}`);

@@ -66,7 +66,7 @@ test("nano answers beside tiny, and numbers get intervals", async () => {
   const names = await one.page.locator("#card-side-by-side ~ div tbody th").allInnerTexts();
   assert.deepEqual(names, ["tiny", "nano"]);
   await one.page.click(".samples >> text=diabetes");
-  await one.page.waitForSelector("text=80% intervals", { timeout: 60_000 });
+  await one.page.waitForSelector("text=80% intervals", { timeout: 240_000 });
   const inside = await one.page.locator(".figures strong").nth(2).innerText();
   const share = Number.parseFloat(inside);
   assert.ok(share > 60 && share < 95, `${inside} of 133 numbers in their 80% interval`);
@@ -91,7 +91,7 @@ test("ten thousand rows are predicted without freezing the page", async () => {
   });
   const started = Date.now();
   await give(one.page, "many.csv", ["a,b,c,d,class", ...lines].join("\n"));
-  await one.page.waitForSelector("text=10,000 rows of many.csv, predicted", { timeout: 120_000 });
+  await one.page.waitForSelector("text=10,000 rows of many.csv, predicted", { timeout: 240_000 });
   await one.page.waitForSelector("text=and 9,950 more");
   const took = Date.now() - started;
   const longest = await one.page.evaluate(() => window.longest);
@@ -130,7 +130,7 @@ test("bad tables are told of in plain words, and a good one after them is answer
   for (const [what, [text, message]] of Object.entries(TROUBLES)) {
     await give(one.page, `${what.replaceAll(" ", "-")}.csv`, text);
     const isTold = (source) => new RegExp(source).test(document.querySelector(".error").textContent);
-    await until(one.page, isTold, message.source, 20_000).catch(async () =>
+    await until(one.page, isTold, message.source, 60_000).catch(async () =>
       assert.fail(`${what}: ${await one.page.locator(".error").innerText()}`),
     );
   }
