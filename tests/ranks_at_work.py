@@ -34,7 +34,9 @@ def on_ranks(size: int, folder: Path, function: Callable[[Ranks], Any]) -> list[
 
 
 def _run(rank: int, size: int, folder: Path, function: Callable[[Ranks], Any]) -> None:
-    store = dist.FileStore(str(folder / "store"), size)
+    store = dist.FileStore(  # pyright: ignore[reportPrivateImportUsage]
+        str(folder / "store"), size
+    )
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
     try:
         answer = function(Ranks(rank, size))

@@ -51,6 +51,7 @@ class Here:
         pass
 
     def answers(self, orders, most=None, told=None):
+        assert told is not None
         for order in orders:
             try:
                 yield order, write_shard(order, lambda share, order=order: told(order, share))

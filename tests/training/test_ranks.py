@@ -148,6 +148,8 @@ def test_a_signal_to_any_rank_stops_all_and_saves(tmp_path):
     settings = config(tmp_path / "run", num_steps=100_000, save_every=100_000, log_every=100)
 
     class Signals(ToyPrior):
+        is_second = False
+
         def sample(self, n_tasks, generator):
             if self.drawn == 5 and os.getpid() != parent and self.is_second:
                 os.kill(os.getpid(), signal.SIGTERM)
