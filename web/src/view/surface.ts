@@ -102,7 +102,9 @@ export function surfaceFrame(title: string): {
   canvas: HTMLCanvasElement;
   describe(plane: Plane, label: string): void;
 } {
-  const canvas = h("canvas", { class: "surface", role: "img", width: SIDE, height: SIDE });
+  const waiting = "A surface that is being computed";
+  const size = { width: SIDE, height: SIDE };
+  const canvas = h("canvas", { class: "surface", role: "img", "aria-label": waiting, ...size });
   const x = h("div", { class: "x-axis" });
   const y = h("div", { class: "y-axis" });
   const heading = title && h("figcaption", {}, title);
