@@ -62,5 +62,5 @@ def test_a_shipped_checkpoint_has_a_model_card(name):
 
 
 def test_an_unknown_checkpoint_lists_the_choices():
-    with pytest.raises(ValueError, match="nano, tiny"):
+    with pytest.raises(ValueError, match="nano, text-small, tiny"):
         weights.model_card("enormous")

@@ -26,8 +26,8 @@ from openpfn.checkpoint.location import (
     earlier_names,
     locate,
     shipped_name,
-    shipped_names,
 )
+from openpfn.checkpoint.shipped import shipped_names
 from openpfn.checkpoint.storage import (
     Checkpoint,
     TrainingState,

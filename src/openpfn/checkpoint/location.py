@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import Literal
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 
@@ -30,7 +28,7 @@ def locate(source: str | Path) -> Path:
         return path
     if is_name:
         return shipped
-    names = ", ".join(shipped_names()) or "none"
+    names = ", ".join(todays_names()) or "none"
     runs = sorted(
         Path(source).glob("*/latest.safetensors"),
         key=lambda file: file.stat().st_mtime,
@@ -47,19 +45,9 @@ def locate(source: str | Path) -> Path:
     )
 
 
-def shipped_names(model: Literal["tabular", "text"] | None = None) -> list[str]:
-    """Return the names of the checkpoints inside the package; of a kind of network alone where
-    `model` names one: "tabular" for those that `PFNClassifier` or `PFNRegressor` takes, "text" for
-    those that read words."""
-    names = sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
-    return [name for name in names if model in (None, _kind_of(name))]
-
-
-@cache
-def _kind_of(name: str) -> str:
-    from openpfn.checkpoint.header import read_header  # which finds its file by this module
-
-    return read_header(SHIPPED / f"{name}.safetensors").model
+def todays_names() -> list[str]:
+    """Return the names of all checkpoints inside the package but earlier ones."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
 def earlier_names() -> list[str]:
