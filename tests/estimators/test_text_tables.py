@@ -222,14 +222,22 @@ def test_a_wrong_parameter_is_named(options, name):
         TextTableClassifier(TINY, **QUICK | options).fit(X, labels(X))
 
 
-def test_without_a_pretrained_network_fit_says_so(monkeypatch):
+@pytest.mark.parametrize("shipped", [["nano"], ["nano", "text-small"]], ids=str)
+def test_without_a_pretrained_network_for_the_encoder_fit_says_so(monkeypatch, shipped):
     from openpfn import checkpoint
 
-    monkeypatch.setattr(checkpoint, "shipped_names", lambda: ["nano"])
+    monkeypatch.setattr(checkpoint, "shipped_names", lambda: shipped)
     monkeypatch.setitem(TEXT_PRESETS, "text-small", TINY)
     X = table(20)
     with pytest.warns(UserWarning, match="no pretrained network"):
         TextTableClassifier(**QUICK).fit(X, labels(X))
+
+
+def test_by_default_fit_starts_from_the_shipped_network():
+    network, is_pretrained = TextTableClassifier()._starting_network(0)
+    assert is_pretrained
+    assert network.config.encoder == "minilm"
+    assert not TextTableClassifier(TINY, encoder="hashing")._starting_network(0)[1]
 
 
 def test_a_checkpoint_of_another_kind_is_refused():

@@ -155,16 +155,15 @@ class TextTableEstimator(TableEstimator, ABC):
             return self.model.to(device), bool(self.model.config.encoder_fingerprint)
         source = self.model
         if source == "auto":
-            if DEFAULT in checkpoint.shipped_names():
-                source = DEFAULT
-            else:
+            source = DEFAULT if self._can_start_from_default() else TEXT_PRESETS[DEFAULT]
+            if source != DEFAULT:
                 warnings.warn(
-                    "there is no pretrained network to start from: fit trains one from random"
-                    " weights, which needs more rows to predict well. Pretrain one with `openpfn"
-                    " train --preset text-small --corpus FOLDER` and give its folder as model=…",
+                    "there is no pretrained network to start from with this text encoder: fit"
+                    " trains one from random weights, which needs more rows to predict well."
+                    " Pretrain one with `openpfn train --preset text-small --corpus FOLDER` and"
+                    " give its folder as model=…",
                     stacklevel=4,
                 )
-                source = TEXT_PRESETS[DEFAULT]
         if isinstance(source, TextConfig):
             encoder: Any = load_encoder(self.encoder)
             config = _for_encoder(source, encoder)
@@ -182,6 +181,16 @@ class TextTableEstimator(TableEstimator, ABC):
             config, load_encoder(config.encoder) if config.unfrozen_layers else None
         )
         return checkpoint.load(source, model=network).model.to(device), True
+
+    def _can_start_from_default(self) -> bool:
+        """Return whether the shipped network is there and reads by the text encoder asked for."""
+        from openpfn import checkpoint
+        from openpfn.text.encoders import load_encoder
+
+        if DEFAULT not in checkpoint.shipped_names():
+            return False
+        known = checkpoint.read_header(DEFAULT).config.encoder_fingerprint
+        return self.encoder == "auto" or load_encoder(self.encoder).fingerprint == known
 
     def encoder_for(self, config: TextConfig) -> Any:
         """Return the text encoder that `config` needs, behind the cache of vectors."""
@@ -234,8 +243,9 @@ class TextTableClassifier(ClassifierMixin, TextTableEstimator):
     Parameters
     ----------
     model : str, Path, TextConfig or network
-        "auto" (the shipped "text-small", else random weights, with a warning), a checkpoint or
-        run's folder, a configuration to start from random weights, or a network in memory.
+        "auto" (the shipped "text-small"; with another encoder than its own random weights, and a
+        warning), a checkpoint or run's folder, a configuration to start from random weights, or a
+        network in memory.
     encoder : str, Path or TextEncoder
         "auto" (what the network was trained with), or what `load_encoder` takes.
     adapt : str
