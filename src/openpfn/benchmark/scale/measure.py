@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,18 @@ def generate(config: ScaleConfig) -> dict[str, Any]:
     """Return tasks per second of `openpfn priors generate` with one job and with `n`, each with as
     many shards, start of the processes included."""
     with tempfile.TemporaryDirectory() as folder:
-        n_batches, speeds = 8, {}
-        began = time.monotonic()
-        _generate(Path(folder) / "trial", n_batches, 1)
-        per_batch = (time.monotonic() - began) / n_batches
-        n_batches = max(8, round(config.seconds / per_batch))
-        for jobs in (1, config.n):
+
+        def seconds(name: str, n_batches: int, jobs: int = 1) -> float:
             began = time.monotonic()
-            _generate(Path(folder) / f"{jobs}", n_batches, jobs)
-            speeds[jobs] = n_batches * 8 / (time.monotonic() - began)
+            _generate(Path(folder) / name, n_batches, jobs)
+            return time.monotonic() - began
+
+        # the difference of two runs leaves out the start of the process
+        few, more = (seconds(f"trial-{n}", n) for n in (8, 40))
+        n_batches = max(8, round(config.seconds * 32 / max(more - few, 0.1)))
+        speeds = {
+            jobs: n_batches * 8 / seconds(f"{jobs}", n_batches, jobs) for jobs in (1, config.n)
+        }
     return {
         "tasks_per_second_1": speeds[1],
         f"tasks_per_second_{config.n}": speeds[config.n],
@@ -110,29 +113,28 @@ def kills(config: ScaleConfig) -> dict[str, Any]:
     """Return how many tasks were lost or doubled where processes of a generation and of a training
     by `n` ranks were killed at random moments and the same command continued."""
     moments = random.Random(config.seed)
-    wrong, n_killed = 0, 0
+    wrong = 0
+    half = config.kills // 2
+    options = f"{SMALL} --num-steps 400 --save-every 20"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+
+        def drawing(out: Path) -> list[str]:
+            return _words_of_generate(out, 60, config.n, CLASSES)
+
+        def training(out: Path) -> list[str]:
+            return [*_torchrun(config.n), "train", *options.split(), "--out", str(out)]
+
         _generate(folder / "whole", 60, 1, CLASSES)
-        for number in range(config.kills // 2):
-            out = folder / f"shards-{number}"
-            process = _started(_words_of_generate(out, 60, config.n, CLASSES))
-            n_killed += _kill_one_of(process, out, moments)
-            process.kill()
-            process.communicate()
+        for out in _killed(drawing, folder / "shards", half, moments, with_parent=True):
             _generate(out, 60, config.n, CLASSES, "--resume")
             wrong += _different_tasks(out, folder / "whole")
-        for number in range(config.kills - config.kills // 2):
-            out = folder / f"ranks-{number}"
-            options = f"{SMALL} --num-steps 400 --save-every 20 --out {out}"
-            process = _started([*_torchrun(config.n), "train", *options.split()])
-            n_killed += _kill_one_of(process, out, moments)
-            process.communicate()  # the other ranks end by themselves
-            resume = ["--resume"] if (out / "latest.safetensors").exists() else ["--overwrite"]
-            _finished([*_torchrun(config.n), "train", *options.split(), *resume])
+        for out in _killed(training, folder / "ranks", config.kills - half, moments):
+            resume = "--resume" if (out / "latest.safetensors").exists() else "--overwrite"
+            _finished([*training(out), resume])
             state = checkpoint.load_training_state(out).counters
             wrong += abs(state["tasks"] - 1600) + 4 * abs(state["position"] - 400)
-    return {"killed": n_killed, "tasks_lost_or_doubled": wrong}
+    return {"killed": config.kills, "tasks_lost_or_doubled": wrong}
 
 
 def read(config: ScaleConfig) -> dict[str, Any]:
@@ -239,20 +241,54 @@ def _finished(words: Sequence[str]) -> None:
         raise RuntimeError(f"{' '.join(words)} failed:\n{output[-2000:]}")
 
 
-def _kill_one_of(process: subprocess.Popen[str], out: Path, moments: random.Random) -> int:
-    """Kill one of the processes that a command started, within two seconds of its first files, and
-    return 1; 0 where it was done before."""
+def _killed(
+    words: Callable[[Path], list[str]],
+    folder: Path,
+    n: int,
+    moments: random.Random,
+    *,
+    with_parent: bool = False,
+) -> Iterator[Path]:
+    """Yield the folders of `n` runs of a command, one of whose children (or itself, too, if
+    `with_parent`) was killed in each: at a moment drawn between its first files and the end of a
+    run that nobody kills."""
+    whole = _started(words(folder / "whole"))
+    began = _first_files(whole, folder / "whole")
+    whole.communicate()
+    longest = time.monotonic() - began
+    for number in range(n):
+        for trial in count():  # a run may be over before its moment
+            out = folder / f"{number}-{trial}"
+            process = _started(words(out))
+            _first_files(process, out)
+            time.sleep(longest * moments.random())
+            killed = process.poll() is None and _kill_one_of(process.pid, moments, with_parent)
+            process.communicate()  # what is left of it ends by itself
+            if killed:
+                yield out
+                break
+
+
+def _first_files(process: subprocess.Popen[str], out: Path) -> float:
+    """Wait for the first files of a command, or for its end; return when that was."""
     while not list(out.glob("*.h5")) and not (out / "latest.safetensors").exists():
         if process.poll() is not None:
             break
         time.sleep(0.01)
-    time.sleep(2 * moments.random())
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    victims = children.read_text().split() if children.exists() else []
-    if victims:
+    return time.monotonic()
+
+
+def _kill_one_of(parent: int, moments: random.Random, with_parent: bool) -> bool:
+    """Kill one of a process's children, or it; return whether there was one to kill."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    victims = [*children, *([str(parent)] if with_parent else [])]
+    if not victims:
+        return False
+    try:
         os.kill(int(moments.choice(victims)), signal.SIGKILL)
-        time.sleep(0.2 * moments.random())
-    return int(bool(victims))
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _different_tasks(path: Path, other: Path) -> int:
