@@ -67,8 +67,9 @@ def test_a_loaded_classifier_can_be_saved_and_fitted_again(tmp_path, network):
 
 @pytest.mark.slow
 def test_weights_of_shipped_checkpoints_are_named_not_embedded(tmp_path, monkeypatch):
-    monkeypatch.setattr("openpfn.checkpoint.location.SHIPPED", tmp_path)
-    checkpoint.save(tmp_path / "mini.safetensors", random_network(seed=1))
+    weights = tmp_path / "weights"
+    monkeypatch.setattr("openpfn.checkpoint.location.SHIPPED", weights)
+    checkpoint.save(weights / "mini.safetensors", random_network(seed=1))
     fitted = PFNClassifier("mini").fit(*SHOWN)
     slim, full = (
         fitted.save(tmp_path / "slim.safetensors"),
@@ -79,11 +80,11 @@ def test_weights_of_shipped_checkpoints_are_named_not_embedded(tmp_path, monkeyp
         assert json.loads(file.metadata()["openpfn_estimator"])["context"]["source"] == "mini"
     expected = fitted.predict_proba(FRAME)
     assert np.array_equal(PFNClassifier.load(slim).predict_proba(FRAME), expected)
-    checkpoint.save(tmp_path / "mini.safetensors", random_network(seed=2))
+    checkpoint.save(weights / "mini.safetensors", random_network(seed=2))
     with pytest.raises(ValueError, match="other weights than checkpoint 'mini'"):
         PFNClassifier.load(slim)
     assert np.array_equal(PFNClassifier.load(full).predict_proba(FRAME), expected)
-    checkpoint.save(tmp_path / "earlier" / "mini-1.safetensors", random_network(seed=1))
+    checkpoint.save(weights / "earlier" / "mini-1.safetensors", random_network(seed=1))
     found = PFNClassifier.load(slim)
     assert np.array_equal(found.predict_proba(FRAME), expected)
     assert np.array_equal(PFNClassifier("mini-1").fit(*SHOWN).predict_proba(FRAME), expected)
