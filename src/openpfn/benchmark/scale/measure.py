@@ -235,10 +235,13 @@ def _started(words: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def _finished(words: Sequence[str]) -> None:
-    process = _started(words)
+    _end_well(_started(words))
+
+
+def _end_well(process: subprocess.Popen[str]) -> None:
     output = process.communicate()[0]
     if process.returncode:
-        raise RuntimeError(f"{' '.join(words)} failed:\n{output[-2000:]}")
+        raise RuntimeError(f"{process.args} failed:\n{output[-2000:]}")
 
 
 def _killed(
@@ -254,7 +257,7 @@ def _killed(
     run that nobody kills."""
     whole = _started(words(folder / "whole"))
     began = _first_files(whole, folder / "whole")
-    whole.communicate()
+    _end_well(whole)
     longest = time.monotonic() - began
     for number in range(n):
         for trial in count():  # a run may be over before its moment
@@ -263,10 +266,11 @@ def _killed(
             _first_files(process, out)
             time.sleep(longest * moments.random())
             killed = process.poll() is None and _kill_one_of(process.pid, moments, with_parent)
-            process.communicate()  # what is left of it ends by itself
             if killed:
+                process.communicate()  # what is left of it ends by itself
                 yield out
                 break
+            _end_well(process)
 
 
 def _first_files(process: subprocess.Popen[str], out: Path) -> float:
