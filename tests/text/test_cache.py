@@ -122,6 +122,33 @@ for start in range(0, 60, 6):
 
 
 @pytest.mark.slow
+def test_a_busy_file_is_asked_again(tmp_path, monkeypatch, expected):
+    busy = sqlite3.OperationalError("database is locked")
+    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    connect, refusals = sqlite3.connect, iter([busy, busy])
+
+    def refuses_twice(*arguments, **options):
+        for refusal in refusals:
+            raise refusal
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", refuses_twice)
+    made_in(tmp_path)
+    later, vectors = made_in(tmp_path)
+    np.testing.assert_array_equal(vectors, expected)
+    assert later.n_encoded == 0
+
+
+def test_a_file_that_stays_busy_is_told_of(tmp_path, monkeypatch):
+    made_in(tmp_path)
+    monkeypatch.setattr("openpfn.text.cache.WAIT_SECONDS", 0.0)
+    encoder = CachedEncoder(HashingEncoder(), tmp_path)
+    with sqlite3.connect(encoder.path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.warns(UserWarning, match="database is locked"):
+            encoder.encode(["new"])
+
+
 def test_two_processes_write_one_file(tmp_path):
     workers = [
         subprocess.Popen([sys.executable, "-W", "error", "-c", FILL, tmp_path, str(first)])

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import re
 import sqlite3
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -103,6 +104,7 @@ class CachedEncoder:
 
         def look_up(file: sqlite3.Connection) -> None:
             nonlocal n_damaged
+            n_damaged = 0
             for start in range(0, len(keys), AT_ONCE):
                 part = keys[start : start + AT_ONCE]
                 marks = ",".join("?" * len(part))
@@ -137,8 +139,7 @@ class CachedEncoder:
         if not self._on_disk:
             return
         try:
-            with self._opened() as file:
-                work(file)
+            self._patiently(work)
         except (sqlite3.DatabaseError, OSError) as error:
             if isinstance(error, sqlite3.DatabaseError) and _is_damage(error):
                 warnings.warn(
@@ -153,6 +154,23 @@ class CachedEncoder:
                 f"vectors of text are not kept: {self.path} cannot be used ({error}).",
                 stacklevel=4,
             )
+
+    def _patiently(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Do `work`, again where another process is in the way.
+
+        SQLite does not wait by itself where waiting could be for ever, such as when two processes
+        make one file.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                with self._opened() as file:
+                    work(file)
+                return
+            except sqlite3.OperationalError as error:
+                if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -184,7 +202,11 @@ def _digest(key: bytes, vector: bytes) -> bytes:
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
     """Return whether the file itself is wrong, rather than busy, full or read-only."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = None if code is None else code & 0xFF
     schema = isinstance(error, sqlite3.OperationalError) and "column" in str(error)
-    return schema or primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return schema or _primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _primary_code(error: sqlite3.DatabaseError) -> int | None:
+    """Return what SQLite says went wrong, without the details."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
