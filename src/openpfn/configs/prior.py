@@ -68,6 +68,8 @@ class PriorConfig:
     """Priors that `mixture` draws from, by name."""
     part_weights: tuple[float, ...] = (0.45, 0.25, 0.3)
     """Share of the tasks that comes from each of the `parts`."""
+    tables: str = "bundled"
+    """Tables that `table_pool` draws from: a folder with an index.json, or scikit-learn's."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -54,6 +55,21 @@ class MixturePrior(TaskPrior):
             for part, count in zip(self.parts, counts, strict=True)
             if count
         ]
-        return joined(batches).tasks(
+        return joined(_with_all_latents(batches)).tasks(
             torch.randperm(n_tasks, generator=generator, device=generator.device)
         )
+
+
+def _with_all_latents(batches: list[TaskBatch]) -> list[TaskBatch]:
+    """The batches, each with the latents of all; 0 where a prior knows nothing of one."""
+    like = {name: value for batch in batches for name, value in batch.latents.items()}
+    return [
+        replace(
+            batch,
+            latents={
+                name: batch.latents.get(name, value.new_zeros(batch.n_tasks, *value.shape[1:]))
+                for name, value in like.items()
+            },
+        )
+        for batch in batches
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from copy import copy
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from openpfn.batch import TaskBatch
@@ -20,9 +19,8 @@ from openpfn.randomness import draw_without_replacement
 from openpfn.scm.labels import relabel
 from openpfn.scm.noise import Noise
 from openpfn.scm.tasks import draws_numbers, every_class_in_context
-from openpfn.tables.encode import TableEncoder
+from openpfn.tables.cells import codes_of_context, read_cells
 from openpfn.tables.load import Table, load, require_columns
-from openpfn.tables.schema import Column
 from openpfn.tables.splits import stratified_split
 from openpfn.tables.target import read_target
 
@@ -74,7 +72,7 @@ class RealTable(TaskPrior):
         self.config = config if table is None else replace(config, source=whole.name)
         self.name = whole.name
         labels, self.classes, self.target = _targets(whole)
-        values, self.column_names, self.categorical, self.coded = _columns(whole)
+        values, self.column_names, self.categorical, self.coded = read_cells(whole)
         self.numbers, self.labels = torch.from_numpy(values), torch.from_numpy(labels)
         self.rows_of_part = _rows_of_parts(labels, config, whole.name)
         self._check()
@@ -218,20 +216,6 @@ class RealTable(TaskPrior):
             )
 
 
-def codes_of_context(x: Float[Tensor, "B N D"], n_train: int) -> Float[Tensor, "B N D"]:
-    """Per column, each value's place among the distinct values of the context rows; NaN where the
-    context lacks it."""
-    values = x.transpose(1, 2).nan_to_num(nan=torch.inf).contiguous()  # (B, D, N)
-    known = values[..., :n_train].sort(-1)[0]  # missing ones last
-    is_new = torch.zeros_like(known, dtype=torch.long)
-    is_new[..., 1:] = known[..., 1:] != known[..., :-1]
-    code = is_new.cumsum(-1)
-    place = torch.searchsorted(known, values).clamp(max=n_train - 1)
-    found = (known.gather(-1, place) == values) & values.isfinite()
-    codes = torch.where(found, code.gather(-1, place).to(x.dtype), torch.nan)
-    return codes.transpose(1, 2)
-
-
 def _two_classes_at_least(
     rows: Int[Tensor, "B N"], y: Int[Tensor, " T"], generator: torch.Generator
 ) -> Int[Tensor, "B N"]:
@@ -325,42 +309,3 @@ def _rows_of_parts(
         )
     train, test = stratified_split(labels, n_train, seed=config.split_seed)
     return {"train": torch.from_numpy(np.sort(train)), "test": torch.from_numpy(np.sort(test))}
-
-
-def _columns(
-    table: Table,
-) -> tuple[Float[np.ndarray, "T D"], list[str], Bool[Tensor, " D"], Bool[Tensor, " D"]]:
-    """The columns as numbers, their names, which hold codes, and which codes are made anew for each
-    task's context."""
-    encoder = TableEncoder().fit(table.X, table.kinds)
-    used = [i for i, column in enumerate(encoder.columns) if _is_used(column)]
-    text = [str(column.name) for column in encoder.columns if column.kind == "text"]
-    if text:
-        warnings.warn(
-            f"columns of free text in {table.name} are left out: {', '.join(text)}.", stacklevel=4
-        )
-    if not used:
-        raise ValueError(
-            f"{table.name} has no column of numbers or categories with two distinct values. Choose"
-            " another table."
-        )
-    parts = [encoder.encoders[i](table.X.iloc[:, i]) for i in used]
-    columns = [
-        encoder.columns[i]
-        for i, part in zip(used, parts, strict=True)
-        for _ in range(part.shape[1])
-    ]
-    values = np.concatenate(parts, axis=1).astype(np.float32)
-    if np.isinf(values).any():
-        worst = columns[int(np.isinf(values).any(0).argmax())].name
-        raise ValueError(
-            f"column {worst!r} of {table.name} has values beyond float32. Rescale it, or make them"
-            " missing."
-        )
-    categorical = torch.tensor([column.kind in ("categorical", "boolean") for column in columns])
-    coded = torch.tensor([column.kind == "categorical" for column in columns])
-    return values, [str(column.name) for column in columns], categorical, coded
-
-
-def _is_used(column: Column) -> bool:
-    return column.kind not in ("text", "empty") and column.n_distinct > 1

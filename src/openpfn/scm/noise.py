@@ -57,6 +57,10 @@ class Noise:
         )
         return torch.minimum((draws * limit).long(), limit - 1)
 
+    def order(self, n: int) -> Int[Tensor, " n"]:
+        """0 … `n` − 1 in random order."""
+        return torch.randperm(n, generator=self.generator, device=self.device)
+
     def flags(self, probability: float | Tensor, *shape: int) -> Tensor:
         """True with `probability` (a number, or a tensor that broadcasts to `shape`)."""
         return torch.rand(shape, generator=self.generator, device=self.device) < probability

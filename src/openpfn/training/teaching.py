@@ -15,7 +15,8 @@ from openpfn.models.tabular.network import TabularPFN
 
 class TaughtLoss:
     """Cross-entropy to the probabilities that a teacher gives to the query rows' classes (Hinton et
-    al. 2015), in place of the classes themselves; for numbers the network's own loss.
+    al. 2015), in place of the classes themselves; for numbers the network's own loss. Tasks of real
+    tables (latent `is_real`) are learned from their own classes.
 
     So a network learns something new without forgetting what the teacher knows (Li and Hoiem
     2017), and from one task as much as from many labels.
@@ -29,6 +30,10 @@ class TaughtLoss:
             return self.model.loss(batch)
         with torch.no_grad():
             wanted = self.teacher(batch).softmax(-1)  # (B, Q, classes)
+            is_real = batch.latents.get("is_real")
+            if is_real is not None:
+                own = torch.nn.functional.one_hot(batch.y_query.long(), wanted.shape[-1])
+                wanted = torch.where(is_real.bool().view(-1, 1, 1), own.to(wanted), wanted)
         told = self.model(batch).log_softmax(-1)
         # classes that a task does not have: 0 times −inf
         return -(wanted * told.masked_fill(wanted == 0, 0)).sum(-1).mean()
