@@ -108,7 +108,8 @@ class TrainingConfig:
     ones."""
     teacher: str | None = None
     """Learn classes from what this checkpoint (a path or a shipped name) answers to the tasks, in
-    place of their classes; numbers are learned from the tasks. For table networks."""
+    place of their classes; numbers, and classes of real tables, are learned from the tasks. For
+    table networks."""
     overwrite: bool = False
     """Start afresh even if `checkpoint_dir` already holds a run, whose files are then replaced."""
     use_wandb: bool = False
