@@ -80,7 +80,11 @@ def target_of(table: pd.DataFrame, random: np.random.Generator) -> tuple[str, st
     choices = [
         (str(c.name), "regression" if c.kind == "numeric" else "classification")
         for c in read_schema(table)
-        if (c.kind == "numeric" and c.n_distinct >= 20)
+        if (
+            c.kind == "numeric"
+            and c.n_distinct >= 20
+            and pd.api.types.is_numeric_dtype(table[c.name])  # every value can be read
+        )
         or (
             c.kind in ("categorical", "boolean")
             and c.n_distinct <= 10

@@ -106,6 +106,14 @@ def test_the_seed_decides(folder):
     assert not torch.equal(first.y, other.y)
 
 
+def test_a_column_may_have_any_name(tmp_path):
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=["self", "x", "y"])
+    table.to_csv(tmp_path / "odd.csv", index=False)
+    entry = {"name": "odd", "file": "odd.csv", "target": "self", "task": "regression"}
+    (tmp_path / "index.json").write_text(json.dumps([entry]))
+    assert draw(tmp_path, regression_share=1.0).n_tasks == 40
+
+
 def test_tables_that_are_too_short_are_told_of(folder):
     with pytest.raises(ValueError, match=r"no table of .* has 200 rows"):
         draw(folder, max_seq_len=200)

@@ -213,7 +213,8 @@ def _pooled(table: Table, seed: int) -> PooledTable | None:
     y = table.y
     if table.task == "classification":
         y = pd.Series(pd.factorize(y, sort=True)[0]).map("class {}".format)
-    whole = table.X.assign(**{_free_name(table): y.to_numpy()})
+    whole = table.X.copy()
+    whole[_free_name(table)] = y.to_numpy()
     kept = np.random.default_rng(seed).permutation(len(whole))[:MOST_ROWS]
     whole = whole.iloc[np.sort(kept)].reset_index(drop=True)
     try:

@@ -87,4 +87,7 @@ def _write_words(
 def _without_zones(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with times in UTC: Excel knows no zones."""
     zoned = [name for name in table.columns if isinstance(table[name].dtype, pd.DatetimeTZDtype)]
-    return table.assign(**{name: table[name].dt.tz_convert(None) for name in zoned})
+    table = table.copy()
+    for name in zoned:
+        table[name] = table[name].dt.tz_convert(None)
+    return table

@@ -128,7 +128,9 @@ def _variants(
         target = X.loc[known, column].reset_index(drop=True)
         if target.nunique() < 2:
             continue
-        rest = X.drop(columns=column).assign(**{str(y.name): y}).loc[known].reset_index(drop=True)
+        rest = X.drop(columns=column)
+        rest[str(y.name)] = y
+        rest = rest.loc[known].reset_index(drop=True)
         if kind == "classification":
             target = target.astype(str)
         yield f"{name}:{column}", kind, rest, target

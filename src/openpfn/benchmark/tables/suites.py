@@ -137,7 +137,9 @@ def load_table(source: str, name: str) -> LoadedTable:
         groups = pd.factorize(X[entry.group].astype(str))[0]
         X = X.drop(columns=entry.group)
     kinds: dict[Hashable, Any] = {c: k for c, k in table.kinds.items() if c in X.columns}
-    X = X.assign(**{str(c): _typed(X[c], k) for c, k in kinds.items()})
+    X = X.copy()
+    for column, kind in kinds.items():
+        X[column] = _typed(X[column], kind)
     sha256 = _hash(X, y)
     if entry.task == "regression":
         return LoadedTable(X, y.to_numpy(dtype=float), kinds, groups, 0, sha256, name)
