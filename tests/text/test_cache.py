@@ -121,7 +121,6 @@ for start in range(0, 60, 6):
 """
 
 
-@pytest.mark.slow
 def test_a_busy_file_is_asked_again(tmp_path, monkeypatch, expected):
     busy = sqlite3.OperationalError("database is locked")
     busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
@@ -149,6 +148,7 @@ def test_a_file_that_stays_busy_is_told_of(tmp_path, monkeypatch):
             encoder.encode(["new"])
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_file(tmp_path):
     workers = [
         subprocess.Popen([sys.executable, "-W", "error", "-c", FILL, tmp_path, str(first)])

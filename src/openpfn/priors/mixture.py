@@ -55,9 +55,7 @@ class MixturePrior(TaskPrior):
             for part, count in zip(self.parts, counts, strict=True)
             if count
         ]
-        return joined(_with_all_latents(batches)).tasks(
-            torch.randperm(n_tasks, generator=generator, device=generator.device)
-        )
+        return joined(_with_all_latents(batches)).tasks(noise.order(n_tasks))
 
 
 def _with_all_latents(batches: list[TaskBatch]) -> list[TaskBatch]:

@@ -116,19 +116,22 @@ class TablePool(TaskPrior):
         self, table: PooledTable, shape: Shape, numbers: bool, noise: Noise
     ) -> TaskBatch | None:
         """Return one task of `table`, or None where the rows that were drawn make none."""
-        own = bool(noise.flags(OWN_CLASSES, 1)) or not table.numbers
-        own = own and not numbers and bool(table.classes)
+        device, by_class = noise.device, bool(noise.flags(OWN_CLASSES, 1))
+        own = not numbers and bool(table.classes) and (by_class or not table.numbers)
         choices = table.classes if own else table.numbers
         target = choices[int(noise.integers(len(choices), 1))]
-        known = table.cells[:, target].isfinite().nonzero().squeeze(1)
+        cells, categorical = table.cells.to(device), table.categorical.to(device)
+        known = cells[:, target].isfinite().nonzero().squeeze(1)
         if len(known) < shape.n_rows:
             return None
         rows = known[noise.order(len(known))[: shape.n_rows]]
-        y = table.cells[rows, target].double()
-        others = torch.tensor([j for j in range(table.cells.shape[1]) if j != target])
+        y = cells[rows, target].double()
+        others = torch.tensor([j for j in range(cells.shape[1]) if j != target], device=device)
         width = shape.fewest + int(noise.integers(shape.most - shape.fewest + 1, 1))
         columns = others[noise.order(len(others))[:width]]
-        x = self._cells(table, rows, columns, shape.n_train, noise)
+        x = _task_cells(
+            cells[rows][:, columns], table.coded.to(device)[columns], shape.n_train, noise
+        )
         tells = _tells_all(x, y)
         x, columns = x[:, ~tells], columns[~tells]
         if not len(columns):
@@ -142,37 +145,35 @@ class TablePool(TaskPrior):
         else:
             labels = y.unique(return_inverse=True)[1] if own else _cut(y, noise)
             labels = noise.order(int(labels.max()) + 1)[labels]
-            cells, labels = every_class_in_context(
+            ordered, labels = every_class_in_context(
                 x.T.unsqueeze(0).contiguous(), labels.unsqueeze(0), shape.n_train, MOST_CLASSES
             )
             labels, n_classes = relabel(labels, MOST_CLASSES)
             if not 2 <= int(n_classes) <= self.config.max_classes:
                 return None
-            x, y = cells[0].T, labels[0].float()
+            x, y = ordered[0].T, labels[0].float()
         return TaskBatch(
             x=x.unsqueeze(0).contiguous(),
             y=y.unsqueeze(0),
             n_train=shape.n_train,
-            n_features=torch.tensor([len(columns)]),
+            n_features=torch.tensor([len(columns)], device=device),
             n_classes=n_classes,
-            categorical=table.categorical[columns].unsqueeze(0),
-            latents={"is_real": torch.ones(1)},
+            categorical=categorical[columns].unsqueeze(0),
+            latents={"is_real": torch.ones(1, device=device)},
         )
 
-    def _cells(
-        self, table: PooledTable, rows: Tensor, columns: Tensor, n_train: int, noise: Noise
-    ) -> Float[Tensor, "N D"]:
-        """Return the cells; codes are made from the context, in half of the tasks in random
-        order."""
-        x = table.cells[rows][:, columns]
-        coded = table.coded[columns]
-        x = torch.where(coded, codes_of_context(x.unsqueeze(0), n_train)[0], x)
-        if bool(noise.flags(0.5, 1)):
-            for j in coded.nonzero().squeeze(1).tolist():
-                known = x[:, j].isfinite()
-                order = noise.order(int(x[known, j].max()) + 1) if known.any() else known
-                x[known, j] = order[x[known, j].long()].float()
-        return x
+
+def _task_cells(
+    x: Float[Tensor, "N D"], coded: Bool[Tensor, " D"], n_train: int, noise: Noise
+) -> Float[Tensor, "N D"]:
+    """Return the cells with codes made from the context, in half of the tasks in random order."""
+    x = torch.where(coded, codes_of_context(x.unsqueeze(0), n_train)[0], x)
+    if bool(noise.flags(0.5, 1)):
+        for j in coded.nonzero().squeeze(1).tolist():
+            known = x[:, j].isfinite()
+            order = noise.order(int(x[known, j].max()) + 1) if known.any() else known
+            x[known, j] = order[x[known, j].long()].float()
+    return x
 
 
 def _cut(y: Float[Tensor, " N"], noise: Noise) -> Int[Tensor, " N"]:

@@ -196,9 +196,7 @@ def _attempt(
     nodes = propagate(shape, n_features, n_classes, noise)
     targets = _Numbers(noise) if numbers else _Classes(nodes, n_classes, config, noise)
     columns, categorical, y, accepted = _read(nodes, n_features, targets, config, noise, demanding)
-    order = torch.randperm(
-        n_tasks, generator=noise.generator, device=noise.device
-    )  # graphs come sorted by depth
+    order = noise.order(n_tasks)  # graphs come sorted by depth
     accepted = order[accepted[order]]
     columns, y = columns[accepted], y[accepted]
     if config.repeated_rows_share:  # without it the generator is left alone

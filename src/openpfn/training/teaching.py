@@ -29,14 +29,22 @@ class TaughtLoss:
         if batch.n_classes is None:
             return self.model.loss(batch)
         with torch.no_grad():
-            wanted = self.teacher(batch).softmax(-1)  # (B, Q, classes)
-            is_real = batch.latents.get("is_real")
-            if is_real is not None:
-                own = torch.nn.functional.one_hot(batch.y_query.long(), wanted.shape[-1])
-                wanted = torch.where(is_real.bool().view(-1, 1, 1), own.to(wanted), wanted)
+            wanted = self._wanted(batch)
         told = self.model(batch).log_softmax(-1)
         # classes that a task does not have: 0 times −inf
         return -(wanted * told.masked_fill(wanted == 0, 0)).sum(-1).mean()
+
+    def _wanted(self, batch: TaskBatch) -> Float[Tensor, "B Q classes"]:
+        """Return the probabilities to learn: the teacher is asked about synthetic tasks alone."""
+        is_real = batch.latents.get("is_real")
+        if is_real is None:
+            return self.teacher(batch).softmax(-1)
+        n_classes = self.teacher.config.max_classes
+        wanted = torch.nn.functional.one_hot(batch.y_query.long(), n_classes).float()
+        asked = is_real == 0
+        if asked.any():
+            wanted[asked] = self.teacher(batch.tasks(asked)).softmax(-1).float()
+        return wanted
 
 
 def loss_of(model: Any, teacher: str | None, device: torch.device) -> Any:
