@@ -37,4 +37,5 @@ def content_digest(tensors: Mapping[str, Tensor], facts: Any = None) -> str:
 
 def _bytes_of(tensor: Tensor) -> bytes:
     flat = tensor.detach().cpu().contiguous().view(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
+    # an empty array has strides that no view of bytes can have
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

@@ -68,6 +68,9 @@ class PriorConfig:
     """Priors that `mixture` draws from, by name."""
     part_weights: tuple[float, ...] = (0.45, 0.25, 0.3)
     """Share of the tasks that comes from each of the `parts`."""
+    stacking_share: float = 0.0
+    """Share of the tasks of `mixture` whose columns hold what simple models say of the target, as
+    estimators with `stacking` show them; see `openpfn.tables.stacking`."""
     tables: str = "bundled"
     """Tables that `table_pool` draws from: a folder with an index.json, or scikit-learn's."""
 
@@ -115,6 +118,7 @@ class PriorConfig:
             "repeated_rows_share",
             "label_noise_share",
             "regression_share",
+            "stacking_share",
             "min_gain",
             "gain_spread",
             "unlearnable_share",

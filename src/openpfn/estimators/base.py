@@ -31,6 +31,10 @@ from openpfn.estimators.views.statistics import TargetStatistics, columns_of_wor
 from openpfn.estimators.views.text_reading import text_reading
 from openpfn.estimators.views.text_scores import TextScores
 from openpfn.tables.encode import TableEncoder
+from openpfn.tables.stacking.scores import FEWEST_ROWS, StackedScores
+
+MOST_CLASSES_TO_STACK = 10
+"""Classes beyond which their scores would be too many columns."""
 
 E = TypeVar("E", bound="PFNEstimator")
 
@@ -42,6 +46,8 @@ class AddedColumns(NamedTuple):
     """Means of the target per category."""
     scores: TextScores | None
     """Scores of the texts."""
+    stacked: StackedScores | None
+    """Scores of the other columns."""
 
 
 class PFNEstimator(SeveralTargets, ABC):
@@ -51,6 +57,7 @@ class PFNEstimator(SeveralTargets, ABC):
     columns_: Int[np.ndarray, " S"]
     statistics_: TargetStatistics | None
     text_scores_: TextScores | None
+    stacked_: StackedScores | None = None
     context_: Context | None
     seen_: tuple[pd.DataFrame, np.ndarray] | None = None
     seed_: int
@@ -75,6 +82,7 @@ class PFNEstimator(SeveralTargets, ABC):
         target_statistics: bool = False,
         text: str = "auto",
         text_scores: bool = True,
+        stacking: bool | str = "auto",
         rows_per_member: int | str | None = "auto",
         subsample: str = "uniform",
         columns_per_member: int | str | None = "auto",
@@ -91,6 +99,7 @@ class PFNEstimator(SeveralTargets, ABC):
         self.target_statistics = target_statistics
         self.text = text
         self.text_scores = text_scores
+        self.stacking = stacking
         self.fine_tune = fine_tune
         self.rows_per_member = rows_per_member
         self.subsample = subsample
@@ -277,8 +286,8 @@ class PFNEstimator(SeveralTargets, ABC):
 
         if columns_of(y) is not None:
             raise ValueError("y holds several targets. Ask about one of them at a time.")
-        # scores of texts hold targets, which would have to be drawn anew with every row
-        copy: Any = clone(self).set_params(text_scores=False)
+        # scores hold targets, which would have to be drawn anew with every row
+        copy: Any = clone(self).set_params(text_scores=False, stacking=False)
         fitted = copy.fit(X, np.asarray(y))
         kind = ClassBeliever if hasattr(fitted, "classes_") else NumberBeliever
         return kind(fitted, refit)
@@ -286,6 +295,8 @@ class PFNEstimator(SeveralTargets, ABC):
     def _check_parameters(self) -> None:
         self._check_n_estimators()
         FineTuneOptions.of(self.fine_tune)
+        if self.stacking not in (True, False, "auto"):
+            raise ValueError(f"stacking is {self.stacking!r}, must be True, False or 'auto'.")
         if self.memory_limit is not None and not self.memory_limit > 0:
             raise ValueError(
                 f"memory_limit is {self.memory_limit!r}, must be a number of bytes above 0, or"
@@ -339,7 +350,7 @@ class PFNEstimator(SeveralTargets, ABC):
     ) -> tuple[AddedColumns, Any]:
         """Return what is learnt of the target from encoded `rows` in canonical order, and what
         `make_context` made of these, which was not read yet."""
-        added, shown, categorical = self._shown_context(rows, targets)
+        added, shown, categorical = self._shown_context(network, rows, targets)
         members, told = self._planned(members, network, shown, targets, categorical)
         context = self.make_context(network, members, shown, targets, categorical)
         context.told = told
@@ -357,7 +368,7 @@ class PFNEstimator(SeveralTargets, ABC):
         """Show encoded `rows`, in the canonical `order`, to the network, and keep what it is."""
         added, context = self._show_context(network, members, rows, targets)
         self.context_ = context
-        self.statistics_, self.text_scores_ = added
+        self.statistics_, self.text_scores_, self.stacked_ = added
         context.order = order
         if read:
             context.read()
@@ -377,13 +388,16 @@ class PFNEstimator(SeveralTargets, ABC):
         )
 
     def _shown_context(
-        self, rows: EncodedRows, targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"]
+        self,
+        network: Network,
+        rows: EncodedRows,
+        targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
     ) -> tuple[AddedColumns, Float[np.ndarray, "n S"], Bool[np.ndarray, " S"]]:
         """Return what is learnt of the target from encoded `rows` in canonical order, these rows as
         a context shows them, and which of its columns hold codes."""
         shown, categorical = self._select(rows.numbers), self._categorical()
         of_target = self.target_columns(targets)
-        statistics, scores, added = None, None, [shown]
+        statistics, scores, stacked, added = None, None, None, [shown]
         if self.target_statistics:
             spans = columns_of_words(self.encoder_, rows.numbers)
             statistics = TargetStatistics.fit(spans, rows.numbers, of_target)
@@ -391,11 +405,22 @@ class PFNEstimator(SeveralTargets, ABC):
         if self.text_scores and rows.texts is not None:
             scores = TextScores.fit(rows.texts, of_target)
             added.append(TextScores.out_of_fold(rows.texts, of_target))
+        if self._stacks(network, len(rows), of_target.shape[1]):
+            # a column for each of two classes would say the same twice
+            told = of_target[:, :1] if self._n_classes == 2 else of_target
+            stacked, own = StackedScores.fit(shown, categorical, told)
+            added.append(own)
         if len(added) > 1:
             shown = np.concatenate(added, axis=1)
             n_added = shown.shape[1] - len(categorical)
             categorical = np.concatenate([categorical, np.zeros(n_added, dtype=bool)])
-        return AddedColumns(statistics, scores), shown, categorical
+        return AddedColumns(statistics, scores, stacked), shown, categorical
+
+    def _stacks(self, network: Network, n_rows: int, n_targets: int) -> bool:
+        """Return whether stacked scores are shown."""
+        wanted = network.knows_scores if self.stacking == "auto" else self.stacking
+        enough = n_rows >= FEWEST_ROWS and n_targets <= MOST_CLASSES_TO_STACK
+        return bool(wanted) and enough
 
     def _shown(self, rows: EncodedRows, added: AddedColumns) -> Float[np.ndarray, "N S"]:
         """Return encoded query rows as the context reads them."""

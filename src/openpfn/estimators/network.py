@@ -38,6 +38,8 @@ class Network:
     """Most columns of its training tasks; None if unknown."""
     max_rows: int | None
     """Most rows of its training tasks, context and query together; None if unknown."""
+    knows_scores: bool = False
+    """Whether some of its training tasks had stacked scores among their columns."""
     difference: WeightDifference | None = None
     """What fine-tuning changed in the weights of the checkpoint; None for nothing."""
 
@@ -161,6 +163,7 @@ def _from_file(name: str, path: Path, version: tuple[int, int], device: str) -> 
         fingerprint,
         limits.get("max_features"),
         limits.get("max_seq_len"),
+        bool(limits.get("stacking_share")),
     )
 
 

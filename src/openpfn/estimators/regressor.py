@@ -74,6 +74,11 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     text_scores : bool
         Show the network, beside four principal components of each such column, what all texts of a
         row say of its target; of context rows, what is learnt from the rows of other folds.
+    stacking : "auto" or bool
+        Show the network, beside a row's columns, what three ridge regressions say of its target: on
+        single columns, on products of pairs, and on the leaves of random trees; of context rows,
+        what is learnt from the rows of other folds (Wolpert 1992). "auto" does so where the network
+        was trained with such columns. Of fewer than 10 rows they are left out.
     rows_per_member : "auto", int or None
         Context rows that a view sees. "auto" is all, but of more than 2,048 rows for a network
         whose state grows with them; None is all.
@@ -100,6 +105,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     width_ : what `calibrate` chose, a factor of all distances from the mean; else 1.
     statistics_ : the `TargetStatistics`; None without.
     text_scores_ : the `TextScores`; None without, and where no column holds text.
+    stacked_ : the `StackedScores`; None without.
     fine_tuning_ : the `FineTuning`, how fine-tuning went; None without.
     context_ : the `NumberContext`; None where all targets are equal.
     grid_ : the `Grid` of values that targets take; None where they may take any.
@@ -119,6 +125,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         "target_statistics",
         "text",
         "text_scores",
+        "stacking",
         "rows_per_member",
         "subsample",
         "columns_per_member",
@@ -142,6 +149,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         target_statistics: bool = False,
         text: str = "auto",
         text_scores: bool = True,
+        stacking: bool | str = "auto",
         rows_per_member: int | str | None = "auto",
         subsample: str = "uniform",
         columns_per_member: int | str | None = "auto",
@@ -160,6 +168,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
             target_statistics=target_statistics,
             text=text,
             text_scores=text_scores,
+            stacking=stacking,
             rows_per_member=rows_per_member,
             subsample=subsample,
             columns_per_member=columns_per_member,
@@ -191,7 +200,8 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         rows, targets = rows[order], targets[order]
         self.centre_, self.spread_, standardised = _standardised(targets)
         self.grid_ = Grid.of(targets) if self.on_grid else None
-        self.context_, self.statistics_, self.text_scores_ = None, None, None
+        self.context_, self.statistics_ = None, None
+        self.text_scores_, self.stacked_ = None, None
         self.width_, self.fine_tuning_ = 1.0, None
         self.beyond_, self.seed_ = (), self._seed()
         if self.spread_ > 0:

@@ -33,6 +33,11 @@ class EstimatorBeliever(TableBeliever):
                 "text_scores is True, but its columns hold targets, which would have to be drawn"
                 " anew with every row. Leave it out."
             )
+        if fitted.stacked_ is not None:
+            raise ValueError(
+                "stacking is on, but its columns hold targets, which would have to be drawn anew"
+                " with every row. Use stacking=False."
+            )
         if any(member.code is not None for member in fitted.context_.members):
             raise ValueError(
                 f"y has {n_classes} classes, more than the network tells apart, whose contexts"

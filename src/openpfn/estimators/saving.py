@@ -9,7 +9,8 @@ a hash of the tensors and of the JSON text, which is checked on loading. Format 
 regressors, and members that transform the target; format 5 encoders of texts by name, and
 `text_scores/…`; format 6 members that see some columns, rows or classes, `context/…`,
 `difference/…`, what fine-tuning changed in the weights of a checkpoint that is recorded by name,
-and estimators of several targets, whose tensors `targets/…` are the bytes of a file for each.
+and estimators of several targets, whose tensors `targets/…` are the bytes of a file for each;
+format 7 `stacked/…`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from openpfn.estimators.views.row_reader import RowReader
 from openpfn.files import below
 from openpfn.tables.json_values import to_json
 
-FORMAT = 6
+FORMAT = 7
 ESTIMATORS = {"PFNClassifier", "PFNRegressor", "PFNImputer", "PFNOutlierDetector"}
 """Names of all estimators that are saved under `KEY`."""
 KEY = "openpfn_estimator"
@@ -221,6 +222,7 @@ def _restored(
     reader = RowReader.from_state(record, arrays)
     estimator.encoder_, estimator.columns_ = reader.encoder, reader.columns
     estimator.statistics_, estimator.text_scores_ = reader.statistics, reader.text_scores
+    estimator.stacked_ = reader.stacked
     estimator.context_ = None
     history = record.get("fine_tuning")
     estimator.fine_tuning_ = None if history is None else FineTuning.from_record(history)
@@ -236,7 +238,8 @@ def _restored(
 def _check_parts(estimator: Any) -> None:
     """Raise IndexError where the parts of a loaded estimator cannot belong together."""
     encoder, context = estimator.encoder_, estimator.context_
-    added = [one for one in (estimator.statistics_, estimator.text_scores_) if one is not None]
+    learnt = estimator.statistics_, estimator.text_scores_, estimator.stacked_
+    added = [one for one in learnt if one is not None]
     width = max(len(estimator.columns_), 1) + sum(one.n_columns for one in added)
     facts = estimator.facts() | {
         "columns": len(encoder.columns) == estimator.n_features_in_

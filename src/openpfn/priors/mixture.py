@@ -12,12 +12,15 @@ from openpfn.batch import TaskBatch
 from openpfn.configs.prior import PriorConfig
 from openpfn.priors.base import TaskPrior
 from openpfn.scm.noise import Noise
+from openpfn.scm.stacked import with_scores
 from openpfn.scm.tasks import draw_shape, draws_numbers, joined, narrowed
 
 
 class MixturePrior(TaskPrior):
     """Draws each task from one of `config.parts`, in proportion to `config.part_weights`; all tasks
-    of a batch share rows and context, and are classification or regression together.
+    of a batch share rows and context, and are classification or regression together. A share
+    `config.stacking_share` has stacked scores among its columns, by which a network learns how far
+    to trust what estimators show it.
 
     The parts are found by name, or given as "module:Class"; each is made as
     `Class(PriorConfig(...))`.
@@ -55,7 +58,10 @@ class MixturePrior(TaskPrior):
             for part, count in zip(self.parts, counts, strict=True)
             if count
         ]
-        return joined(_with_all_latents(batches)).tasks(noise.order(n_tasks))
+        batch = joined(_with_all_latents(batches)).tasks(noise.order(n_tasks))
+        if not self.config.stacking_share:
+            return batch
+        return with_scores(batch, self.config.stacking_share, noise)
 
 
 def _with_all_latents(batches: list[TaskBatch]) -> list[TaskBatch]:

@@ -12,6 +12,9 @@ from openpfn import checkpoint
 from openpfn.batch import TaskBatch
 from openpfn.models.tabular.network import TabularPFN
 
+OWN_CLASSES = ("is_real", "has_scores")
+"""Latents of tasks of which a teacher is not asked."""
+
 
 class TaughtLoss:
     """Cross-entropy to the probabilities that a teacher gives to the query rows' classes (Hinton et
@@ -35,13 +38,13 @@ class TaughtLoss:
         return -(wanted * told.masked_fill(wanted == 0, 0)).sum(-1).mean()
 
     def _wanted(self, batch: TaskBatch) -> Float[Tensor, "B Q classes"]:
-        """Return the probabilities to learn: the teacher is asked about synthetic tasks alone."""
-        is_real = batch.latents.get("is_real")
-        if is_real is None:
+        """Return the probabilities to learn; the teacher is asked about synthetic tasks alone."""
+        marked = [batch.latents[name] != 0 for name in OWN_CLASSES if name in batch.latents]
+        if not marked:
             return self.teacher(batch).softmax(-1)
         n_classes = self.teacher.config.max_classes
         wanted = torch.nn.functional.one_hot(batch.y_query.long(), n_classes).float()
-        asked = is_real == 0
+        asked = ~torch.stack(marked).any(0)
         if asked.any():
             wanted[asked] = self.teacher(batch.tasks(asked)).softmax(-1).float()
         return wanted

@@ -268,4 +268,4 @@ def test_options_of_our_networks_are_switched_on_by_name(small_checkpoint, tmp_p
         method("tiny+finetune")
     named = tmp_path / "a+fine_tune.safetensors"
     named.write_bytes(small_checkpoint.read_bytes())
-    assert method(f"pfn:{named}").switched_on == ()
+    assert method(f"pfn:{named}").switches == ()

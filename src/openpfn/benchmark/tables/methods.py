@@ -24,8 +24,10 @@ from openpfn.files import sha256_of
 from openpfn.tables.schema import Kind
 
 Task = str
-SWITCHES = ("fine_tune", "calibrate", "target_statistics")
+SWITCHES = ("fine_tune", "calibrate", "target_statistics", "stacking")
 """Parameters of our estimators that a method's name may switch on, as in "nano+fine_tune"."""
+OFF = "no_"
+"""What is put before one of `SWITCHES` to switch it off, as in "nano+no_stacking"."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,15 @@ class Method:
     """Package and version."""
     checkpoint_sha256: str = ""
     """Hash of the weights' file, for a network."""
-    switched_on: tuple[str, ...] = ()
-    """Parameters of our estimators that are True."""
+    switches: tuple[str, ...] = ()
+    """Parameters of our estimators that are True, or with `OFF` before them False."""
 
     def build(
         self, task: Task, kinds: Mapping[Hashable, Kind], seed: int, device: str, **options: Any
     ) -> Reader:
         """An unfitted estimator. `options` override its defaults."""
-        options = dict.fromkeys(self.switched_on, True) | options
+        given = {name.removeprefix(OFF): not name.startswith(OFF) for name in self.switches}
+        options = given | options
         return _BUILDERS[self.kind](self.spec, task, kinds, seed, device, options)
 
     def space(self, task: Task) -> Callable[[np.random.Generator], dict[str, Any]] | None:
@@ -110,9 +113,9 @@ def method(word: str) -> Method:
     if kind in ("tabicl", "tabpfn"):
         return _foreign_network(word, kind, rest)
     is_path = kind == "pfn" and Path(rest).exists()  # whatever signs its name has
-    name, *switched_on = [word] if is_path else word.split("+")
+    name, *switches = [word] if is_path else word.split("+")
     if kind == "pfn" or name in shipped_names():
-        return _own_network(name.removeprefix("pfn:"), tuple(switched_on))
+        return _own_network(name.removeprefix("pfn:"), tuple(switches))
     if rest:
         return _anybodys(word)
     choices = [*shipped_names(), *PEERS]
@@ -125,14 +128,14 @@ def method(word: str) -> Method:
     raise ValueError(f"unknown method {word!r}. {hint}")
 
 
-def _own_network(source: str, switched_on: tuple[str, ...]) -> Method:
+def _own_network(source: str, switches: tuple[str, ...]) -> Method:
     from openpfn import checkpoint
 
-    for option in switched_on:
-        if option not in SWITCHES:
+    for option in switches:
+        if option.removeprefix(OFF) not in SWITCHES:
             raise ValueError(
                 f"unknown option {option!r} of {source}. Choose from"
-                f" {', '.join(f'+{name}' for name in SWITCHES)}."
+                f" {', '.join(f'+{name}' for name in SWITCHES)}, or +{OFF}… to switch one off."
             )
     path = checkpoint.locate(source)
     config = checkpoint.read_header(path).config
@@ -148,18 +151,18 @@ def _own_network(source: str, switched_on: tuple[str, ...]) -> Method:
             f"{source} holds a network of another kind ({type(config).__name__}), but the benchmark"
             " measures networks of tables. Give a checkpoint of a TabularConfig or TextConfig."
         )
-    if reads_text and switched_on:
+    if reads_text and switches:
         raise ValueError(
-            f"{source} reads text and has no option +{switched_on[0]}. Give its name alone."
+            f"{source} reads text and has no option +{switches[0]}. Give its name alone."
         )
     return Method(
-        "+".join([name, *switched_on]),
+        "+".join([name, *switches]),
         str(path.resolve()),
         "text" if reads_text else "pfn",
         tasks,
         f"openpfn {version('openpfn')}",
         sha256_of(path),
-        switched_on,
+        switches,
     )
 
 

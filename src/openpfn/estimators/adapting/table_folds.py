@@ -42,7 +42,7 @@ def fine_tuned(
     judging = members if estimator.calibrate else members[:MEMBERS_THAT_JUDGE]
     for inside, outside in folds(len(rows), options.n_folds):
         known = targets[inside]
-        added, shown, categorical = estimator._shown_context(rows[inside], known)
+        added, shown, categorical = estimator._shown_context(network, rows[inside], known)
         seen, judges = (
             estimator._planned(some, network, shown, known, categorical)[0]
             for some in (members, judging)

@@ -48,6 +48,7 @@ class Settings:
             device=self.device,
             random_state=self.seed,
             memory_limit=self.memory_limit,
+            stacking=False,  # each column would be fitted from all others, three times over
         )
 
 

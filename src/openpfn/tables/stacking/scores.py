@@ -1,0 +1,102 @@
+"""`StackedScores`: what three ridge regressions say of each row's target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from openpfn.files import below
+from openpfn.tables.stacking.features import RowFeatures
+from openpfn.tables.stacking.ridge import Linear, Quadratic, solve
+from openpfn.tables.stacking.trees import RandomTrees
+
+FEWEST_ROWS = 10
+"""Rows below which nobody should ask for scores: each row weighs too much in what others are
+told."""
+MOST_ROWS = 2000
+"""Rows from which the scores are learnt, at most: the first ones."""
+MOST_FEATURES_IN_PAIRS = 300
+"""Features whose products are learnt from; of more, single ones alone are."""
+
+
+@dataclass(frozen=True)
+class StackedScores:
+    """Ridge regressions of T target columns on single features of D columns, on products of pairs,
+    and on the leaves of random trees. Each sees structure that the others miss.
+
+    The rows that they were fitted to must not be shown their own scores, but those that `fit`
+    returns beside.
+    """
+
+    features: RowFeatures
+    trees: RandomTrees
+    linear: Linear
+    quadratic: Quadratic | None
+    """None where there are too many features."""
+    of_leaves: Linear
+
+    @classmethod
+    def fit(
+        cls,
+        rows: Float[np.ndarray, "n D"],
+        is_code: Bool[np.ndarray, " D"],
+        targets: Float[np.ndarray, "n T"],
+    ) -> tuple[StackedScores, Float[np.ndarray, "n S"]]:
+        """Return the scores, and those of the rows themselves: each from the rows of other folds,
+        as far as they were learnt from. `is_code` marks columns of codes; NaN is a missing value.
+        """
+        learnt, told = rows[:MOST_ROWS], targets[:MOST_ROWS]
+        features, trees = RowFeatures.fit(learnt, is_code), RandomTrees.fit(learnt, is_code)
+        x, leaves = features(learnt), trees(learnt)
+        single = solve(x @ x.T, told)
+        in_trees = solve((leaves @ leaves.T).toarray(), told)
+        solutions, quadratic = [single, in_trees], None
+        if x.shape[1] <= MOST_FEATURES_IN_PAIRS:
+            width = Quadratic.width(x)
+            in_pairs = solve(Quadratic.gram(x, width), told)
+            quadratic = Quadratic.of(x, width, in_pairs)
+            solutions.insert(1, in_pairs)
+        scores = cls(features, trees, Linear.of(x, single), quadratic, Linear.of(leaves, in_trees))
+        own = np.concatenate([one.out_of_fold for one in solutions], axis=1)
+        return scores, np.concatenate([own, scores(rows[MOST_ROWS:])])
+
+    def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
+        """Return the scores of other rows than those that were fitted: all targets by one model,
+        then by the next."""
+        x = self.features(rows)
+        said = [self.linear(x)]
+        if self.quadratic is not None:
+            said.append(self.quadratic(x))
+        return np.concatenate([*said, self.of_leaves(self.trees(rows))], axis=1)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns that they add."""
+        return (2 if self.quadratic is None else 3) * len(self.linear.offset)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all that was fitted, by name."""
+        parts: dict[str, dict[str, np.ndarray]] = {
+            "features": self.features.arrays(),
+            "trees": self.trees.arrays(),
+            "linear": dict(vars(self.linear)),
+            "of_leaves": dict(vars(self.of_leaves)),
+        }
+        if self.quadratic is not None:
+            parts["quadratic"] = dict(vars(self.quadratic))
+        return {f"{part}/{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> StackedScores:
+        """Return the scores whose `arrays()` these were."""
+        in_pairs = below("quadratic/", arrays)
+        return cls(
+            RowFeatures.from_arrays(below("features/", arrays)),
+            RandomTrees.from_arrays(below("trees/", arrays)),
+            Linear(**below("linear/", arrays)),
+            Quadratic(**in_pairs) if in_pairs else None,
+            Linear(**below("of_leaves/", arrays)),
+        )

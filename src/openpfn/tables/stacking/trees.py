@@ -1,0 +1,128 @@
+"""`RandomTrees`: leaves of random trees as the features of a ridge regression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_array
+
+N_TREES = 256
+DEPTHS = (2, 7)
+"""Fewest and most questions of a tree."""
+N_CODINGS = 4
+"""Random orders in which trees may meet the levels of a category."""
+CHUNK = 2048
+"""Rows that are read together."""
+
+
+@dataclass(frozen=True)
+class RandomTrees:
+    """Oblivious trees whose questions are drawn at random, whatever the targets (Geurts et al.
+    2006 call them totally randomised): each asks all rows the same few questions, and the answers
+    are the leaf. Two rows are the more alike the more leaves they share.
+    """
+
+    filled: Float[np.ndarray, " D"]
+    """Medians, which take the place of missing numbers."""
+    is_code: Bool[np.ndarray, " D"]
+    known: Float[np.ndarray, " K"]
+    """Levels of the first column of codes in order, then of the second, and so on."""
+    ends: Int[np.ndarray, " C"]
+    """Where each column's levels end."""
+    places: Float[np.ndarray, "codings KC"]
+    """Place of each level in each order, and after the levels of a column that of all others."""
+    column: Int[np.ndarray, "trees S"]
+    """Of which column each question is, in the order in which `_asked` has them."""
+    threshold: Float[np.ndarray, "trees S"]
+    """Whether the value is above this; infinite beyond a tree's last question."""
+
+    @classmethod
+    def fit(cls, rows: Float[np.ndarray, "n D"], is_code: Bool[np.ndarray, " D"]) -> RandomTrees:
+        """Return trees whose questions part `rows`; `is_code` marks the columns of codes."""
+        random = np.random.default_rng(0)
+        missing = np.isnan(rows)
+        none = missing.all(axis=0)
+        filled = np.where(none, 0.0, np.nanmedian(np.where(none, 0.0, rows), axis=0))
+        levels = [np.unique(rows[~missing[:, j], j]) for j in np.flatnonzero(is_code)]
+        sizes = np.array([len(one) + 1 for one in levels], dtype=np.int64)
+        fewest, most = DEPTHS
+        depth = random.integers(fewest, most + 1, N_TREES)[:, None]
+        trees = cls(
+            filled,
+            is_code,
+            np.concatenate([np.empty(0), *levels]),
+            np.cumsum(sizes - 1),
+            random.random((N_CODINGS, sizes.sum())),
+            np.zeros((0, most), dtype=np.int64),
+            np.zeros((0, most)),
+        )
+        asked = trees._asked(rows)
+        parts = np.flatnonzero((asked != asked[0]).any(axis=0))
+        parts = parts if len(parts) else np.arange(asked.shape[1])
+        # a category is as likely to be asked about as a number, whatever its orders
+        weight = 1 / np.where(np.isin(parts, trees._of_codes()), N_CODINGS, 1)
+        column = random.choice(parts, (N_TREES, most), p=weight / weight.sum())
+        threshold = asked[random.integers(len(rows), size=column.shape), column]
+        is_asked = np.arange(most) < depth
+        return cls(
+            *(trees.filled, trees.is_code, trees.known, trees.ends, trees.places),
+            column,
+            np.where(is_asked, threshold, np.inf),
+        )
+
+    @property
+    def n_leaves(self) -> int:
+        """Number of leaves of all trees together."""
+        return int(self._first_leaf()[-1])
+
+    def leaves(self, rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N trees"]:
+        """Return the leaf of each row in each tree; no two trees share a leaf."""
+        parts = [self._leaves(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.column)), dtype=np.int64)
+
+    def __call__(self, rows: Float[np.ndarray, "N D"]) -> csr_array:
+        """Return 1 for the leaves that each of N rows is in, as a sparse matrix (N, leaves)."""
+        leaves = self.leaves(rows)
+        ends = np.arange(0, leaves.size + 1, leaves.shape[1])
+        shape = len(rows), self.n_leaves
+        return csr_array((np.ones(leaves.size), leaves.ravel(), ends), shape=shape)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all that was drawn, by name."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> RandomTrees:
+        """Return the trees whose `arrays()` these were."""
+        return cls(**arrays)
+
+    def _leaves(self, rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N trees"]:
+        answers = self._asked(rows)[:, self.column] > self.threshold  # (N, trees, S)
+        return answers @ (1 << np.arange(self.column.shape[1])) + self._first_leaf()[:-1]
+
+    def _first_leaf(self) -> Int[np.ndarray, " trees1"]:
+        n_questions = np.isfinite(self.threshold).sum(axis=1)
+        return np.concatenate([[0], np.cumsum(1 << n_questions)])
+
+    def _asked(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N A"]:
+        """Return the columns of numbers, then each order of each column of codes."""
+        numbers = rows[:, ~self.is_code]
+        parts = [np.where(np.isnan(numbers), self.filled[~self.is_code], numbers)]
+        starts = np.append(0, self.ends)[:-1]
+        for i, (j, start, end) in enumerate(
+            zip(np.flatnonzero(self.is_code), starts, self.ends, strict=True)
+        ):
+            levels = self.known[start:end]
+            place = np.searchsorted(levels, rows[:, j])  # NaN comes after all
+            found = np.append(levels, np.nan)[place] == rows[:, j]
+            places = self.places[:, start + i : end + i + 1]
+            parts.append(places[:, np.where(found, place, end - start)].T)
+        return np.concatenate(parts, axis=1)
+
+    def _of_codes(self) -> Int[np.ndarray, " A2"]:
+        """Return which of the columns of `_asked` are orders of codes."""
+        n_numbers = int((~self.is_code).sum())
+        return n_numbers + np.arange(N_CODINGS * int(self.is_code.sum()))
