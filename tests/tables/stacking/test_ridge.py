@@ -27,6 +27,7 @@ def test_answers_out_of_fold_are_those_of_ridges_that_never_saw_the_fold(one_pen
     gram = (1 + X @ X.T / 6) ** 2
     centred = gram - gram.mean(axis=0) - gram.mean(axis=1, keepdims=True) + gram.mean()
     centred /= np.trace(centred) / N
+    centred += 1 / N
     mean = TARGETS.mean(axis=0)
     wanted = np.zeros((N, 2))
     partings = ridge._folds(TARGETS)
@@ -42,14 +43,15 @@ def test_answers_out_of_fold_are_those_of_ridges_that_never_saw_the_fold(one_pen
 def test_the_penalty_is_the_one_with_the_least_error_for_left_out_rows():
     x = X - X.mean(axis=0)
     unit = (x**2).sum() / N
+    with_one = np.concatenate([x, np.full((N, 1), np.sqrt(unit / N))], axis=1)
 
     def error(penalty: float) -> float:
         errors = []
         for i in range(N):
             others = np.arange(N) != i
             model = Ridge(penalty * unit, fit_intercept=False)
-            model.fit(x[others], (TARGETS - TARGETS.mean(axis=0))[others])
-            errors.append(model.predict(x[i : i + 1]) + TARGETS.mean(axis=0) - TARGETS[i])
+            model.fit(with_one[others], (TARGETS - TARGETS.mean(axis=0))[others])
+            errors.append(model.predict(with_one[i : i + 1]) + TARGETS.mean(axis=0) - TARGETS[i])
         return float(np.mean(np.square(errors)))
 
     best = min(PENALTIES, key=error)
