@@ -1,4 +1,4 @@
-"""Train the shipped `nano`: hours on one CPU core, minutes on a GPU. Options after the recipe's own
+"""Train `nano-1`, the shipped `nano` of earlier days: hours on one CPU core, minutes on a GPU. Options after the recipe's own
 override them.
 
 python recipes/train_nano.py --out runs/nano

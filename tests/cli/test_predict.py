@@ -279,3 +279,16 @@ def test_many_classes_and_columns_are_predicted_and_told(tmp_path, monkeypatch, 
     assert "beyond what was trained: 2 views see 100 of 110 columns each" in printed.out
     assert "beyond what was trained: 26 classes are told apart by hierarchy" in printed.out
     assert "X has" not in printed.err
+
+
+def test_scores_of_simple_models_are_shown_where_they_are_asked_for(files):
+    found = {}
+    for choice in ("on", "off"):
+        assert run("--stacking", choice, "--force") == 0
+        found[choice] = pd.read_csv(files / "OUT.csv").iloc[:, 1:]
+    train, test = pd.read_csv(files / "TRAIN.csv"), pd.read_csv(files / "TEST.csv")
+    classifier = PFNClassifier(stacking=True)
+    classifier.fit(train.drop(columns="species"), train["species"])
+    wanted = classifier.predict_proba(test.drop(columns="species"))
+    assert_allclose(found["on"], wanted, atol=2e-6)
+    assert abs(found["on"] - found["off"]).to_numpy().max() > 1e-4

@@ -12,6 +12,8 @@ import torch
 from openpfn import checkpoint
 from openpfn.batch import TaskBatch
 from openpfn.benchmark.metrics import roc_auc
+from openpfn.scm.noise import Noise
+from openpfn.scm.stacked import with_scores
 
 N_TABLES, N_CONTEXT, N_QUERY, WIDTH = 48, 60, 80, 4
 SHARE = 0.3
@@ -58,16 +60,21 @@ def scores(model, batch: TaskBatch) -> tuple[np.ndarray, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stacking", [False, True], ids=["plain", "stacked"])
 @pytest.mark.parametrize(("name", "least_area"), [("micro", 0.68), ("tiny", 0.9), ("nano", 0.9)])
 def test_with_permuted_labels_a_shipped_network_falls_to_the_base_rate(
-    name: str, least_area: float
+    name: str, least_area: float, stacking: bool
 ) -> None:
+    def shown(batch: TaskBatch) -> TaskBatch:
+        noise = Noise(torch.Generator().manual_seed(2))
+        return with_scores(batch, 1.0, noise) if stacking else batch
+
     model = checkpoint.load(name).model.eval()
     entropy = -SHARE * math.log(SHARE) - (1 - SHARE) * math.log(1 - SHARE)
-    areas, loss = scores(model, tables())
+    areas, loss = scores(model, shown(tables()))
     assert areas.mean() > least_area
     assert loss < entropy - 0.05
-    areas, loss = scores(model, permuted(tables()))
+    areas, loss = scores(model, shown(permuted(tables())))
     error = areas.std(ddof=1) / math.sqrt(N_TABLES)
     assert abs(areas.mean() - 0.5) < 3.5 * error
     assert error < 0.05

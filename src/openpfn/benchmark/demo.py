@@ -18,6 +18,8 @@ TABLES = ("iris", "wine", "breast_cancer", "digits_3_8_9")
 """The tables, by their bundled names."""
 MOST_CONTEXT = 150
 """Context rows of a large table."""
+SHOWN = frozenset({"nano", "tiny", "micro"})
+"""Shipped checkpoints that are shown where none is given."""
 METRICS = {"accuracy": "accuracy", "auc": "AUC", "log_loss": "log-loss"}
 
 
@@ -68,16 +70,12 @@ def evaluate(
 
 
 def our_methods(checkpoints: Sequence[str]) -> dict[str, Any]:
-    """A classifier per checkpoint, by name; if none is given, of all shipped ones but that for
-    numbers."""
+    """A classifier per checkpoint, by name; if none is given, of the shipped ones that are
+    `SHOWN`."""
     from openpfn import checkpoint
     from openpfn.estimators import PFNClassifier
-    from openpfn.estimators.network import DEFAULTS
 
-    for_classes = [
-        name for name in checkpoint.shipped_names("tabular") if name != DEFAULTS["numbers"]
-    ]
-    wanted = checkpoints or for_classes
+    wanted = checkpoints or [name for name in checkpoint.shipped_names("tabular") if name in SHOWN]
     if not wanted:
         raise ValueError("this installation ships no checkpoint. Give one with --checkpoint PATH.")
     methods: dict[str, Any] = {}

@@ -23,15 +23,15 @@ def our_regressors(classifiers: Mapping[str, Any], with_default: bool = False) -
     """A regressor for each of our `classifiers` whose checkpoint predicts numbers, too; and, if
     `with_default`, for the shipped checkpoint that is there for numbers."""
     from openpfn.estimators import PFNRegressor
-    from openpfn.estimators.network import default_checkpoint, find_network
+    from openpfn.estimators.network import DEFAULT, find_network
 
     sources = {name: classifier.checkpoint for name, classifier in classifiers.items()}
     if with_default:
-        sources.setdefault(f"openpfn {default_checkpoint('numbers')}", "auto")
+        sources.setdefault(f"openpfn {DEFAULT}", "auto")
     return {
         name: PFNRegressor(source)
         for name, source in sources.items()
-        if find_network(source, None, "auto", "numbers").predicts("numbers")
+        if find_network(source, None, "auto").predicts("numbers")
     }
 
 

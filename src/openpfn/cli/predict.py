@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from openpfn.tables.target import Target
 
 
+STACKING: dict[str, bool | str] = {"auto": "auto", "on": True, "off": False}
+"""What the estimators call the choices of --stacking."""
+
+
 @dataclass(frozen=True)
 class PredictOptions:
     """Predict a column of one table from the rows of another: probabilities per class, or mean and
@@ -60,6 +64,9 @@ class PredictOptions:
     """How columns of many different words are read: by their letters and words, by these and a
     sentence encoder, or not at all. auto is encoder where one is on disk and the texts are not too
     many for it, else string."""
+    stacking: Literal["auto", "on", "off"] = "auto"
+    """Show the network what simple models say of each row's target; auto does so where it was
+    trained with such columns."""
     fine_tune: bool = False
     """Train the network for a few steps on folds of TRAIN, and take that up where held-out rows say
     so: minutes in place of seconds."""
@@ -121,6 +128,7 @@ def predict_classes(
         device=options.device,
         random_state=options.seed,
         text=options.text,
+        stacking=STACKING[options.stacking],
         fine_tune=fine_tuning(options),
     ).fit(X, y.to_numpy())
     report.tell(
@@ -174,6 +182,7 @@ def predict_numbers(
         device=options.device,
         random_state=options.seed,
         text=options.text,
+        stacking=STACKING[options.stacking],
         fine_tune=fine_tuning(options),
     ).fit(X.loc[read], numbers[read])
     low, high = numbers[read].min(), numbers[read].max()

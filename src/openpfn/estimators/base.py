@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar, no_type_check
+from typing import Any, ClassVar, TypeVar, no_type_check
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,12 @@ from openpfn.estimators.limits.plan import Plan
 from openpfn.estimators.limits.streams import joined
 from openpfn.estimators.limits.targets import SeveralTargets, columns_of
 from openpfn.estimators.network import Network
+from openpfn.estimators.views.added_columns import AddedColumns, Wanted
 from openpfn.estimators.views.canonical import folds
 from openpfn.estimators.views.encoded_rows import EncodedRows, columns_that_vary
 from openpfn.estimators.views.ensemble import Member
 from openpfn.estimators.views.row_reader import RowReader, selected
-from openpfn.estimators.views.statistics import TargetStatistics, columns_of_words
+from openpfn.estimators.views.statistics import TargetStatistics
 from openpfn.estimators.views.text_reading import text_reading
 from openpfn.estimators.views.text_scores import TextScores
 from openpfn.tables.encode import TableEncoder
@@ -37,17 +38,6 @@ MOST_CLASSES_TO_STACK = 10
 """Classes beyond which their scores would be too many columns."""
 
 E = TypeVar("E", bound="PFNEstimator")
-
-
-class AddedColumns(NamedTuple):
-    """What was learnt of the target, and is shown to the network beside a row's own columns."""
-
-    statistics: TargetStatistics | None
-    """Means of the target per category."""
-    scores: TextScores | None
-    """Scores of the texts."""
-    stacked: StackedScores | None
-    """Scores of the other columns."""
 
 
 class PFNEstimator(SeveralTargets, ABC):
@@ -397,24 +387,14 @@ class PFNEstimator(SeveralTargets, ABC):
         a context shows them, and which of its columns hold codes."""
         shown, categorical = self._select(rows.numbers), self._categorical()
         of_target = self.target_columns(targets)
-        statistics, scores, stacked, added = None, None, None, [shown]
-        if self.target_statistics:
-            spans = columns_of_words(self.encoder_, rows.numbers)
-            statistics = TargetStatistics.fit(spans, rows.numbers, of_target)
-            added.append(TargetStatistics.out_of_fold(spans, rows.numbers, of_target))
-        if self.text_scores and rows.texts is not None:
-            scores = TextScores.fit(rows.texts, of_target)
-            added.append(TextScores.out_of_fold(rows.texts, of_target))
-        if self._stacks(network, len(rows), of_target.shape[1]):
-            # a column for each of two classes would say the same twice
-            told = of_target[:, :1] if self._n_classes == 2 else of_target
-            stacked, own = StackedScores.fit(shown, categorical, told)
-            added.append(own)
-        if len(added) > 1:
-            shown = np.concatenate(added, axis=1)
+        stacked = self._stacks(network, len(rows), of_target.shape[1])
+        wanted = Wanted(self.target_statistics, self.text_scores, stacked)
+        added, own = AddedColumns.learn(wanted, self.encoder_, rows, shown, categorical, of_target)
+        if own:
+            shown = np.concatenate([shown, *own], axis=1)
             n_added = shown.shape[1] - len(categorical)
             categorical = np.concatenate([categorical, np.zeros(n_added, dtype=bool)])
-        return AddedColumns(statistics, scores, stacked), shown, categorical
+        return added, shown, categorical
 
     def _stacks(self, network: Network, n_rows: int, n_targets: int) -> bool:
         """Return whether stacked scores are shown."""

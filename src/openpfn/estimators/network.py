@@ -17,8 +17,8 @@ from openpfn.checkpoint.fingerprint import fingerprint_of
 from openpfn.device import pick_device
 from openpfn.estimators.adapting.difference import WeightDifference
 
-DEFAULTS: dict[Literal["classes", "numbers"], str] = {"classes": "nano", "numbers": "nano-numbers"}
-"""The shipped checkpoint that "auto" is, by what is predicted."""
+DEFAULT = "nano"
+"""The shipped checkpoint that "auto" is."""
 
 
 @dataclass(frozen=True)
@@ -71,29 +71,14 @@ class Network:
         return 4 * (6 * width + widest)
 
 
-def default_checkpoint(target: Literal["classes", "numbers"]) -> str:
-    """Return the name of the shipped checkpoint that "auto" is."""
-    from openpfn.checkpoint import shipped_names
-
-    name = DEFAULTS[target]
-    return name if name in shipped_names() else DEFAULTS["classes"]
-
-
-def find_network(
-    checkpoint: Any,
-    model: Any,
-    device: str,
-    target: Literal["classes", "numbers"] = "classes",
-) -> Network:
-    """Return the network of `model` if given, else of `checkpoint`.
-
-    A checkpoint is "auto", a shipped name or a path; "auto" goes by what is predicted.
-    """
+def find_network(checkpoint: Any, model: Any, device: str) -> Network:
+    """Return the network of `model` if given, else of `checkpoint`: "auto", a shipped name or a
+    path."""
     if model is not None:
         return _in_memory(model, device)
     from openpfn.checkpoint import locate, shipped_name
 
-    path = locate(default_checkpoint(target) if checkpoint == "auto" else checkpoint).resolve()
+    path = locate(DEFAULT if checkpoint == "auto" else checkpoint).resolve()
     # a path that means the same wherever the process stands that reads a pickle or a saved file
     source = shipped_name(path) or str(path)
     status = path.stat()

@@ -205,7 +205,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
         self.width_, self.fine_tuning_ = 1.0, None
         self.beyond_, self.seed_ = (), self._seed()
         if self.spread_ > 0:
-            network = find_network(self.checkpoint, self.model, self.device, "numbers")
+            network = find_network(self.checkpoint, self.model, self.device)
             self._check_network(network)
             members = draw_members_for_numbers(int(self.n_estimators), self.seed_)
             network, answers = self._fine_tuned(network, members, rows, standardised)

@@ -48,7 +48,7 @@ MODULES: dict[str, Callable[[], dict[str, str]]] = {
     "tiny": lambda: exported("f32"),
     "tiny-int8": lambda: exported("int8"),
     "tiny-int": lambda: exported("int"),
-    "nano": lambda: kept("nano", numbers=False),
+    "nano": lambda: kept("nano-1", numbers=False),
     "nano-numbers": lambda: kept("nano-numbers", numbers=True),
 }
 """Their sources by file name, by the name of the module."""

@@ -269,3 +269,16 @@ def test_options_of_our_networks_are_switched_on_by_name(small_checkpoint, tmp_p
     named = tmp_path / "a+fine_tune.safetensors"
     named.write_bytes(small_checkpoint.read_bytes())
     assert method(f"pfn:{named}").switches == ()
+
+
+def test_options_are_switched_off_by_name(small_checkpoint):
+    one = method(f"pfn:{small_checkpoint}+no_stacking+calibrate")
+    assert one.name == "pfn:mine+no_stacking+calibrate"
+    estimator = one.build("classification", {}, 3, "cpu").estimator
+    assert (estimator.stacking, estimator.calibrate) == (False, True)
+    on = method(f"pfn:{small_checkpoint}+stacking")
+    assert on.build("regression", {}, 3, "cpu").estimator.stacking is True
+    with pytest.raises(
+        ValueError, match=r"unknown option 'no_nonsense'.* \+no_… to switch one off"
+    ):
+        method("tiny+no_nonsense")

@@ -22,7 +22,7 @@ class TablesConfig:
     methods: tuple[str, ...] = ("default",)
     """default (shipped checkpoints and every installed peer), names of peers, nano, pfn:PATH,
     tabicl[:PATH], tabpfn:PATH, module:Class. Options of our networks are switched on by name:
-    nano+fine_tune, pfn:PATH+calibrate+target_statistics."""
+    nano+fine_tune, pfn:PATH+calibrate+target_statistics; and off, nano+no_stacking."""
     context_sizes: tuple[str, ...] = ("150",)
     """Numbers of context rows, or half (of the rows, at most max_half)."""
     splits: int = 3

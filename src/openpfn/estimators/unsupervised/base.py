@@ -107,7 +107,7 @@ class UnsupervisedEstimator(TableEstimator):
     def show(self, table: pd.DataFrame, seed: int, network: Network | None = None) -> None:
         """Set `conditionals_` to those of `table`, by the estimator's network unless another is
         given, and `seed_`."""
-        network = network or find_network(self.checkpoint, self.model, self.device, "numbers")
+        network = network or find_network(self.checkpoint, self.model, self.device)
         self.seed_ = seed
         how = Settings(
             network.source or self.checkpoint,

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor
+from scipy.linalg.lapack import dpotri
 
 PENALTIES = np.geomspace(1e-2, 1e2, 9)
 """Ridge penalties that are tried, in units of the mean squared length of the centred features."""
@@ -44,13 +45,20 @@ def solve(gram: Float[np.ndarray, "n n"], targets: Float[np.ndarray, "n T"]) -> 
     few = slice(MOST_ROWS_TO_CHOOSE)
     penalty = _best_penalty(gram[few, few], centred[few])
     gram.flat[:: len(gram) + 1] += penalty
-    inverse = cho_solve(cho_factor(gram, overwrite_a=True), np.eye(len(gram)))
+    inverse = _inverse(gram)
     dual = inverse @ centred
     left_out = np.zeros_like(dual)
     for fold in _folds(targets):
         for rows in fold:
             left_out[rows] += np.linalg.solve(inverse[np.ix_(rows, rows)], dual[rows])
     return Solved(mean, dual / scale, targets - left_out / N_PARTINGS)
+
+
+def _inverse(gram: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Return the inverse of a positive definite matrix, in half the time of a general solver."""
+    factor, _ = cho_factor(gram, lower=True)
+    lower, _ = dpotri(factor, lower=1)
+    return np.tril(lower) + np.tril(lower, -1).T
 
 
 def _best_penalty(gram: Float[np.ndarray, "n n"], centred: Float[np.ndarray, "n T"]) -> float:
