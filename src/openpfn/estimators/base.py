@@ -341,7 +341,7 @@ class PFNEstimator(SeveralTargets, ABC):
         """Return what is learnt of the target from encoded `rows` in canonical order, and what
         `make_context` made of these, which was not read yet."""
         added, shown, categorical = self._shown_context(network, rows, targets)
-        members, told = self._planned(members, network, shown, targets, categorical)
+        members, told = self._planned(members, network, shown, targets, categorical, added.n_always)
         context = self.make_context(network, members, shown, targets, categorical)
         context.told = told
         return added, context
@@ -371,11 +371,11 @@ class PFNEstimator(SeveralTargets, ABC):
         shown: Float[np.ndarray, "n S"],
         targets: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
         categorical: Bool[np.ndarray, " S"],
+        n_always: int,
     ) -> tuple[list[Member], dict[str, str]]:
         """Return what each of `members` sees of a context's rows, and what was done in words."""
-        return self._plan().members(
-            members, network, shown, targets, categorical, self._n_classes, self._limit, self.seed_
-        )
+        args = self._n_classes, self._limit, self.seed_, n_always
+        return self._plan().members(members, network, shown, targets, categorical, *args)
 
     def _shown_context(
         self,

@@ -120,3 +120,16 @@ def test_a_distilled_model_reads_rows_as_its_teacher_does():
 def test_other_values_are_refused(kind, y):
     with pytest.raises(ValueError, match="stacking is 'on', must be True, False or 'auto'"):
         kind(stacking="on").fit(X[:20], y[:20])
+
+
+def test_scores_take_no_place_of_columns():
+    wide = np.random.default_rng(3).normal(size=(40, 12))
+    labels = wide[:, 0] > 0
+    fitted = PFNClassifier("nano-numbers", columns_per_member=5, stacking=True).fit(wide, labels)
+    assert all("5 of 12 columns" in told for told in fitted.beyond_)
+    for member in fitted.context_.members:
+        assert len(member.columns) == 5 + 3
+        assert member.columns[-3:] == (12, 13, 14)
+    assert np.isfinite(fitted.predict_proba(wide[:3])).all()
+    all_see = PFNClassifier("nano-numbers", columns_per_member=12, stacking=True)
+    assert all_see.fit(wide, labels).beyond_ == ()

@@ -44,7 +44,7 @@ def fine_tuned(
         known = targets[inside]
         added, shown, categorical = estimator._shown_context(network, rows[inside], known)
         seen, judges = (
-            estimator._planned(some, network, shown, known, categorical)[0]
+            estimator._planned(some, network, shown, known, categorical, added.n_always)[0]
             for some in (members, judging)
         )
         query = estimator._shown(rows[outside], added)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,17 +49,22 @@ class Plan:
         n_classes: int | None,
         limit: int | None,
         seed: int,
+        n_always: int = 0,
     ) -> tuple[list[Member], dict[str, str]]:
         """Return `members`, each with what it sees of these context rows, and what was done in
         words, by the limit: nothing where all is within the network's. `n_classes` is None for
-        numbers."""
+        numbers. The last `n_always` columns do not count, and are seen by all."""
         told = {}
         n_rows, n_columns = rows.shape
-        width = self._width(network, n_columns)
-        if width < n_columns:
-            members = with_columns(members, width, rows, targets, categorical, seed)
-            told["columns"] = f"{len(members)} views see {width} of {n_columns} columns each"
-            n_columns = width
+        n_own = n_columns - n_always
+        width = self._width(network, n_own)
+        if width < n_own:
+            own = slice(n_own)
+            members = with_columns(members, width, rows[:, own], targets, categorical[own], seed)
+            always = tuple(range(n_own, n_columns))
+            members = [replace(m, columns=(*(m.columns or ()), *always)) for m in members]
+            told["columns"] = f"{len(members)} views see {width} of {n_own} columns each"
+            n_columns = width + n_always
         if n_classes is not None and n_classes > network.max_classes:
             present = np.bincount(targets, minlength=n_classes) > 0
             members = with_classes(members, self.strategy, present, network.max_classes, seed)

@@ -33,6 +33,11 @@ class AddedColumns(NamedTuple):
     stacked: StackedScores | None
     """Scores of the other columns."""
 
+    @property
+    def n_always(self) -> int:
+        """Number of columns at the end that every view sees: those of the stacked scores."""
+        return 0 if self.stacked is None else self.stacked.n_columns
+
     @classmethod
     def learn(
         cls,
