@@ -49,8 +49,7 @@ class ExplainOptions:
     json: bool = False
     """Print one JSON object and nothing else; it holds the values where there is no --out."""
     checkpoint: str = "auto"
-    """A checkpoint's path or shipped name; auto is nano, or nano-numbers
-    where the target holds numbers."""
+    """A checkpoint's path or shipped name; auto is nano."""
     n_estimators: int = 4
     """Views of the table whose answers are averaged."""
     device: str = "auto"

@@ -28,7 +28,7 @@ class GenerateOptions:
     json: bool = False
     """Print one JSON object and nothing else; it holds the rows where there is no --out."""
     checkpoint: str = "auto"
-    """A checkpoint's path or shipped name; auto is nano-numbers."""
+    """A checkpoint's path or shipped name; auto is nano."""
     n_estimators: int = 2
     """Views of the table whose answers are averaged, per column."""
     device: str = "auto"

@@ -34,7 +34,7 @@ class OutlierOptions:
     json: bool = False
     """Print one JSON object and nothing else; it holds the scores where there is no --out."""
     checkpoint: str = "auto"
-    """A checkpoint's path or shipped name; auto is nano-numbers."""
+    """A checkpoint's path or shipped name; auto is nano."""
     n_orders: int = 4
     """Random orders of the columns; more make steadier scores."""
     n_estimators: int = 1

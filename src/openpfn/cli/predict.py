@@ -54,8 +54,7 @@ class PredictOptions:
     force: bool = False
     """Overwrite the file at --out if there is one."""
     checkpoint: str = "auto"
-    """A checkpoint's path or shipped name; auto is nano, or nano-numbers
-    where the target holds numbers."""
+    """A checkpoint's path or shipped name; auto is nano."""
     n_estimators: int = 4
     """Views of the table whose answers are averaged."""
     softmax_temperature: float = 1.0

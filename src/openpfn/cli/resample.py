@@ -40,8 +40,7 @@ class ResampleOptions:
     positive: str | None = None
     """The class that counts as 1, all others as 0: mean is then its share."""
     checkpoint: str = "auto"
-    """A checkpoint's path or shipped name; auto is nano, or nano-numbers
-    where the target holds numbers."""
+    """A checkpoint's path or shipped name; auto is nano."""
     n_samples: int = 400
     """Times that the table is completed."""
     horizon: int | None = None

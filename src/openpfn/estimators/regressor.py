@@ -48,7 +48,7 @@ class PFNRegressor(RegressorMixin, PFNEstimator):
     Parameters
     ----------
     checkpoint : str or Path
-        "auto" (the shipped "nano-numbers"), a shipped name, or the path of a checkpoint.
+        "auto" (the shipped "nano"), a shipped name, or the path of a checkpoint.
     model : network in memory, optional
         Used in place of a checkpoint; clones share it.
     n_estimators : int

@@ -28,7 +28,7 @@ class PFNImputer(OneToOneFeatureMixin, TransformerMixin, UnsupervisedEstimator):
     Parameters
     ----------
     checkpoint : str or Path
-        "auto" (the shipped "nano-numbers"), a shipped name, or the path of a checkpoint. It must
+        "auto" (the shipped "nano"), a shipped name, or the path of a checkpoint. It must
         predict classes for columns of words and of few whole numbers, and numbers for others.
     model : network in memory, optional
         Used in place of a checkpoint; clones share it.
