@@ -1,5 +1,5 @@
-"""Train `nano-1`, the shipped `nano` of earlier days: hours on one CPU core, minutes on a GPU. Options after the recipe's own
-override them.
+"""Train `nano-1`, the shipped `nano` of earlier days: hours on one CPU core, minutes on a GPU.
+Options after the recipe's own override them.
 
 python recipes/train_nano.py --out runs/nano
 python recipes/train_nano.py --out runs/nano --resume

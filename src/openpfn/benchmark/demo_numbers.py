@@ -19,19 +19,15 @@ LEVELS = (np.arange(99) + 0.5) / 99
 METRICS = {"rmse": "RMSE ↓", "r2": "R² ↑", "crps": "CRPS ↓", "coverage": "in 90% interval"}
 
 
-def our_regressors(classifiers: Mapping[str, Any], with_default: bool = False) -> dict[str, Any]:
-    """A regressor for each of our `classifiers` whose checkpoint predicts numbers, too; and, if
-    `with_default`, for the shipped checkpoint that is there for numbers."""
+def our_regressors(classifiers: Mapping[str, Any]) -> dict[str, Any]:
+    """A regressor for each of our `classifiers` whose checkpoint predicts numbers, too."""
     from openpfn.estimators import PFNRegressor
-    from openpfn.estimators.network import DEFAULT, find_network
+    from openpfn.estimators.network import find_network
 
-    sources = {name: classifier.checkpoint for name, classifier in classifiers.items()}
-    if with_default:
-        sources.setdefault(f"openpfn {DEFAULT}", "auto")
     return {
-        name: PFNRegressor(source)
-        for name, source in sources.items()
-        if find_network(source, None, "auto").predicts("numbers")
+        name: PFNRegressor(one.checkpoint)
+        for name, one in classifiers.items()
+        if find_network(one.checkpoint, None, "auto").predicts("numbers")
     }
 
 

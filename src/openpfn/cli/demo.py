@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
     for name, classifier in ours.items():
         console.print(demo.footnote(name, classifier), end="", highlight=False, soft_wrap=True)
     demo.draw(results, methods, set(ours)).savefig(options.out)
-    regressors = demo_numbers.our_regressors(ours, with_default=not options.checkpoint)
+    regressors = demo_numbers.our_regressors(ours)
     if regressors:
         compared = regressors | demo_numbers.other_regressors()
         found = demo_numbers.evaluate(compared, options.splits)

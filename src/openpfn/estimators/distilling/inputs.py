@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from openpfn.tables.moments import mean_and_variance
+
 FARTHEST = 5.0
 """Standard deviations from the mean at which a value is cut off: what lies beyond the rows that
 were learned from is not extrapolated."""
@@ -70,13 +72,3 @@ class Inputs:
                 if name.startswith("inputs.")
             }
         )
-
-
-def mean_and_variance(
-    rows: Float[np.ndarray, "N D"],
-) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
-    """Return those of the present values of each column; 0 where there are none."""
-    gaps = np.isnan(rows)
-    n_present = np.maximum((~gaps).sum(axis=0), 1)
-    mean = np.where(gaps, 0.0, rows).sum(axis=0) / n_present
-    return mean, np.where(gaps, 0.0, (rows - mean) ** 2).sum(axis=0) / n_present

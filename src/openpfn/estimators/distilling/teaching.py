@@ -11,8 +11,8 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from openpfn.estimators.distilling.fidelity import Fidelity
-from openpfn.estimators.distilling.inputs import mean_and_variance
 from openpfn.estimators.distilling.students import Student
+from openpfn.tables.moments import mean_and_variance
 
 ROWS_PER_CONTEXT_ROW = 20
 FEWEST, MOST = 2_000, 10_000

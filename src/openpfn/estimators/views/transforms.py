@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri
 
+from openpfn.tables.moments import unit_mean_and_std
+
 MAX_COMPONENTS = 8
 """Principal components that the rotated view adds at most."""
 LARGEST = 1e6
@@ -49,14 +51,7 @@ class Standardise(Transform):
     def fit(
         cls, context: Float[np.ndarray, "n D"], categorical: Bool[np.ndarray, " D"]
     ) -> Standardise:
-        largest = np.nanmax(np.abs(context), axis=0, initial=0.0)
-        unit = np.where(largest > 0, largest, 1.0)  # keeps the squares of huge values finite
-        scaled = context / unit
-        present = ~np.isnan(scaled)
-        n_present = np.maximum(present.sum(axis=0), 1)
-        mean = np.where(present, scaled, 0).sum(axis=0) / n_present
-        variance = np.where(present, (scaled - mean) ** 2, 0).sum(axis=0) / n_present
-        return cls(unit, mean, np.where(variance > 1e-24, np.sqrt(variance), 1.0))
+        return cls(*unit_mean_and_std(context))
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
         return np.clip((rows / self.unit - self.mean) / self.std, -LARGEST, LARGEST)

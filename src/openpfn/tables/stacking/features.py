@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from openpfn.tables.moments import unit_mean_and_std
 
 MOST_LEVELS = 32
 """Levels of a category that have a feature each: the most frequent ones."""
@@ -33,12 +35,7 @@ class RowFeatures:
     def fit(cls, rows: Float[np.ndarray, "n D"], is_code: Bool[np.ndarray, " D"]) -> RowFeatures:
         """Return the features of the columns of `rows`; `is_code` marks those of codes."""
         present = ~np.isnan(rows)
-        unit = np.abs(np.where(present, rows, 0.0)).max(axis=0, initial=0.0)
-        unit = np.where(unit > 0, unit, 1.0)  # keeps the squares of huge values finite
-        n_present = np.maximum(present.sum(axis=0), 1)
-        mean = np.where(present, rows / unit, 0.0).sum(axis=0) / n_present
-        variance = (np.where(present, rows / unit - mean, 0.0) ** 2).sum(axis=0) / n_present
-        std = np.where(variance > 1e-24, np.sqrt(variance), 1.0)
+        unit, mean, std = unit_mean_and_std(rows)
         levels = [_frequent(rows[:, j]) for j in np.flatnonzero(is_code)]
         return cls(
             mean * unit,
@@ -53,8 +50,7 @@ class RowFeatures:
         """Return the features of `rows`."""
         z = np.clip((rows - self.mean) / self.std, -LARGEST, LARGEST)[:, ~self.is_code]
         parts = [np.nan_to_num(z), np.isnan(rows[:, self.has_gaps]).astype(float)]
-        starts = np.append(0, self.ends)[:-1]
-        for j, start, end in zip(np.flatnonzero(self.is_code), starts, self.ends, strict=True):
+        for j, start, end in level_spans(self.is_code, self.ends):
             has_level = (rows[:, j, None] == self.known[start:end]).astype(float)
             # two levels say the same twice
             parts.append(2 * has_level[:, :1] - 1 if end - start == 2 else has_level)
@@ -68,6 +64,15 @@ class RowFeatures:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> RowFeatures:
         """Return the features whose `arrays()` these were."""
         return cls(**arrays)
+
+
+def level_spans(
+    is_code: Bool[np.ndarray, " D"], ends: Int[np.ndarray, " C"]
+) -> Iterator[tuple[int, int, int]]:
+    """Yield each column of codes, and where its levels begin and end."""
+    starts = np.append(0, ends)[:-1]
+    for j, start, end in zip(np.flatnonzero(is_code), starts, ends, strict=True):
+        yield int(j), int(start), int(end)
 
 
 def _frequent(codes: Float[np.ndarray, " n"]) -> Float[np.ndarray, " L"]:

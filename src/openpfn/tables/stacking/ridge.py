@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -136,7 +136,7 @@ class Quadratic:
         weights = (2 / width * (features.T @ solved.dual)).astype(np.float32)
         products = np.stack([(features.T * one) @ features for one in solved.dual.T])
         raw = cls((products / width**2).astype(np.float32), weights, np.zeros(len(solved.mean)))
-        return cls(raw.products, weights, solved.mean - raw(features).mean(axis=0))
+        return replace(raw, offset=solved.mean - raw(features).mean(axis=0))
 
     def __call__(self, features: Float[np.ndarray, "N F"]) -> Float[np.ndarray, "N T"]:
         of_products = [((features @ one) * features).sum(axis=1) for one in self.products]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
+
+from openpfn.tables.stacking.features import level_spans
 
 N_TREES = 256
 DEPTHS = (2, 7)
@@ -67,11 +69,7 @@ class RandomTrees:
         column = random.choice(parts, (N_TREES, most), p=weight / weight.sum())
         threshold = asked[random.integers(len(rows), size=column.shape), column]
         is_asked = np.arange(most) < depth
-        return cls(
-            *(trees.filled, trees.is_code, trees.known, trees.ends, trees.places),
-            column,
-            np.where(is_asked, threshold, np.inf),
-        )
+        return replace(trees, column=column, threshold=np.where(is_asked, threshold, np.inf))
 
     @property
     def n_leaves(self) -> int:
@@ -111,10 +109,7 @@ class RandomTrees:
         """Return the columns of numbers, then each order of each column of codes."""
         numbers = rows[:, ~self.is_code]
         parts = [np.where(np.isnan(numbers), self.filled[~self.is_code], numbers)]
-        starts = np.append(0, self.ends)[:-1]
-        for i, (j, start, end) in enumerate(
-            zip(np.flatnonzero(self.is_code), starts, self.ends, strict=True)
-        ):
+        for i, (j, start, end) in enumerate(level_spans(self.is_code, self.ends)):
             levels = self.known[start:end]
             place = np.searchsorted(levels, rows[:, j])  # NaN comes after all
             found = np.append(levels, np.nan)[place] == rows[:, j]
