@@ -52,7 +52,7 @@ def test_auto_goes_by_what_the_network_was_trained_with(kind, y, trained_with_sc
     rows, targets = X[:40], y[:40]
     assert find_network(trained_with_scores, None, "cpu").knows_scores
     known = kind(trained_with_scores, n_estimators=1).fit(rows, targets)
-    assert known.stacked_.n_columns == 3
+    assert known.stacked_.n_columns == 4
     off = kind(trained_with_scores, n_estimators=1, stacking=False).fit(rows, targets)
     assert off.stacked_ is None
     in_memory = kind(model=off.context_.network.model, n_estimators=1).fit(rows, targets)

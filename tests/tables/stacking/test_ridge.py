@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import Ridge
 
 from openpfn.tables.stacking import ridge
+from openpfn.tables.stacking.partings import partings
 from openpfn.tables.stacking.ridge import PENALTIES, Linear, Quadratic, solve
 
 RANDOM = np.random.default_rng(0)
@@ -30,14 +31,14 @@ def test_answers_out_of_fold_are_those_of_ridges_that_never_saw_the_fold(one_pen
     centred += 1 / N
     mean = TARGETS.mean(axis=0)
     wanted = np.zeros((N, 2))
-    partings = ridge._folds(TARGETS)
-    for parting in partings:
+    parted = partings(TARGETS)
+    for parting in parted:
         for rows in parting:
             others = np.setdiff1d(np.arange(N), rows)
             among = centred[np.ix_(others, others)] + one_penalty * np.eye(len(others))
             dual = np.linalg.solve(among, TARGETS[others] - mean)
             wanted[rows] += mean + centred[np.ix_(rows, others)] @ dual
-    assert_allclose(solve(gram, TARGETS).out_of_fold, wanted / len(partings), atol=1e-9)
+    assert_allclose(solve(gram, TARGETS).out_of_fold, wanted / len(parted), atol=1e-9)
 
 
 def test_the_penalty_is_the_one_with_the_least_error_for_left_out_rows():
@@ -92,7 +93,7 @@ def test_scores_of_noise_tell_nothing_of_their_own_targets(n):
 
 def test_folds_part_the_rows_and_have_equal_means():
     y = (RANDOM.random((103, 1)) < 0.2).astype(float)
-    for parting in ridge._folds(y):
+    for parting in partings(y):
         assert sorted(np.concatenate(parting)) == list(range(103))
         sums = [y[rows].sum() for rows in parting]
         assert max(sums) - min(sums) <= 2

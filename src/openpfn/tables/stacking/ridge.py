@@ -6,17 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.linalg import cho_factor
 from scipy.linalg.lapack import dpotri
+
+from openpfn.tables.stacking.partings import N_PARTINGS, partings
 
 PENALTIES = np.geomspace(1e-2, 1e2, 9)
 """Ridge penalties that are tried, in units of the mean squared length of the centred features."""
 MOST_ROWS_TO_CHOOSE = 500
 """Rows that choose the penalty, at most."""
-N_FOLDS = 5
-N_PARTINGS = 2
-"""Ways in which the rows are parted into folds; the answers are means over them."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ def solve(gram: Float[np.ndarray, "n n"], targets: Float[np.ndarray, "n T"]) -> 
     inverse = _inverse(gram)
     dual = inverse @ centred
     left_out = np.zeros_like(dual)
-    for fold in _folds(targets):
-        for rows in fold:
+    for parting in partings(targets):
+        for rows in parting:
             left_out[rows] += np.linalg.solve(inverse[np.ix_(rows, rows)], dual[rows])
     return Solved(mean, dual / scale, targets - left_out / N_PARTINGS)
 
@@ -74,22 +73,6 @@ def _best_penalty(gram: Float[np.ndarray, "n n"], centred: Float[np.ndarray, "n 
         return float(((residuals / np.maximum(share, 1e-12)[:, None]) ** 2).mean())
 
     return float(min(PENALTIES, key=error))
-
-
-def _folds(targets: Float[np.ndarray, "n T"]) -> list[list[Int[np.ndarray, " m"]]]:
-    """Return the folds of each parting. Rows of similar targets are dealt to different folds: were
-    the means of folds unlike, an answer from other folds would tell the mean of its own."""
-    random = np.random.default_rng(0)
-    n_rows = len(targets)
-    n_folds = min(N_FOLDS, max(2, n_rows // 2))
-    partings = []
-    for _ in range(N_PARTINGS):
-        order = np.lexsort([random.random(n_rows), *targets.T[::-1]])
-        dealt = [random.permutation(n_folds) for _ in range(-(-n_rows // n_folds))]
-        fold = np.empty(n_rows, dtype=np.int64)
-        fold[order] = np.concatenate(dealt)[:n_rows]
-        partings.append([np.flatnonzero(fold == k) for k in range(n_folds)])
-    return [[rows for rows in parting if len(rows)] for parting in partings]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`StackedScores`: what three ridge regressions say of each row's target."""
+"""`StackedScores`: what four simple models say of each row's target."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from openpfn.files import below
+from openpfn.tables.stacking.boosting import BoostedTrees
 from openpfn.tables.stacking.features import RowFeatures
 from openpfn.tables.stacking.ridge import Linear, Quadratic, solve
 from openpfn.tables.stacking.trees import RandomTrees
@@ -25,7 +26,8 @@ MOST_FEATURES_IN_PAIRS = 300
 @dataclass(frozen=True)
 class StackedScores:
     """Ridge regressions of T target columns on single features of D columns, on products of pairs,
-    and on the leaves of random trees. Each sees structure that the others miss.
+    and on the leaves of random trees; and boosted trees, whose questions the targets choose. Each
+    sees structure that the others miss.
 
     The rows that they were fitted to must not be shown their own scores, but those that `fit`
     returns beside.
@@ -37,6 +39,8 @@ class StackedScores:
     quadratic: Quadratic | None
     """None where there are too many features."""
     of_leaves: Linear
+    boosted: BoostedTrees | None
+    """None where a file holds none: scores had none at first."""
 
     @classmethod
     def fit(
@@ -59,8 +63,10 @@ class StackedScores:
             in_pairs = solve(Quadratic.gram(x, width), told)
             quadratic = Quadratic.of(x, width, in_pairs)
             solutions.insert(1, in_pairs)
-        scores = cls(features, trees, Linear.of(x, single), quadratic, Linear.of(leaves, in_trees))
-        own = np.concatenate([one.out_of_fold for one in solutions], axis=1)
+        boosted, left_out = BoostedTrees.fit(trees.values(learnt), trees.weight, told)
+        single_columns, of_leaves = Linear.of(x, single), Linear.of(leaves, in_trees)
+        scores = cls(features, trees, single_columns, quadratic, of_leaves, boosted)
+        own = np.concatenate([*(one.out_of_fold for one in solutions), left_out], axis=1)
         return scores, np.concatenate([own, scores(rows[MOST_ROWS:])])
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
@@ -70,12 +76,16 @@ class StackedScores:
         said = [self.linear(x)]
         if self.quadratic is not None:
             said.append(self.quadratic(x))
-        return np.concatenate([*said, self.of_leaves(self.trees(rows))], axis=1)
+        said.append(self.of_leaves(self.trees(rows)))
+        if self.boosted is not None:
+            said.append(self.boosted(self.trees.values(rows)))
+        return np.concatenate(said, axis=1)
 
     @property
     def n_columns(self) -> int:
         """Number of columns that they add."""
-        return (2 if self.quadratic is None else 3) * len(self.linear.offset)
+        models = self.linear, self.quadratic, self.of_leaves, self.boosted
+        return sum(one is not None for one in models) * len(self.linear.offset)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that was fitted, by name."""
@@ -87,16 +97,19 @@ class StackedScores:
         }
         if self.quadratic is not None:
             parts["quadratic"] = dict(vars(self.quadratic))
+        if self.boosted is not None:
+            parts["boosted"] = self.boosted.arrays()
         return {f"{part}/{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> StackedScores:
         """Return the scores whose `arrays()` these were."""
-        in_pairs = below("quadratic/", arrays)
+        in_pairs, boosted = below("quadratic/", arrays), below("boosted/", arrays)
         return cls(
             RowFeatures.from_arrays(below("features/", arrays)),
             RandomTrees.from_arrays(below("trees/", arrays)),
             Linear(**below("linear/", arrays)),
             Quadratic(**in_pairs) if in_pairs else None,
             Linear(**below("of_leaves/", arrays)),
+            BoostedTrees.from_arrays(boosted) if boosted else None,
         )

@@ -37,7 +37,7 @@ class RandomTrees:
     places: Float[np.ndarray, "codings KC"]
     """Place of each level in each order, and after the levels of a column that of all others."""
     column: Int[np.ndarray, "trees S"]
-    """Of which column each question is, in the order in which `_asked` has them."""
+    """Of which column each question is, in the order in which `values` has them."""
     threshold: Float[np.ndarray, "trees S"]
     """Whether the value is above this; infinite beyond a tree's last question."""
 
@@ -61,15 +61,34 @@ class RandomTrees:
             np.zeros((0, most), dtype=np.int64),
             np.zeros((0, most)),
         )
-        asked = trees._asked(rows)
+        asked = trees.values(rows)
         parts = np.flatnonzero((asked != asked[0]).any(axis=0))
         parts = parts if len(parts) else np.arange(asked.shape[1])
-        # a category is as likely to be asked about as a number, whatever its orders
-        weight = 1 / np.where(np.isin(parts, trees._of_codes()), N_CODINGS, 1)
+        weight = trees.weight[parts]
         column = random.choice(parts, (N_TREES, most), p=weight / weight.sum())
         threshold = asked[random.integers(len(rows), size=column.shape), column]
         is_asked = np.arange(most) < depth
         return replace(trees, column=column, threshold=np.where(is_asked, threshold, np.inf))
+
+    def values(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N A"]:
+        """Return what can be asked about: the columns of numbers, then each order of each column of
+        codes."""
+        numbers = rows[:, ~self.is_code]
+        parts = [np.where(np.isnan(numbers), self.filled[~self.is_code], numbers)]
+        for i, (j, start, end) in enumerate(level_spans(self.is_code, self.ends)):
+            levels = self.known[start:end]
+            place = np.searchsorted(levels, rows[:, j])  # NaN comes after all
+            found = np.append(levels, np.nan)[place] == rows[:, j]
+            places = self.places[:, start + i : end + i + 1]
+            parts.append(places[:, np.where(found, place, end - start)].T)
+        return np.concatenate(parts, axis=1)
+
+    @property
+    def weight(self) -> Float[np.ndarray, " A"]:
+        """How likely questions about each of `values` are: a category is asked about as often as a
+        number, whatever its orders."""
+        of_codes = np.full(N_CODINGS * int(self.is_code.sum()), 1 / N_CODINGS)
+        return np.concatenate([np.ones(int((~self.is_code).sum())), of_codes])
 
     @property
     def n_leaves(self) -> int:
@@ -98,26 +117,9 @@ class RandomTrees:
         return cls(**arrays)
 
     def _leaves(self, rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N trees"]:
-        answers = self._asked(rows)[:, self.column] > self.threshold  # (N, trees, S)
+        answers = self.values(rows)[:, self.column] > self.threshold  # (N, trees, S)
         return answers @ (1 << np.arange(self.column.shape[1])) + self._first_leaf()[:-1]
 
     def _first_leaf(self) -> Int[np.ndarray, " trees1"]:
         n_questions = np.isfinite(self.threshold).sum(axis=1)
         return np.concatenate([[0], np.cumsum(1 << n_questions)])
-
-    def _asked(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N A"]:
-        """Return the columns of numbers, then each order of each column of codes."""
-        numbers = rows[:, ~self.is_code]
-        parts = [np.where(np.isnan(numbers), self.filled[~self.is_code], numbers)]
-        for i, (j, start, end) in enumerate(level_spans(self.is_code, self.ends)):
-            levels = self.known[start:end]
-            place = np.searchsorted(levels, rows[:, j])  # NaN comes after all
-            found = np.append(levels, np.nan)[place] == rows[:, j]
-            places = self.places[:, start + i : end + i + 1]
-            parts.append(places[:, np.where(found, place, end - start)].T)
-        return np.concatenate(parts, axis=1)
-
-    def _of_codes(self) -> Int[np.ndarray, " A2"]:
-        """Return which of the columns of `_asked` are orders of codes."""
-        n_numbers = int((~self.is_code).sum())
-        return n_numbers + np.arange(N_CODINGS * int(self.is_code.sum()))
