@@ -39,7 +39,7 @@ def test_single_columns_products_and_rules_are_each_seen():
     assert abs(single) < 0.3
     assert pairs > 0.9
     rule = ((x[:, 0] > 0.3) & (x[:, 1] > -0.5) | (x[:, 2] > 1)).astype(float)
-    *_, leaves, boosted = correlations(x[:, :3], NUMBERS[:3], rule + noise)
+    *_, leaves, boosted, forest = correlations(x[:, :3], NUMBERS[:3], rule + noise)
     assert leaves > 0.8
 
 
@@ -47,7 +47,7 @@ def test_levels_act_each_in_its_own_way():
     x, is_code = table(300)
     effect = np.random.default_rng(2).normal(size=6)
     codes = np.where(np.isnan(x[:, 4]), 5, x[:, 4]).astype(int)
-    single, _, leaves, boosted = correlations(x, is_code, effect[codes])
+    single, _, leaves, boosted, forest = correlations(x, is_code, effect[codes])
     assert single > 0.9
     assert leaves > 0.9
 
@@ -63,7 +63,7 @@ def test_saved_arrays_are_the_scores():
     x, is_code = table(50)
     y = np.nan_to_num(x[:, :2])
     fitted, own = StackedScores.fit(x, is_code, y)
-    assert own.shape == (50, fitted.n_columns) == (50, 8)
+    assert own.shape == (50, fitted.n_columns) == (50, 10)
     again = StackedScores.from_arrays(fitted.arrays())
     assert np.array_equal(again(x), fitted(x))
 
@@ -89,7 +89,7 @@ def test_odd_columns_give_finite_scores(n, column):
         fitted, own = StackedScores.fit(x[:, columns], flags, np.arange(float(n))[:, None])
         unseen = np.where(np.isnan(x), 7.0, np.nan)
         for said in (own, fitted(x[:, columns]), fitted(unseen[:, columns])):
-            assert said.shape == (n, 4)
+            assert said.shape == (n, 5)
             assert np.isfinite(said).all()
 
 
@@ -116,7 +116,7 @@ def test_too_many_features_leave_their_products_out(monkeypatch):
     monkeypatch.setattr(module, "MOST_FEATURES_IN_PAIRS", 5)
     fitted, own = StackedScores.fit(x, is_code, np.nan_to_num(x[:, :1]))
     assert fitted.quadratic is None
-    assert own.shape == (40, 3) == fitted(x).shape
+    assert own.shape == (40, 4) == fitted(x).shape
     assert StackedScores.from_arrays(fitted.arrays()).quadratic is None
 
 

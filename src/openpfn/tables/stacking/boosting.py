@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from openpfn.tables.stacking.partings import partings
 
-MOST_TREES = 150
+MOST_TREES = 300
 MOST_QUESTIONS = 5
 """Questions of a tree, at most: each has a random number of them."""
 N_CANDIDATES = 64

@@ -1,4 +1,4 @@
-"""`StackedScores`: what four simple models say of each row's target."""
+"""`StackedScores`: what five simple models say of each row's target."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from openpfn.files import below
 from openpfn.tables.stacking.boosting import BoostedTrees
 from openpfn.tables.stacking.features import RowFeatures
+from openpfn.tables.stacking.forest import Forest
 from openpfn.tables.stacking.ridge import Linear, Quadratic, solve
 from openpfn.tables.stacking.trees import RandomTrees
 
@@ -26,8 +27,8 @@ MOST_FEATURES_IN_PAIRS = 300
 @dataclass(frozen=True)
 class StackedScores:
     """Ridge regressions of T target columns on single features of D columns, on products of pairs,
-    and on the leaves of random trees; and boosted trees, whose questions the targets choose. Each
-    sees structure that the others miss.
+    and on the leaves of random trees; boosted trees, and a forest of deep ones. Each sees structure
+    that the others miss.
 
     The rows that they were fitted to must not be shown their own scores, but those that `fit`
     returns beside.
@@ -40,7 +41,9 @@ class StackedScores:
     """None where there are too many features."""
     of_leaves: Linear
     boosted: BoostedTrees | None
-    """None where a file holds none: scores had none at first."""
+    """None in files of versions whose scores had none."""
+    forest: Forest | None
+    """None in files of versions whose scores had none."""
 
     @classmethod
     def fit(
@@ -64,10 +67,11 @@ class StackedScores:
             quadratic = Quadratic.of(x, width, in_pairs)
             solutions.insert(1, in_pairs)
         boosted, left_out = BoostedTrees.fit(trees.values(learnt), trees.weight, told)
-        single_columns, of_leaves = Linear.of(x, single), Linear.of(leaves, in_trees)
-        scores = cls(features, trees, single_columns, quadratic, of_leaves, boosted)
-        own = np.concatenate([*(one.out_of_fold for one in solutions), left_out], axis=1)
-        return scores, np.concatenate([own, scores(rows[MOST_ROWS:])])
+        forest, out_of_bag = Forest.fit(x, told)
+        by_ridge = Linear.of(x, single), quadratic, Linear.of(leaves, in_trees)
+        scores = cls(features, trees, *by_ridge, boosted, forest)
+        own = [*(one.out_of_fold for one in solutions), left_out, out_of_bag]
+        return scores, np.concatenate([np.concatenate(own, axis=1), scores(rows[MOST_ROWS:])])
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
         """Return the scores of other rows than those that were fitted: all targets by one model,
@@ -79,12 +83,14 @@ class StackedScores:
         said.append(self.of_leaves(self.trees(rows)))
         if self.boosted is not None:
             said.append(self.boosted(self.trees.values(rows)))
+        if self.forest is not None:
+            said.append(self.forest(x))
         return np.concatenate(said, axis=1)
 
     @property
     def n_columns(self) -> int:
         """Number of columns that they add."""
-        models = self.linear, self.quadratic, self.of_leaves, self.boosted
+        models = self.linear, self.quadratic, self.of_leaves, self.boosted, self.forest
         return sum(one is not None for one in models) * len(self.linear.offset)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -99,12 +105,16 @@ class StackedScores:
             parts["quadratic"] = dict(vars(self.quadratic))
         if self.boosted is not None:
             parts["boosted"] = self.boosted.arrays()
+        if self.forest is not None:
+            parts["forest"] = self.forest.arrays()
         return {f"{part}/{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> StackedScores:
         """Return the scores whose `arrays()` these were."""
-        in_pairs, boosted = below("quadratic/", arrays), below("boosted/", arrays)
+        in_pairs, boosted, forest = (
+            below(f"{part}/", arrays) for part in ("quadratic", "boosted", "forest")
+        )
         return cls(
             RowFeatures.from_arrays(below("features/", arrays)),
             RandomTrees.from_arrays(below("trees/", arrays)),
@@ -112,4 +122,5 @@ class StackedScores:
             Quadratic(**in_pairs) if in_pairs else None,
             Linear(**below("of_leaves/", arrays)),
             BoostedTrees.from_arrays(boosted) if boosted else None,
+            Forest.from_arrays(forest) if forest else None,
         )
