@@ -47,7 +47,7 @@ from openpfn.estimators.views.row_reader import RowReader
 from openpfn.files import below
 from openpfn.tables.json_values import to_json
 
-FORMAT = 7
+FORMAT = 8
 ESTIMATORS = {"PFNClassifier", "PFNRegressor", "PFNImputer", "PFNOutlierDetector"}
 """Names of all estimators that are saved under `KEY`."""
 KEY = "openpfn_estimator"

@@ -137,3 +137,13 @@ def test_trees_part_rows_into_leaves_of_their_own():
     found = trees.leaves(x)
     assert (np.diff(found.max(axis=0)) > 0).all()  # leaves of one tree, then those of the next
     assert np.array_equal(RandomTrees.from_arrays(trees.arrays()).leaves(x), found)
+
+
+def test_scores_of_earlier_files_are_ridges_alone():
+    x, is_code = table(50)
+    fitted, _ = StackedScores.fit(x, is_code, np.nan_to_num(x[:, :1]))
+    new = ("boosted/", "forest/")
+    kept = {k: v for k, v in fitted.arrays().items() if not k.startswith(new)}
+    earlier = StackedScores.from_arrays(kept)
+    assert earlier.n_columns == 3
+    assert np.array_equal(earlier(x), fitted(x)[:, :3])

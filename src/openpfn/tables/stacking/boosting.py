@@ -134,10 +134,11 @@ class _Growing:
         candidates were asked (0 where none was), and the steps of their leaves."""
         n_models, n_rows, n_targets = self.residual.shape
         seen = sampled & ~self.is_out
-        unit = np.abs(self.residual).max(initial=1e-30) / UNITS
+        residual = self.residual.transpose(0, 2, 1) * seen[:, None]
+        unit = np.abs(residual).max(axis=(1, 2), keepdims=True, initial=1e-30) / UNITS
         # what is summed up in each leaf: the residuals of all targets, and the rows
         summed = np.empty((n_models, n_targets + 1, n_rows), dtype=np.float32)
-        summed[:, :-1] = np.rint(self.residual.transpose(0, 2, 1) / unit) * seen[:, None]
+        summed[:, :-1] = np.rint(residual / unit)
         summed[:, -1] = seen
         is_yes = answers.astype(np.float32)
         leaf = np.zeros((n_models, n_rows), dtype=np.int64)

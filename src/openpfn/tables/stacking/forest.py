@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 from sklearn.ensemble import ExtraTreesRegressor
 
 N_TREES = 64
+FEWEST_IN_LEAF = 2
+"""Rows of a leaf, at least: none holds the target of a single row."""
 FEATURES_SHARE = 1 / 3
 """Share of the features of which each question is the best, each with a random threshold."""
 CHUNK = 2048
@@ -19,8 +21,8 @@ CHUNK = 2048
 
 @dataclass(frozen=True)
 class Forest:
-    """Extremely randomised trees (Geurts et al. 2006), grown until rows cannot be parted. Nodes of
-    all trees are numbered together.
+    """Deep extremely randomised trees (Geurts et al. 2006). Nodes of all trees are numbered
+    together.
     """
 
     roots: Int[np.ndarray, " trees"]
@@ -39,7 +41,12 @@ class Forest:
         """Return trees that were each grown from n rows drawn with replacement, and what those say
         of each row that did not draw it (out of bag, Breiman 1996)."""
         grown = ExtraTreesRegressor(
-            N_TREES, max_features=FEATURES_SHARE, bootstrap=True, oob_score=True, random_state=0
+            N_TREES,
+            min_samples_leaf=FEWEST_IN_LEAF,
+            max_features=FEATURES_SHARE,
+            bootstrap=True,
+            oob_score=True,
+            random_state=0,
         )
         seen = features if features.shape[1] else np.zeros((len(features), 1))
         with warnings.catch_warnings():
