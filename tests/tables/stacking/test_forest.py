@@ -39,7 +39,7 @@ def test_answers_are_those_of_scikit_learn(n_targets, kind, monkeypatch):
 def test_rows_out_of_bag_are_told_no_target_of_their_own():
     y = RANDOM.normal(size=(150, 1))
     fitted, own = Forest.fit(X, y)
-    assert np.corrcoef(fitted(X)[:, 0], y[:, 0])[0, 1] > 0.8
+    assert np.corrcoef(fitted(X)[:, 0], y[:, 0])[0, 1] > 0.5
     assert abs(np.corrcoef(own[:, 0], y[:, 0])[0, 1]) < 0.25
 
 

@@ -40,7 +40,7 @@ def test_single_columns_products_and_rules_are_each_seen():
     assert pairs > 0.9
     rule = ((x[:, 0] > 0.3) & (x[:, 1] > -0.5) | (x[:, 2] > 1)).astype(float)
     *_, leaves, boosted, forest = correlations(x[:, :3], NUMBERS[:3], rule + noise)
-    assert leaves > 0.8
+    assert min(leaves, boosted, forest) > 0.75
 
 
 def test_levels_act_each_in_its_own_way():
@@ -49,7 +49,7 @@ def test_levels_act_each_in_its_own_way():
     codes = np.where(np.isnan(x[:, 4]), 5, x[:, 4]).astype(int)
     single, _, leaves, boosted, forest = correlations(x, is_code, effect[codes])
     assert single > 0.9
-    assert leaves > 0.9
+    assert min(leaves, boosted, forest) > 0.9
 
 
 def test_a_query_rows_scores_hang_on_no_other_query_row():

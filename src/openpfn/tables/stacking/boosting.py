@@ -25,8 +25,10 @@ PATIENCE = 30
 UNITS = 2047
 """Integers that the largest residual is rounded to, so that sums over 4,000 rows are exact in
 single precision: trees are the same whatever order a processor adds in."""
-CHUNK = 2048
+CHUNK = 512
 """Rows that are read together."""
+BLOCK = 32
+"""Trees that are read together."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,13 @@ class BoostedTrees:
         said = np.empty((len(values), self.base.shape[1]))
         for i in range(0, len(values), CHUNK):
             rows = values[i : i + CHUNK]
-            total = self.base.sum(axis=0)
-            for column, threshold, step in zip(self.column, self.threshold, self.step, strict=True):
+            total = np.tile(self.base.sum(axis=0), (len(rows), 1))
+            for j in range(0, len(self.step), BLOCK):
+                column, threshold = self.column[j : j + BLOCK], self.threshold[j : j + BLOCK]
                 leaf = (rows[:, column] > threshold) @ (1 << np.arange(MOST_QUESTIONS))
-                total = total + step[np.arange(len(step)), leaf].sum(axis=1, dtype=float)
+                step = self.step[j : j + BLOCK].reshape(-1, *self.step.shape[2:])
+                own = leaf.reshape(len(rows), -1)  # (N, trees of all models)
+                total += step[np.arange(len(step)), own].sum(axis=1, dtype=float)
             said[i : i + CHUNK] = total / len(self.base)
         return said
 
