@@ -18,6 +18,8 @@ from openpfn.tables.stacking.trees import RandomTrees
 FEWEST_ROWS = 10
 """Rows below which nobody should ask for scores: each row weighs too much in what others are
 told."""
+FEWEST_ROWS_FOR_TREES = 100
+"""Rows below which trees whose questions the targets choose say too little."""
 MOST_ROWS = 2000
 """Rows from which the scores are learnt, at most: the first ones."""
 MOST_FEATURES_IN_PAIRS = 300
@@ -41,9 +43,9 @@ class StackedScores:
     """None where there are too many features."""
     of_leaves: Linear
     boosted: BoostedTrees | None
-    """None in files of versions whose scores had none."""
+    """None of few rows, and in files of versions whose scores had none."""
     forest: Forest | None
-    """None in files of versions whose scores had none."""
+    """None where `boosted` is."""
 
     @classmethod
     def fit(
@@ -66,11 +68,14 @@ class StackedScores:
             in_pairs = solve(Quadratic.gram(x, width), told)
             quadratic = Quadratic.of(x, width, in_pairs)
             solutions.insert(1, in_pairs)
-        boosted, left_out = BoostedTrees.fit(trees.values(learnt), trees.weight, told)
-        forest, out_of_bag = Forest.fit(x, told)
+        own = [one.out_of_fold for one in solutions]
+        boosted = forest = None
+        if len(learnt) >= FEWEST_ROWS_FOR_TREES:
+            boosted, left_out = BoostedTrees.fit(trees.values(learnt), trees.weight, told)
+            forest, out_of_bag = Forest.fit(x, told)
+            own += [left_out, out_of_bag]
         by_ridge = Linear.of(x, single), quadratic, Linear.of(leaves, in_trees)
         scores = cls(features, trees, *by_ridge, boosted, forest)
-        own = [*(one.out_of_fold for one in solutions), left_out, out_of_bag]
         return scores, np.concatenate([np.concatenate(own, axis=1), scores(rows[MOST_ROWS:])])
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
