@@ -34,7 +34,7 @@ def test_scores_stand_among_the_columns_that_were_there(regression_share):
         n_targets = 1
         if not regression_share and before.n_classes[b] > 2:
             n_targets = int(before.n_classes[b])
-        assert new == old + 5 * n_targets
+        assert new == old + 3 * n_targets
         columns = {tuple(c.tolist()) for c in after.x[b, :, :new].nan_to_num(9.0).T}
         assert all(tuple(c.tolist()) in columns for c in before.x[b, :, :old].nan_to_num(9.0).T)
         assert after.categorical[b, :new].sum() == before.categorical[b, :old].sum()

@@ -77,9 +77,9 @@ class PFNClassifier(ClassifierMixin, PFNEstimator):
     stacking : "auto" or bool
         Show the network, beside a row's columns, what five simple models say of its target: ridge
         regressions on single columns, on products of pairs and on the leaves of random trees,
-        boosted trees, and a forest; of context rows, what is learnt from other rows (Wolpert 1992).
-        "auto" does so where the network was trained with such columns. Of more than 10 classes, and
-        fewer than 10 rows, they are left out.
+        from 100 rows on boosted trees and a forest; of context rows, what is learnt from other rows
+        (Wolpert 1992). "auto" does so where the network was trained with such columns. Of more than
+        10 classes, and fewer than 10 rows, they are left out.
     rows_per_member : "auto", int or None
         Context rows that a view sees. "auto" is all, but of more than 2,048 rows for a network
         whose state grows with them; None is all.

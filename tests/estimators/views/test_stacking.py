@@ -52,7 +52,7 @@ def test_auto_goes_by_what_the_network_was_trained_with(kind, y, trained_with_sc
     rows, targets = X[:40], y[:40]
     assert find_network(trained_with_scores, None, "cpu").knows_scores
     known = kind(trained_with_scores, n_estimators=1).fit(rows, targets)
-    assert known.stacked_.n_columns == 5
+    assert known.stacked_.n_columns == 3
     off = kind(trained_with_scores, n_estimators=1, stacking=False).fit(rows, targets)
     assert off.stacked_ is None
     in_memory = kind(model=off.context_.network.model, n_estimators=1).fit(rows, targets)
@@ -128,8 +128,8 @@ def test_scores_take_no_place_of_columns():
     fitted = PFNClassifier("nano-numbers", columns_per_member=5, stacking=True).fit(wide, labels)
     assert all("5 of 12 columns" in told for told in fitted.beyond_)
     for member in fitted.context_.members:
-        assert len(member.columns) == 5 + 5
-        assert member.columns[-5:] == (12, 13, 14, 15, 16)
+        assert len(member.columns) == 5 + 3
+        assert member.columns[-3:] == (12, 13, 14)
     assert np.isfinite(fitted.predict_proba(wide[:3])).all()
     all_see = PFNClassifier("nano-numbers", columns_per_member=12, stacking=True)
     assert all_see.fit(wide, labels).beyond_ == ()

@@ -13,6 +13,11 @@ from openpfn.tables.stacking.trees import RandomTrees
 NUMBERS = np.zeros(6, dtype=bool)
 
 
+@pytest.fixture(autouse=True)
+def trees_of_few_rows(monkeypatch):
+    monkeypatch.setattr(module, "FEWEST_ROWS_FOR_TREES", 2)
+
+
 def table(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Rows of six columns, of which the last two are codes and some values are missing."""
     random = np.random.default_rng(seed)
@@ -137,6 +142,16 @@ def test_trees_part_rows_into_leaves_of_their_own():
     found = trees.leaves(x)
     assert (np.diff(found.max(axis=0)) > 0).all()  # leaves of one tree, then those of the next
     assert np.array_equal(RandomTrees.from_arrays(trees.arrays()).leaves(x), found)
+
+
+def test_few_rows_have_no_boosted_trees_and_no_forest(monkeypatch):
+    monkeypatch.setattr(module, "FEWEST_ROWS_FOR_TREES", 50)
+    x, is_code = table(50)
+    for n, n_models in ((49, 3), (50, 5)):
+        fitted, own = StackedScores.fit(x[:n], is_code, np.nan_to_num(x[:n, :1]))
+        assert fitted.n_columns == own.shape[1] == n_models
+        again = StackedScores.from_arrays(fitted.arrays())
+        assert np.array_equal(again(x), fitted(x))
 
 
 def test_scores_of_earlier_files_are_ridges_alone():
