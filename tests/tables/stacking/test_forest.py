@@ -7,7 +7,6 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.ensemble import ExtraTreesRegressor
 
-from openpfn.tables.stacking import forest as module
 from openpfn.tables.stacking.forest import FEATURES_SHARE, FEWEST_IN_LEAF, N_TREES, Forest
 
 RANDOM = np.random.default_rng(0)
@@ -17,8 +16,7 @@ Y = np.stack([X[:, 0] * X[:, 1], (X[:, 2] > 0).astype(float)], axis=1)
 
 @pytest.mark.parametrize("n_targets", [1, 2])
 @pytest.mark.parametrize("kind", ["numbers", "levels"])
-def test_answers_are_those_of_scikit_learn(n_targets, kind, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 40)
+def test_answers_are_those_of_scikit_learn(n_targets, kind):
     x = X if kind == "numbers" else np.round(X)
     y = Y[:, :n_targets]
     fitted, own = Forest.fit(x, y)

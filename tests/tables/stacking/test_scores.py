@@ -45,7 +45,8 @@ def test_single_columns_products_and_rules_are_each_seen():
     assert pairs > 0.9
     rule = ((x[:, 0] > 0.3) & (x[:, 1] > -0.5) | (x[:, 2] > 1)).astype(float)
     *_, leaves, boosted, forest = correlations(x[:, :3], NUMBERS[:3], rule + noise)
-    assert min(leaves, boosted, forest) > 0.75
+    assert min(leaves, boosted) > 0.8
+    assert forest > 0.75
 
 
 def test_levels_act_each_in_its_own_way():
@@ -136,12 +137,22 @@ def test_frequent_levels_have_features():
 def test_trees_part_rows_into_leaves_of_their_own():
     x, is_code = table(80)
     trees = RandomTrees.fit(x, is_code)
-    leaves = trees(x)
+    values = trees.values(x)
+    leaves = trees(values)
     assert leaves.shape == (80, trees.n_leaves)
     assert (np.asarray(leaves.sum(axis=1)) == len(trees.column)).all()
-    found = trees.leaves(x)
+    found = trees.leaves(values)
     assert (np.diff(found.max(axis=0)) > 0).all()  # leaves of one tree, then those of the next
-    assert np.array_equal(RandomTrees.from_arrays(trees.arrays()).leaves(x), found)
+    assert np.array_equal(RandomTrees.from_arrays(trees.arrays()).leaves(values), found)
+
+
+def test_rows_are_scored_in_chunks_as_at_once(monkeypatch):
+    x, is_code = table(90)
+    fitted, _ = StackedScores.fit(x, is_code, np.nan_to_num(x[:, :2]))
+    whole = fitted(x)
+    monkeypatch.setattr(module, "CHUNK", 40)
+    assert np.allclose(fitted(x), whole)
+    assert fitted(x[:0]).shape == (0, 10)
 
 
 def test_few_rows_have_no_boosted_trees_and_no_forest(monkeypatch):

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from openpfn.tables.nodes import descend, side_by_side
+
 
 @dataclass(frozen=True)
 class Trees:
@@ -39,20 +41,17 @@ class Trees:
         ensembles = [[tree.nodes for (tree,) in model._predictors] for model in fitted]
         trees = [nodes for ensemble in ensembles for nodes in ensemble]
         sizes = np.array([len(nodes) for nodes in trees])
-        roots = sizes.cumsum() - sizes
         nodes = np.concatenate(trees)
-        first = np.repeat(roots, sizes)
         is_leaf = nodes["is_leaf"].astype(bool)
-        children = np.stack([nodes["left"] + first, nodes["right"] + first], axis=1)
-        itself = np.arange(len(nodes))[:, None]
+        roots, children = side_by_side(sizes, is_leaf, nodes["left"], nodes["right"])
         lengths = np.array([len(ensemble) for ensemble in ensembles])
         return cls(
             column=np.where(is_leaf, 0, nodes["feature_idx"]).astype(np.int32),
             threshold=np.where(is_leaf, np.inf, nodes["num_threshold"]),
             missing_right=~is_leaf & (nodes["missing_go_to_left"] == 0),
-            children=np.where(is_leaf[:, None], itself, children).astype(np.int32),
+            children=children,
             value=np.where(is_leaf, nodes["value"], 0.0),
-            roots=roots.astype(np.int32),
+            roots=roots,
             starts=(lengths.cumsum() - lengths).astype(np.int64),
             baseline=np.array([float(np.ravel(m._baseline_prediction)[0]) for m in fitted]),
             depth=np.array(nodes["depth"].max(), dtype=np.int64),
@@ -60,17 +59,9 @@ class Trees:
 
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N V"]:
         """Return the sums of all ensembles for each of `rows`."""
-        first = np.arange(len(rows))[:, None] * rows.shape[1]
-        cells, children = rows.ravel(), self.children.ravel()
-        has_gaps = bool(np.isnan(cells).any())
-        nodes = np.repeat(self.roots[None], len(rows), axis=0)  # (N, T)
-        for _ in range(int(self.depth)):
-            values = cells[first + self.column[nodes]]
-            goes_right = values > self.threshold[nodes]
-            if has_gaps:
-                goes_right |= np.isnan(values) & self.missing_right[nodes]
-            nodes = children[2 * nodes + goes_right]
-        sums = np.add.reduceat(self.value[nodes], self.starts, axis=1)  # (N, V)
+        nodes = self.column, self.threshold, self.children
+        leaves = descend(rows, self.roots, *nodes, int(self.depth), self.missing_right)
+        sums = np.add.reduceat(self.value[leaves], self.starts, axis=1)  # (N, V)
         return self.baseline + sums
 
     def arrays(self) -> dict[str, np.ndarray]:

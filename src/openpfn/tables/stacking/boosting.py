@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from openpfn.tables.stacking.arrays import Arrays
 from openpfn.tables.stacking.partings import partings
+from openpfn.tables.stacking.questions import Questions, leaf_numbers
 
 MOST_TREES = 300
 MOST_QUESTIONS = 5
@@ -25,14 +26,12 @@ PATIENCE = 30
 UNITS = 2047
 """Integers that the largest residual is rounded to, so that sums over 4,000 rows are exact in
 single precision: trees are the same whatever order a processor adds in."""
-CHUNK = 512
-"""Rows that are read together."""
 BLOCK = 32
 """Trees that are read together."""
 
 
 @dataclass(frozen=True)
-class BoostedTrees:
+class BoostedTrees(Arrays):
     """Squared-error boosting (Friedman 2001) of oblivious trees (Prokhorenkova et al. 2018): all
     rows of a tree are asked the same few questions, of which the targets choose each from random
     ones. M models, each grown without one fold of the rows, go through their trees side by side;
@@ -59,48 +58,33 @@ class BoostedTrees:
         about a column of `values` is as likely as its `weight` says. There are as many trees as
         are best for left-out rows."""
         random = np.random.default_rng(0)
-        growing = _Growing(targets)
+        questions, growing = Questions(values, weight, random), _Growing(targets)
         trees = [growing.no_tree()]
         n_best, best = 0, growing.left_out()
-        asked = np.flatnonzero((values != values[0]).any(axis=0))
-        likely = weight[asked] / weight[asked].sum()
-        while len(asked) and len(trees) <= min(MOST_TREES, n_best + PATIENCE):
-            column = random.choice(asked, N_CANDIDATES, p=likely)
-            threshold = values[random.integers(len(values), size=N_CANDIDATES), column]
+        least = growing.error(best)
+        while questions.part_rows and len(trees) <= min(MOST_TREES, n_best + PATIENCE):
+            column, threshold = questions.draw(N_CANDIDATES)
             depth = int(random.integers(1, MOST_QUESTIONS + 1))
             sampled = random.random(len(values)) < ROWS_SHARE
             chosen, step = growing.add_tree(values[:, column] > threshold, depth, sampled)
             is_asked = np.arange(MOST_QUESTIONS) < depth
             trees.append((column[chosen], np.where(is_asked, threshold[chosen], np.inf), step))
             left_out = growing.left_out()
-            if growing.error(left_out) < growing.error(best):
-                n_best, best = len(trees) - 1, left_out
+            error = growing.error(left_out)
+            if error < least:
+                n_best, best, least = len(trees) - 1, left_out, error
         parts = (np.stack(part) for part in zip(*trees[: n_best + 1], strict=True))
         return cls(growing.base, *(part[1:] for part in parts)), best
 
     def __call__(self, values: Float[np.ndarray, "N A"]) -> Float[np.ndarray, "N T"]:
         """Return what all models together say of rows."""
-        said = np.empty((len(values), self.base.shape[1]))
-        for i in range(0, len(values), CHUNK):
-            rows = values[i : i + CHUNK]
-            total = np.tile(self.base.sum(axis=0), (len(rows), 1))
-            for j in range(0, len(self.step), BLOCK):
-                column, threshold = self.column[j : j + BLOCK], self.threshold[j : j + BLOCK]
-                leaf = (rows[:, column] > threshold) @ (1 << np.arange(MOST_QUESTIONS))
-                step = self.step[j : j + BLOCK].reshape(-1, *self.step.shape[2:])
-                own = leaf.reshape(len(rows), -1)  # (N, trees of all models)
-                total += step[np.arange(len(step)), own].sum(axis=1, dtype=float)
-            said[i : i + CHUNK] = total / len(self.base)
-        return said
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return all that was grown, by name."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> BoostedTrees:
-        """Return the trees whose `arrays()` these were."""
-        return cls(**arrays)
+        total = np.tile(self.base.sum(axis=0), (len(values), 1))
+        for i in range(0, len(self.step), BLOCK):
+            leaf = leaf_numbers(values, self.column[i : i + BLOCK], self.threshold[i : i + BLOCK])
+            step = self.step[i : i + BLOCK].reshape(-1, *self.step.shape[2:])
+            leaf = leaf.reshape(len(values), len(step))  # of the trees of all models
+            total += step[np.arange(len(step)), leaf].sum(axis=1, dtype=float)
+        return total / len(self.base)
 
 
 class _Growing:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from openpfn.tables.moments import unit_mean_and_std
+from openpfn.tables.stacking.arrays import Arrays
 
 MOST_LEVELS = 32
 """Levels of a category that have a feature each: the most frequent ones."""
@@ -17,7 +18,7 @@ LARGEST = 3.0
 
 
 @dataclass(frozen=True)
-class RowFeatures:
+class RowFeatures(Arrays):
     """Standardised numbers, a flag where values are missing, and one feature per level of each
     column of codes."""
 
@@ -55,15 +56,6 @@ class RowFeatures:
             # two levels say the same twice
             parts.append(2 * has_level[:, :1] - 1 if end - start == 2 else has_level)
         return np.concatenate(parts, axis=1)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return all that was fitted, by name."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> RowFeatures:
-        """Return the features whose `arrays()` these were."""
-        return cls(**arrays)
 
 
 def level_spans(

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.ensemble import ExtraTreesRegressor
 
+from openpfn.tables.nodes import descend, side_by_side
+from openpfn.tables.stacking.arrays import Arrays
+
 N_TREES = 64
 FEWEST_IN_LEAF = 2
 """Rows of a leaf, at least: none holds the target of a single row."""
 FEATURES_SHARE = 1 / 3
 """Share of the features of which each question is the best, each with a random threshold."""
-CHUNK = 2048
-"""Rows that are read together."""
 
 
 @dataclass(frozen=True)
-class Forest:
+class Forest(Arrays):
     """Deep extremely randomised trees (Geurts et al. 2006). Nodes of all trees are numbered
     together.
     """
 
     roots: Int[np.ndarray, " trees"]
+    """First node of each tree."""
     feature: Int[np.ndarray, " nodes"]
     threshold: Float[np.ndarray, " nodes"]
-    """Features above it go to `right`, others to the next node."""
-    right: Int[np.ndarray, " nodes"]
-    """0 for leaves."""
+    """Largest feature that goes to the left."""
+    children: Int[np.ndarray, "nodes 2"]
+    """Next nodes to the left and to the right; a leaf is its own."""
     means: Float[np.ndarray, "nodes T"]
     """Means of the targets of the rows in each node."""
+    depth: Int[np.ndarray, ""]
+    """Most steps from a root to a leaf."""
 
     @classmethod
     def fit(
@@ -53,13 +56,13 @@ class Forest:
             warnings.simplefilter("ignore")  # a row that all trees drew
             grown.fit(seen, targets if targets.shape[1] > 1 else targets[:, 0])
         trees = [one.tree_ for one in grown.estimators_]
-        sizes = np.array([one.node_count for one in trees])
-        roots = np.cumsum(sizes) - sizes
-        feature, threshold, right = (
+        feature, threshold, left, right = (
             np.concatenate([getattr(one, name) for one in trees])
-            for name in ("feature", "threshold", "children_right")
+            for name in ("feature", "threshold", "children_left", "children_right")
         )
         is_leaf = right < 0
+        sizes = np.array([one.node_count for one in trees])
+        roots, children = side_by_side(sizes, is_leaf, left, right)
         single = threshold.astype(np.float32)
         # rounded down, the threshold parts numbers of single precision as it did
         single = np.where(single > threshold, np.nextafter(single, np.float32(-np.inf)), single)
@@ -67,35 +70,15 @@ class Forest:
             roots,
             np.where(is_leaf, 0, feature).astype(np.int32),
             single,
-            np.where(is_leaf, 0, right + np.repeat(roots, sizes)).astype(np.int32),
+            children,
             np.concatenate([one.value[:, :, 0] for one in trees]).astype(np.float32),
+            np.array(max(one.max_depth for one in trees)),
         )
         return forest, grown.oob_prediction_.reshape(targets.shape)
 
     def __call__(self, features: Float[np.ndarray, "N F"]) -> Float[np.ndarray, "N T"]:
         """Return the mean of what all trees say of rows."""
-        said = np.empty((len(features), self.means.shape[1]))
-        for i in range(0, len(features), CHUNK):
-            said[i : i + CHUNK] = self._means(features[i : i + CHUNK].astype(np.float32))
-        return said
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return all that was grown, by name."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Forest:
-        """Return the trees whose `arrays()` these were."""
-        return cls(**arrays)
-
-    def _means(self, features: Float[np.ndarray, "N F"]) -> Float[np.ndarray, "N T"]:
-        row = np.arange(len(features))[:, None]
-        node = np.tile(self.roots, (len(features), 1))
-        while True:
-            right = self.right[node]
-            if not right.any():
-                return self.means[node].mean(axis=1, dtype=float)
-            below = np.where(
-                features[row, self.feature[node]] > self.threshold[node], right, node + 1
-            )
-            node = np.where(right > 0, below, node)
+        rows = features.astype(np.float32)
+        nodes = self.feature, self.threshold, self.children
+        leaf = descend(rows, self.roots, *nodes, int(self.depth))
+        return self.means[leaf].mean(axis=1, dtype=float)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy.linalg import cho_factor
 from scipy.linalg.lapack import dpotri
 
+from openpfn.tables.stacking.arrays import Arrays
 from openpfn.tables.stacking.partings import N_PARTINGS, partings
 
 PENALTIES = np.geomspace(1e-2, 1e2, 9)
@@ -76,7 +77,7 @@ def _best_penalty(gram: Float[np.ndarray, "n n"], centred: Float[np.ndarray, "n 
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Arrays):
     """offset + features · weights; features may be sparse."""
 
     weights: Float[np.ndarray, "F T"]
@@ -94,7 +95,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class Quadratic(Arrays):
     """offset + features · weights + features′ · products · features: ridge regression with the
     kernel (1 + x·y / width)²."""
 

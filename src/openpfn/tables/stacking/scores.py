@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from openpfn.files import below
+from openpfn.tables.stacking.arrays import Arrays
 from openpfn.tables.stacking.boosting import BoostedTrees
 from openpfn.tables.stacking.features import RowFeatures
 from openpfn.tables.stacking.forest import Forest
@@ -22,6 +24,8 @@ FEWEST_ROWS_FOR_TREES = 100
 """Rows below which trees whose questions the targets choose say too little."""
 MOST_ROWS = 2000
 """Rows from which the scores are learnt, at most: the first ones."""
+CHUNK = 512
+"""Rows that are scored together."""
 MOST_FEATURES_IN_PAIRS = 300
 """Features whose products are learnt from; of more, single ones alone are."""
 
@@ -59,7 +63,8 @@ class StackedScores:
         """
         learnt, told = rows[:MOST_ROWS], targets[:MOST_ROWS]
         features, trees = RowFeatures.fit(learnt, is_code), RandomTrees.fit(learnt, is_code)
-        x, leaves = features(learnt), trees(learnt)
+        x, values = features(learnt), trees.values(learnt)
+        leaves = trees(values)
         single = solve(x @ x.T, told)
         in_trees = solve((leaves @ leaves.T).toarray(), told)
         solutions, quadratic = [single, in_trees], None
@@ -71,7 +76,7 @@ class StackedScores:
         own = [one.out_of_fold for one in solutions]
         boosted = forest = None
         if len(learnt) >= FEWEST_ROWS_FOR_TREES:
-            boosted, left_out = BoostedTrees.fit(trees.values(learnt), trees.weight, told)
+            boosted, left_out = BoostedTrees.fit(values, trees.weight, told)
             forest, out_of_bag = Forest.fit(x, told)
             own += [left_out, out_of_bag]
         by_ridge = Linear.of(x, single), quadratic, Linear.of(leaves, in_trees)
@@ -81,13 +86,17 @@ class StackedScores:
     def __call__(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
         """Return the scores of other rows than those that were fitted: all targets by one model,
         then by the next."""
-        x = self.features(rows)
+        chunks = [self._of_chunk(rows[i : i + CHUNK]) for i in range(0, max(len(rows), 1), CHUNK)]
+        return np.concatenate(chunks)
+
+    def _of_chunk(self, rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N S"]:
+        x, values = self.features(rows), self.trees.values(rows)
         said = [self.linear(x)]
         if self.quadratic is not None:
             said.append(self.quadratic(x))
-        said.append(self.of_leaves(self.trees(rows)))
+        said.append(self.of_leaves(self.trees(values)))
         if self.boosted is not None:
-            said.append(self.boosted(self.trees.values(rows)))
+            said.append(self.boosted(values))
         if self.forest is not None:
             said.append(self.forest(x))
         return np.concatenate(said, axis=1)
@@ -100,32 +109,26 @@ class StackedScores:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that was fitted, by name."""
-        parts: dict[str, dict[str, np.ndarray]] = {
-            "features": self.features.arrays(),
-            "trees": self.trees.arrays(),
-            "linear": dict(vars(self.linear)),
-            "of_leaves": dict(vars(self.of_leaves)),
-        }
-        if self.quadratic is not None:
-            parts["quadratic"] = dict(vars(self.quadratic))
-        if self.boosted is not None:
-            parts["boosted"] = self.boosted.arrays()
-        if self.forest is not None:
-            parts["forest"] = self.forest.arrays()
+        parts = {name: part.arrays() for name, part in vars(self).items() if part is not None}
         return {f"{part}/{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> StackedScores:
         """Return the scores whose `arrays()` these were."""
-        in_pairs, boosted, forest = (
-            below(f"{part}/", arrays) for part in ("quadratic", "boosted", "forest")
-        )
-        return cls(
-            RowFeatures.from_arrays(below("features/", arrays)),
-            RandomTrees.from_arrays(below("trees/", arrays)),
-            Linear(**below("linear/", arrays)),
-            Quadratic(**in_pairs) if in_pairs else None,
-            Linear(**below("of_leaves/", arrays)),
-            BoostedTrees.from_arrays(boosted) if boosted else None,
-            Forest.from_arrays(forest) if forest else None,
-        )
+        saved = {name: below(f"{name}/", arrays) for name in PARTS}
+        parts: dict[str, Any] = {
+            name: PARTS[name].from_arrays(found) if found else None for name, found in saved.items()
+        }
+        return cls(**parts)
+
+
+PARTS: dict[str, type[Arrays]] = {
+    "features": RowFeatures,
+    "trees": RandomTrees,
+    "linear": Linear,
+    "quadratic": Quadratic,
+    "of_leaves": Linear,
+    "boosted": BoostedTrees,
+    "forest": Forest,
+}
+"""What each field of `StackedScores` is, where there is one."""

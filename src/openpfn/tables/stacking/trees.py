@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 
+from openpfn.tables.stacking.arrays import Arrays
 from openpfn.tables.stacking.features import level_spans
+from openpfn.tables.stacking.questions import Questions, leaf_numbers
 
 N_TREES = 256
 DEPTHS = (2, 7)
 """Fewest and most questions of a tree."""
 N_CODINGS = 4
 """Random orders in which trees may meet the levels of a category."""
-CHUNK = 2048
-"""Rows that are read together."""
 
 
 @dataclass(frozen=True)
-class RandomTrees:
+class RandomTrees(Arrays):
     """Oblivious trees whose questions are drawn at random, whatever the targets (Geurts et al.
     2006 call them totally randomised): each asks all rows the same few questions, and the answers
     are the leaf. Two rows are the more alike the more leaves they share.
@@ -61,12 +60,7 @@ class RandomTrees:
             np.zeros((0, most), dtype=np.int64),
             np.zeros((0, most)),
         )
-        asked = trees.values(rows)
-        parts = np.flatnonzero((asked != asked[0]).any(axis=0))
-        parts = parts if len(parts) else np.arange(asked.shape[1])
-        weight = trees.weight[parts]
-        column = random.choice(parts, (N_TREES, most), p=weight / weight.sum())
-        threshold = asked[random.integers(len(rows), size=column.shape), column]
+        column, threshold = Questions(trees.values(rows), trees.weight, random).draw(N_TREES, most)
         is_asked = np.arange(most) < depth
         return replace(trees, column=column, threshold=np.where(is_asked, threshold, np.inf))
 
@@ -95,30 +89,17 @@ class RandomTrees:
         """Number of leaves of all trees together."""
         return int(self._first_leaf()[-1])
 
-    def leaves(self, rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N trees"]:
-        """Return the leaf of each row in each tree; no two trees share a leaf."""
-        parts = [self._leaves(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.column)), dtype=np.int64)
+    def leaves(self, values: Float[np.ndarray, "N A"]) -> Int[np.ndarray, "N trees"]:
+        """Return the leaf in each tree of rows, of which these are the `values`; no two trees share
+        a leaf."""
+        return leaf_numbers(values, self.column, self.threshold) + self._first_leaf()[:-1]
 
-    def __call__(self, rows: Float[np.ndarray, "N D"]) -> csr_array:
+    def __call__(self, values: Float[np.ndarray, "N A"]) -> csr_array:
         """Return 1 for the leaves that each of N rows is in, as a sparse matrix (N, leaves)."""
-        leaves = self.leaves(rows)
+        leaves = self.leaves(values)
         ends = np.arange(0, leaves.size + 1, leaves.shape[1])
-        shape = len(rows), self.n_leaves
+        shape = len(values), self.n_leaves
         return csr_array((np.ones(leaves.size), leaves.ravel(), ends), shape=shape)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return all that was drawn, by name."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> RandomTrees:
-        """Return the trees whose `arrays()` these were."""
-        return cls(**arrays)
-
-    def _leaves(self, rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N trees"]:
-        answers = self.values(rows)[:, self.column] > self.threshold  # (N, trees, S)
-        return answers @ (1 << np.arange(self.column.shape[1])) + self._first_leaf()[:-1]
 
     def _first_leaf(self) -> Int[np.ndarray, " trees1"]:
         n_questions = np.isfinite(self.threshold).sum(axis=1)
