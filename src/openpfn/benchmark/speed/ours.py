@@ -74,8 +74,8 @@ RECIPE_NETWORK = replace(
     preset("nano"), n_thinking_rows=8, column_shifts=(0, 1, 3), regression_head="quantiles"
 )
 """Tasks and network of recipes/nano.toml."""
-RECIPE_TASKS = 48
-"""Tasks that a repeat trains on, so that their sizes are alike whatever the batches."""
+RECIPE_BATCHES = 12
+"""Batches that a repeat trains on."""
 
 Operation = Callable[[], Any]
 
@@ -154,7 +154,7 @@ def stepper(
 
 def recipe_steps(batch_size: int, precision: str, paths: Paths) -> Timed:
     """Time per task of the steps that train `nano`, on tasks of its own recipe, which are drawn
-    before."""
+    before: as many rows and columns in each batch whatever their number of tasks."""
     import torch
 
     from openpfn import registry
@@ -162,8 +162,10 @@ def recipe_steps(batch_size: int, precision: str, paths: Paths) -> Timed:
     from openpfn.priors.base import TaskPrior
 
     prior = registry.find("priors", "mixture", TaskPrior)(RECIPE_PRIOR)
-    generator = torch.Generator().manual_seed(0)
-    batches = [prior.sample(batch_size, generator) for _ in range(RECIPE_TASKS // batch_size)]
+    batches = [
+        prior.sample(batch_size, torch.Generator().manual_seed(seed))
+        for seed in range(RECIPE_BATCHES)
+    ]
     tasks = iter(())
 
     def next_batch() -> Any:
@@ -179,7 +181,7 @@ def recipe_steps(batch_size: int, precision: str, paths: Paths) -> Timed:
         for _ in batches:
             step()
 
-    return Milliseconds(all_batches, n_per_call=RECIPE_TASKS, count_flops=True)
+    return Milliseconds(all_batches, n_per_call=RECIPE_BATCHES * batch_size, count_flops=True)
 
 
 def random_tasks(n_classes: int) -> Any:
