@@ -29,7 +29,7 @@ test: $(VENV)/.installed-dev
 
 slow: $(VENV)/.installed-dev
 	$(RUN) pytest -n $(WORKERS) --dist loadfile --durations 30 -m "slow and not compile and not gpu and not interp and not extras"
-	JAXTYPING_DISABLE=1 $(RUN) pytest -m "compile and not gpu"
+	JAXTYPING_DISABLE=1 $(RUN) pytest -n $(WORKERS) --dist worksteal -m "compile and not gpu"
 
 interp: $(VENV)/.installed-interp
 	$(RUN) pip check
