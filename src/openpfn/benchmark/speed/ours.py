@@ -154,18 +154,10 @@ def stepper(
 
 def recipe_steps(batch_size: int, precision: str, paths: Paths) -> Timed:
     """Time per task of the steps that train `nano`, on tasks of its own recipe, which are drawn
-    before: as many rows and columns in each batch whatever their number of tasks."""
-    import torch
-
-    from openpfn import registry
+    before."""
     from openpfn.configs import TrainingConfig
-    from openpfn.priors.base import TaskPrior
 
-    prior = registry.find("priors", "mixture", TaskPrior)(RECIPE_PRIOR)
-    batches = [
-        prior.sample(batch_size, torch.Generator().manual_seed(seed))
-        for seed in range(RECIPE_BATCHES)
-    ]
+    batches = [recipe_batch(batch_size, seed) for seed in range(RECIPE_BATCHES)]
     tasks = iter(())
 
     def next_batch() -> Any:
@@ -182,6 +174,18 @@ def recipe_steps(batch_size: int, precision: str, paths: Paths) -> Timed:
             step()
 
     return Milliseconds(all_batches, n_per_call=RECIPE_BATCHES * batch_size, count_flops=True)
+
+
+def recipe_batch(batch_size: int, seed: int) -> Any:
+    """A batch of `RECIPE_PRIOR`, whose kind and numbers of rows hang on `seed` alone:
+    batches of other sizes are as long."""
+    import torch
+
+    from openpfn import registry
+    from openpfn.priors.base import TaskPrior
+
+    prior = registry.find("priors", "mixture", TaskPrior)(RECIPE_PRIOR)
+    return prior.sample(batch_size, torch.Generator().manual_seed(seed))
 
 
 def random_tasks(n_classes: int) -> Any:
